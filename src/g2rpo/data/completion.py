@@ -1,0 +1,49 @@
+"""The one place that turns a problem into the completion text a model should learn, and says which part is the trace.
+
+The published recipe answers in `<think>…</think><answer>…</answer>`. Models whose chat template already opens the think
+block get the completion without the opening tag, so that nothing is ever said twice.
+"""
+
+from dataclasses import dataclass
+
+from g2rpo.errors import ConfigError, nearest
+from g2rpo.types import Problem
+
+
+@dataclass(frozen=True)
+class Style:
+    """Text around the trace and around the answer."""
+
+    before_trace: str
+    between: str
+    after_answer: str
+
+    def opened_by(self, prompt_tail: str) -> "Style":
+        """The same style for a prompt that already ends with the opening tag (DeepSeek templates do)."""
+        tag = self.before_trace.strip()
+        if tag and prompt_tail.rstrip().endswith(tag):
+            # What the template wrote after the tag must not be written again.
+            gap = prompt_tail[prompt_tail.rindex(tag) + len(tag) :]
+            after_tag = self.before_trace[self.before_trace.index(tag) + len(tag) :]
+            return Style(after_tag.removeprefix(gap), self.between, self.after_answer)
+        return self
+
+
+STYLES = {
+    "think_answer": Style("<think>\n", "\n</think>\n<answer>", "</answer>"),
+    "think_boxed": Style("<think>\n", "\n</think>\n\\boxed{", "}"),
+    "boxed": Style("", "\nThe answer is \\boxed{", "}."),
+    "gsm8k": Style("", "\n#### ", ""),
+}
+"""`think_answer` is the paper's; `boxed` and `gsm8k` fit models without think tags."""
+
+
+def style(name: str) -> Style:
+    if name not in STYLES:
+        raise ConfigError("completion_style", name, expected="a known completion style", then=nearest(name, list(STYLES)))
+    return STYLES[name]
+
+
+def full_completion(problem: Problem, style: Style) -> str:
+    """Trace and answer as the model should write them; without the end-of-turn token, which is appended as an id."""
+    return style.before_trace + (problem.trace or "") + style.between + str(problem.answer) + style.after_answer

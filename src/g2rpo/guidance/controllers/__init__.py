@@ -1,0 +1,43 @@
+"""One file per rule. A name here, or an entry point of the group `g2rpo.controllers` in any installed package."""
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from g2rpo.errors import ConfigError, nearest
+from g2rpo.guidance.controller import Controller
+from g2rpo.guidance.controllers.concave import Concave
+from g2rpo.guidance.controllers.fixed import Fixed
+from g2rpo.guidance.controllers.linear import Linear
+from g2rpo.guidance.controllers.none import NoGuidance
+from g2rpo.guidance.controllers.paper import Paper
+from g2rpo.guidance.controllers.profile import Profile
+from g2rpo.guidance.controllers.released import Released
+from g2rpo.guidance.controllers.stepwise import Stepwise
+
+CONTROLLERS: dict[str, type] = {
+    "none": NoGuidance,
+    "paper": Paper,
+    "released": Released,
+    "fixed": Fixed,
+    "linear": Linear,
+    "concave": Concave,
+    "stepwise": Stepwise,
+    "profile": Profile,
+}
+
+
+def get_controller(name: str, **hyperparameters: Any) -> Controller:
+    """Builds a controller by name; unknown names and hyperparameters are errors that name the nearest right one."""
+    known = dict(CONTROLLERS)
+    if name not in known:
+        known |= {e.name: e.load() for e in entry_points(group="g2rpo.controllers")}
+    if name not in known:
+        raise ConfigError("guidance_controller", name, expected="a known controller", then=nearest(name, list(known)))
+    kind = known[name]
+    fields = list(getattr(kind, "__dataclass_fields__", {}))
+    for key in hyperparameters:
+        if fields and key not in fields:
+            raise ConfigError(
+                f"guidance_controller_kwargs of {name!r}", key, expected="one of its hyperparameters", then=nearest(key, fields)
+            )
+    return kind(**hyperparameters)

@@ -1,0 +1,26 @@
+"""Which members of a group are guided."""
+
+import math
+
+from g2rpo.errors import ConfigError
+
+
+def guided_count(alpha: float, group_size: int) -> int:
+    """Number of guided members: alpha * G rounded half up, so 1/6 of 10 is 2, 1/4 of 10 is 3, 1/2 of 5 is 3.
+
+    Raises:
+        ConfigError: alpha outside [0, 1], or an alpha above 0 that rounds to nobody.
+    """
+    if not (isinstance(alpha, int | float) and 0 <= alpha <= 1):
+        raise ConfigError("guidance_ratio", alpha, expected="a share of the group in [0, 1]",
+                          then="Set guidance_ratio, for example to 0.5; 0 is vanilla GRPO.")  # fmt: skip
+    count = math.floor(alpha * group_size + 0.5 + 1e-9)
+    if alpha > 0 and count == 0:
+        raise ConfigError("guidance_ratio", alpha, expected=f"at least {0.5 / group_size:g}, or 0: of a group of {group_size} "
+                          "it rounds to no guided member", then="Raise guidance_ratio or num_generations.")  # fmt: skip
+    return count
+
+
+def is_guided(member: int, alpha: float, group_size: int) -> bool:
+    """The first `guided_count` slots of every group are guided; slots are otherwise interchangeable."""
+    return member < guided_count(alpha, group_size)
