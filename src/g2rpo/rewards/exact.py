@@ -1,0 +1,37 @@
+"""Reward for answers that are plain text: equal after a normalisation that keeps every meaningful character."""
+
+import re
+import unicodedata
+from typing import Any
+
+from g2rpo.rewards.extract import completion_text, extract_answer
+
+_SPACE = re.compile(r"\s+")
+_WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
+
+
+def normalise_text(text: str) -> str:
+    """Case, spaces, Unicode composition, Markdown bold, `\\text{}` and a final full stop do not matter; the rest does."""
+    text = unicodedata.normalize("NFC", _WRAPPED.sub(r"\1", text)).replace("**", "")
+    return _SPACE.sub(" ", text).strip().strip("$").removesuffix(".").strip().casefold()
+
+
+def exact_match_reward(completions: list[Any], answer: list[str], **columns: Any) -> list[float]:
+    r"""1 where the stated final answer is the gold text after `normalise_text`, else 0; TRL's reward signature.
+
+    Args:
+        completions: Strings or message lists.
+        answer: Gold texts, one per completion.
+        columns: The other columns of the batch; unused.
+
+    Returns:
+        One score in {0, 1} per completion; a completion that states no answer gets 0.
+    """
+    scores = []
+    for completion, gold in zip(completions, answer, strict=True):
+        stated = extract_answer(completion_text(completion))
+        scores.append(float(stated is not None and normalise_text(stated.text) == normalise_text(str(gold))))
+    return scores
+
+
+exact_match_reward.drives_guidance = True  # type: ignore[attr-defined]

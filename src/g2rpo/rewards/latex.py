@@ -1,0 +1,206 @@
+r"""One spelling for the many ways to write the same formula: LaTeX, Unicode and plain text become one plain notation.
+
+Nothing here decides what is equal; it only removes typography: sizes (`\left`, `\dfrac`), spacing, fonts, dollar signs,
+Unicode operators, unbraced arguments (`\frac12`, `\sqrt2`), `\text{…}`. A rewrite that could change a value has no place
+here: `²` becomes `^{2}` and never `2`.
+"""
+
+import re
+
+_SUPERSCRIPTS = {ord(c): d for c, d in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True)}
+_SUBSCRIPTS = {ord(c): d for c, d in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
+_VULGAR = {
+    "½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅖": "2/5", "⅗": "3/5", "⅘": "4/5",
+    "⅙": "1/6", "⅚": "5/6", "⅐": "1/7", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10",
+}  # fmt: skip
+_UNICODE = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "×": "*", "·": "*", "⋅": "*",
+    "∙": "*", "✕": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "<=", "≥": ">=",
+    "⩽": "<=", "⩾": ">=", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}",
+    "±": "\\pm ", "∓": "\\mp ", "°": " degrees ", "º": " degrees ", "％": "%", "，": ",", "（": "(", "）": ")", "＝": "=",
+    "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "′": "'", "’": "'", "θ": "\\theta ",
+    "α": "\\alpha ", "β": "\\beta ", "λ": "\\lambda ", "\x00": "\ufffd",
+}  # fmt: skip
+_UNICODE.update({"０１２３４５６７８９"[d]: str(d) for d in range(10)})
+_TRANSLATE = str.maketrans(_UNICODE)
+
+_SIZES = re.compile(
+    r"\\(?:left|right|[bB]igg?[lrm]?|middle|displaystyle|textstyle|limits|boldsymbol|bm|rm|bf|it|mathstrut|"
+    r"phantom\{[^{}]*\})(?![a-zA-Z])\s*"
+)
+_EMPTY_DELIMITER = re.compile(r"\\(?:left|right)\s*\.(?!\d)")
+_SPACING = re.compile(r"\\(?:[,;:> ~]|quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|hfill)(?![a-zA-Z])|~|\\[ ]")
+_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup)\s*\{([^{}]*)\}")
+_FONT = re.compile(r"\\(?:math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{([^{}]*)\}")
+_DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?(?![a-zA-Z])|\^\s*\{?\s*o\s*\}?(?=\s*$)")
+_UNBRACED = re.compile(r"\\(frac|binom)\s*([0-9a-zA-Z])\s*(?:([0-9a-zA-Z])|(?=\{))")
+_FRAC_SECOND = re.compile(r"(\\(?:frac|binom)\s*\{[^{}]*\})\s*([0-9a-zA-Z])")
+_UNBRACED_SQRT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
+_SQRT_PARENS = re.compile(r"(\\sqrt|\bsqrt|√)\s*\(")
+_SQRT_SIGN = re.compile(r"√\s*([0-9.]+|[a-zA-Z]|\\pi)")
+_SPACES = re.compile(r"\s+")
+_PLAIN = re.compile(r"-?[0-9]{1,18}")
+_UPPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_LOWER = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_COMMANDS = {
+    "dfrac": "\\frac", "tfrac": "\\frac", "cfrac": "\\frac", "dbinom": "\\binom", "tbinom": "\\binom", "cdot": "*",
+    "times": "*", "ast": "*", "div": "/", "leq": "<=", "le": "<=", "leqslant": "<=", "geq": ">=", "ge": ">=",
+    "geqslant": ">=", "lt": "<", "gt": ">", "neq": "\\ne ", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[",
+    "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "varnothing": "\\emptyset ", "colon": ":", "dollar": "$",
+    "land": " and ", "lor": " or ", "wedge": " and ", "vee": " or ", "R": "\\mathbb{R}", "Reals": "\\mathbb{R}",
+}  # fmt: skip
+_COMMAND = re.compile(r"\\(" + "|".join(sorted(_COMMANDS, key=len, reverse=True)) + r")(?![a-zA-Z])\s*")
+
+
+def normalise(text: str) -> str:
+    r"""The same formula in one spelling; linear in its length but for a few bounded rewrites.
+
+    Brackets of sets stay escaped (`\{1, 2\}`), commands that mean something stay (`\frac`, `\sqrt`, `\pi`), everything
+    that is only typography goes.
+    """
+    text = text.strip()
+    if _PLAIN.fullmatch(text):
+        return text
+    if not text.isascii() or "\x00" in text:
+        text = _from_unicode(text)
+    text = text.replace("**", "^") if re.search(r"\*\*\s*[({\d-]", text) and text.count("**") % 2 else text
+    text = _markdown(text)
+    if "\\" in text:
+        text = _from_latex(text)
+    text = _dollars(text)
+    text = text.replace("{,}", ",").replace("\\%", "%").replace("\\&", "&").replace("\\#", "#").replace("\\_", "_")
+    if "sqrt" in text or "√" in text:
+        text = _roots(text)
+    text = _SPACES.sub(" ", text).strip()
+    while text and (text[-1] in ".,;:!" and not text.endswith("\\!")) and not _factorial(text):
+        text = text[:-1].rstrip()
+    return text
+
+
+def _factorial(text: str) -> bool:
+    return text[-1] == "!" and len(text) > 1 and (text[-2].isalnum() or text[-2] in ")}!")
+
+
+def _from_unicode(text: str) -> str:
+    for sign, plain in _VULGAR.items():
+        if sign in text:
+            numerator, denominator = plain.split("/")
+            text = text.replace(sign, f"\\frac{{{numerator}}}{{{denominator}}}")
+    text = _UPPER.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
+    text = _LOWER.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
+    return text.translate(_TRANSLATE)
+
+
+def _markdown(text: str) -> str:
+    if text.startswith("**") and text.endswith("**") and len(text) > 4:
+        text = text[2:-2].strip()
+    return text.strip("`").strip()
+
+
+def _from_latex(text: str) -> str:
+    text = text.replace("\\!", "").replace("\\\\[", "\\\\ [")
+    for opening, closing in (("\\(", "\\)"), ("\\[", "\\]")):
+        if text.startswith(opening) and text.endswith(closing):
+            text = text[2:-2].strip()
+    if "\\left" in text or "\\right" in text:
+        text = _EMPTY_DELIMITER.sub(" ", text)
+    text = _SIZES.sub("", text)
+    text = _SPACING.sub(" ", text)
+    for _ in range(4):  # fonts nest; deeper nesting than this is not typography
+        before = text
+        text = _TEXT.sub(r" \1 ", text)
+        text = _FONT.sub(_font, text)
+        if text == before:
+            break
+    text = _DEGREES.sub(" degrees ", text)
+    text = _COMMAND.sub(lambda m: _COMMANDS[m.group(1)], text)
+    if "frac" in text or "binom" in text:
+        text = _UNBRACED.sub(_braced, text)
+        text = _FRAC_SECOND.sub(r"\1{\2}", text)
+    return text
+
+
+def _font(match: re.Match[str]) -> str:
+    inner = match.group(1).strip()
+    # A single letter in roman is a constant or a variable (e, i, d); a word is a unit or a function name.
+    if len(inner) == 1:
+        return inner + " "
+    return f" \\{inner} " if inner in _FUNCTION_WORDS else f" {inner} "
+
+
+_FUNCTION_WORDS = {
+    "sin",
+    "cos",
+    "tan",
+    "cot",
+    "sec",
+    "csc",
+    "log",
+    "ln",
+    "exp",
+    "arcsin",
+    "arccos",
+    "arctan",
+    "lcm",
+    "gcd",
+}
+
+
+def _braced(match: re.Match[str]) -> str:
+    command, first, second = match.groups()
+    return f"\\{command}{{{first}}}" + (f"{{{second}}}" if second else "")
+
+
+def _dollars(text: str) -> str:
+    r"""Math delimiters go, currency stays: `$5$` is 5, `$5` and `\$5` are five dollars."""
+    if "$" not in text:
+        return text
+    text = text.replace("\\$", "\x01")
+    text = text.replace("$$", "$")
+    if text.count("$") % 2 == 0:
+        text = text.replace("$", " ")
+    return text.replace("\x01", "$").strip()
+
+
+def _roots(text: str) -> str:
+    r"""`\sqrt2`, `\sqrt(2)`, `sqrt(2)`, `√2` and `√(2)` all become `\sqrt{2}`."""
+    text = _UNBRACED_SQRT.sub(r"\\sqrt{\1}", text)
+    text = _SQRT_SIGN.sub(r"\\sqrt{\1}", text)
+    for _ in range(20):
+        match = _SQRT_PARENS.search(text)
+        if match is None:
+            break
+        close = matching(text, match.end() - 1)
+        if close is None:
+            break
+        text = text[: match.start()] + "\\sqrt{" + text[match.end() : close] + "}" + text[close + 1 :]
+    return text
+
+
+_PAIRS = {"(": ")", "[": "]", "{": "}"}
+
+
+def matching(text: str, start: int) -> int | None:
+    """Index of the bracket that closes the one at `start`, counting that kind only; None when it never closes."""
+    opening, closing, depth = text[start], _PAIRS[text[start]], 0
+    for index in range(start, len(text)):
+        if text[index] == opening:
+            depth += 1
+        elif text[index] == closing:
+            depth -= 1
+            if depth == 0:
+                return index
+    return None
+
+
+def balanced(text: str) -> bool:
+    """Whether curly braces, escaped or not, close in order; what does not balance is malformed and never parsed."""
+    depth = 0
+    for char in text:
+        if char == "{":
+            depth += 1
+        elif char == "}":
+            depth -= 1
+            if depth < 0:
+                return False
+    return depth == 0

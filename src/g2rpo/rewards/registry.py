@@ -1,0 +1,74 @@
+"""Names of rewards, as recipes write them, to callables in TRL's reward signature."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from g2rpo.errors import ConfigError, nearest
+
+Reward = Callable[..., list[float | None]]
+
+_FACTORIES = {  # called with the keyword arguments of the recipe; the module is imported on first use
+    "accuracy": "g2rpo.rewards.math:MathReward",
+    "code": "g2rpo.rewards.code:CodeReward",
+    "cosine": "g2rpo.rewards.shaping:cosine_length",
+    "overlong": "g2rpo.rewards.shaping:soft_overlong",
+    "repetition_penalty": "g2rpo.rewards.shaping:repetition_penalty",
+}
+_FUNCTIONS = {
+    "exact": "g2rpo.rewards.exact:exact_match_reward",
+    "format": "g2rpo.rewards.format:think_answer_format",
+    "format_strict": "g2rpo.rewards.format:think_answer_format_strict",
+    "reasoning_steps": "g2rpo.rewards.shaping:reasoning_steps",
+    "tag_count": "g2rpo.rewards.format:tag_count",
+}
+NAMES = tuple(sorted(_FACTORIES | _FUNCTIONS))
+"""Every name that `get_reward` knows by itself."""
+
+
+def get_reward(name: str, **kwargs: Any) -> Reward:
+    """The reward of that name.
+
+    Args:
+        name: One of `NAMES`, or `package.module:function` for a reward of your own. With keyword arguments, or when the
+            attribute is a class, your own is called to make the reward; otherwise it is the reward.
+        kwargs: Settings of the reward, for those that have any.
+
+    Raises:
+        ConfigError: Unknown name, module or attribute, or settings that the reward does not take.
+    """
+    if name in _FUNCTIONS:
+        if kwargs:
+            raise ConfigError(f"Settings of reward {name!r}", kwargs, expected="none", then="Remove them.")
+        return _load(_FUNCTIONS[name], name)
+    if name in _FACTORIES:
+        return _made(_load(_FACTORIES[name], name), name, kwargs)
+    if ":" in name:
+        found = _load(name, name)
+        return _made(found, name, kwargs) if kwargs or isinstance(found, type) else found
+    raise ConfigError("reward", name, expected="a known reward or package.module:function", then=nearest(name, NAMES))
+
+
+def _made(factory: Callable[..., Reward], name: str, kwargs: dict[str, Any]) -> Reward:
+    try:
+        return factory(**kwargs)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Settings of reward {name!r}", kwargs, expected=f"what it takes ({error})", then="See docs/rewards.md."
+        ) from error
+
+
+def _load(path: str, name: str) -> Any:
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            "reward",
+            name,
+            expected=f"something importable ({error})",
+            then="Check the spelling of module and function.",
+        ) from error
+    if not callable(found):
+        raise ConfigError("reward", name, expected="a callable", then="Name a function or a class.")
+    return found
