@@ -1,0 +1,146 @@
+"""Settings of guided GRPO: every field of TRL's `GRPOConfig` works, ours begin with `guidance_` or `rollouts_`.
+
+TRL's defaults that the method leans on are written out here with the values of TRL 1.16, so that an upgrade cannot move them.
+Three differ from TRL on purpose: `gradient_checkpointing` is off (small models need no recomputation), `logging_steps` is 1
+(the run record has a line per step), and `save_strategy` keeps to whole generation cycles (see `GuidedGRPOTrainer`).
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from trl import GRPOConfig
+
+from g2rpo.algo.advantages import GROUPINGS
+from g2rpo.algo.guidance_loss import GUIDANCE_LOSSES
+from g2rpo.data.completion import style
+from g2rpo.errors import ConfigError, nearest
+from g2rpo.guidance.controller import UNITS, Controller, Unit
+from g2rpo.guidance.controllers import get_controller
+from g2rpo.guidance.leak import LEAK_GUARDS
+from g2rpo.guidance.members import guided_count
+
+MISSING_TRACE = ("error", "unguided")
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class GuidedGRPOConfig(GRPOConfig):
+    """`GRPOConfig` with guidance. Fields are documented by their `help` metadata, which `g2rpo train --help` prints.
+
+    Raises:
+        ConfigError: at construction, for every setting that is wrong by itself or cannot be combined with another one.
+    """
+
+    # --- TRL's defaults that we lean on, pinned
+    loss_type: str = _setting("dapo", "Loss normalisation, see TRL. dapo: token mean over the generation batch.")
+    beta: float = _setting(0.0, "KL coefficient; 0 loads no reference model. The paper's released recipe uses 0.04.")
+    scale_rewards: str = _setting("group", "Divide advantages by the std of: group, batch, or none.")
+    mask_truncated_completions: bool = _setting(False, "Leave completions without EOS out of the loss.")
+    remove_unused_columns: bool | None = _setting(False, "Must stay off: the trace is a column the model never sees.")
+    vllm_importance_sampling_mode: str = _setting("sequence_mask", "Correction of vLLM's log-probabilities, see TRL.")
+    # --- where we differ from TRL
+    gradient_checkpointing: bool = _setting(False, "Recompute activations to save memory; TRL's default is on.")
+    logging_steps: float = _setting(1, "Optimizer steps between two lines of the run record.")
+
+    # --- guidance
+    guidance_controller: str = _setting("profile", "Rule for the guidance length: a built-in name or an entry point of g2rpo.controllers.")
+    guidance_controller_kwargs: dict[str, Any] | str | None = _setting(None, "Hyperparameters of the rule, as JSON on the command line.")
+    guidance_ratio: float = _setting(0.5, "alpha: share of each group that is guided, rounded half up to whole members.")
+    guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
+    guidance_loss: str = _setting("mask", "Guidance tokens in the loss: mask, or policy_gradient (paper).")
+    guidance_advantages: str = _setting("stratified", "Rows that share a baseline: joint (paper) or stratified by guided/unguided.")
+    guidance_reward: str | None = _setting(None, "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward.")
+    guidance_leak_guard: str = _setting("strict", "Where a prefix must end at the latest: strict, conclusion or off.")
+    guidance_style: str = _setting("think_answer", "How a completion is written around the trace: think_answer, think_boxed, boxed, gsm8k.")
+    guidance_missing_trace: str = _setting("error", "Rows without a usable trace: error, or unguided (train on them without guidance).")
+    guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
+    guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
+    guidance_seeded_sampling: bool | None = _setting(None, "Seed each rollout by (seed, step, problem, member), independent of batch and process count. Default: on when guided and not using vLLM.")
+    rollouts_every: int = _setting(1, "Write every n-th generation batch to rollouts/*.parquet; 0 writes none.")
+
+    def __post_init__(self) -> None:
+        if self.num_generations is not None and self.num_generations < 2:
+            raise ConfigError("num_generations", self.num_generations, expected="at least 2 rollouts per problem",
+                              then="A group of one has no baseline; set num_generations to 8, say.")  # fmt: skip
+        super().__post_init__()
+        if isinstance(self.guidance_controller_kwargs, str):
+            self.guidance_controller_kwargs = _json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
+        _one_of("guidance_loss", self.guidance_loss, GUIDANCE_LOSSES)
+        _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
+        _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
+        _one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
+        if self.guidance_unit is not None:
+            _one_of("guidance_unit", self.guidance_unit, UNITS)
+        style(self.guidance_style)
+        self.controller()
+        self._check_combinations()
+
+    def controller(self) -> Controller:
+        """The configured rule."""
+        return get_controller(self.guidance_controller, **(self.guidance_controller_kwargs or {}))
+
+    @property
+    def guided(self) -> bool:
+        """Whether any rollout is ever guided."""
+        return self.guidance_controller != "none" and guided_count(self.guidance_ratio, self.num_generations) > 0
+
+    @property
+    def unit(self) -> Unit:
+        return self.guidance_unit or self.controller().unit
+
+    @property
+    def seeded_sampling(self) -> bool:
+        if self.guidance_seeded_sampling is None:
+            return self.guided and not self.use_vllm and not self.use_transformers_continuous_batching
+        return self.guidance_seeded_sampling
+
+    @property
+    def optimizer_steps_per_generation(self) -> float:
+        """Optimizer steps that one generation batch feeds."""
+        return self.steps_per_generation * self.num_iterations / self.gradient_accumulation_steps
+
+    def _check_combinations(self) -> None:
+        count = guided_count(self.guidance_ratio, self.num_generations)
+        if not self.guided:
+            if self.guidance_seeded_sampling:
+                raise ConfigError("guidance_seeded_sampling", True, expected="a guided run: unguided runs are TRL's own, step for step",
+                                  then="Leave it unset.")  # fmt: skip
+            return
+        if self.guidance_advantages == "stratified" and 1 in (count, self.num_generations - count):
+            raise ConfigError(
+                "guidance_advantages", "stratified",
+                expected=f"at least 2 guided and 2 unguided members per group (or all of one kind); guidance_ratio "
+                f"{self.guidance_ratio:g} of {self.num_generations} makes {count} guided",
+                then="A stratum of one has no baseline and would never learn. Use joint, or change ratio or group size.",
+            )  # fmt: skip
+        if self.guidance_advantages == "stratified" and self.multi_objective_aggregation != "sum_then_normalize":
+            raise ConfigError("multi_objective_aggregation", self.multi_objective_aggregation, expected="sum_then_normalize with stratified advantages",
+                              then="Set guidance_advantages to joint to normalise each reward by itself.")  # fmt: skip
+        if self.guidance_seeded_sampling and (self.use_vllm or self.use_transformers_continuous_batching):
+            raise ConfigError("guidance_seeded_sampling", True, expected="generation with transformers: vLLM and continuous batching draw their own randomness",
+                              then="Leave it unset.")  # fmt: skip
+        if self.guidance_loss == "policy_gradient" and self.use_vllm and self.off_policy_mask_threshold is not None:
+            raise ConfigError("off_policy_mask_threshold", self.off_policy_mask_threshold,
+                              expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
+                              then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
+        if self.remove_unused_columns:
+            raise ConfigError("remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used.")
+
+
+def _json_object(name: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(name, text, expected="a JSON object", then=f"It does not parse: {error}.") from error
+    if not isinstance(value, dict):
+        raise ConfigError(name, text, expected="a JSON object", then='Write it like {"window": 2}.')
+    return value
+
+
+def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(name, value, expected=f"one of {', '.join(known)}", then=nearest(str(value), known))

@@ -1,0 +1,298 @@
+"""Guided GRPO on TRL: this file translates, the method is in `guidance/` and `algo/` (and in one screen in `loop.py`).
+
+What it does to a step of TRL's `GRPOTrainer`, in the order of the step:
+
+    rollout_func                       prompts get their guidance ids; the sampler continues them (`_guided_rollout`)
+    _calculate_rewards                 the gathered rewards are kept for the controller and the statistics
+    _generate_and_score_completions    advantages are regrouped if asked for; outcomes go to the record and the controller
+
+With the controller `none` no rollout function is installed, and every step is TRL's own, bit for bit.
+"""
+
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl import GRPOTrainer
+from trl.extras.profiling import profiling_context
+from trl.models import unwrap_model_for_generation
+
+from g2rpo.algo.advantages import group_advantages
+from g2rpo.algo.guidance_loss import loss_mask
+from g2rpo.algo.transfer import transfer_metrics
+from g2rpo.errors import ConfigError, RunError
+from g2rpo.guidance.controller import state_from_json, state_to_json
+from g2rpo.guidance.planner import Planner, row_key
+from g2rpo.seeds import seed_of
+from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.preflight import check_data, check_run, driving_reward
+from g2rpo.training.sampling import sample_rows
+from g2rpo.types import GuidedPrompt, Outcome
+
+STATE_FILE = "guidance_state.json"
+
+
+class GuidedGRPOTrainer(GRPOTrainer):
+    """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
+
+    Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
+    `guidance_trace_column` and `guidance_answer_column`; the others go to the reward functions, as in TRL. Evaluation is
+    never guided.
+
+    Raises:
+        ConfigError, DataError: before any training, for settings and rows that cannot work; each says what to do.
+    """
+
+    _tag_names = ("trl", "grpo", "g2rpo")
+
+    def __init__(self, model, reward_funcs=None, args: GuidedGRPOConfig | None = None, train_dataset=None, **kwargs: Any):
+        if args is None:
+            args = GuidedGRPOConfig("guided-grpo")
+        if not isinstance(args, GuidedGRPOConfig):
+            raise ConfigError("args", type(args).__name__, expected="a GuidedGRPOConfig",
+                              then="Write GuidedGRPOConfig(...) where the script says GRPOConfig(...).")  # fmt: skip
+        for name in ("tools", "rollout_func", "environment_factory"):
+            if args.guided and kwargs.get(name) is not None:
+                raise ConfigError(name, kwargs[name], expected=f"no {name} in a guided run: guidance is spliced where it would act",
+                                  then="Set guidance_controller to none, or leave it out.")  # fmt: skip
+        funcs = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
+        self._driver = driving_reward(args, funcs)
+        if args.guided:
+            check_data(train_dataset, args)
+            kwargs["rollout_func"] = self._guided_rollout
+        with warnings.catch_warnings():
+            # TRL warns that rollout_func is experimental; our contract tests watch it.
+            warnings.filterwarnings("ignore", message=".*'rollout_func'.*", category=UserWarning)
+            super().__init__(model, reward_funcs, args, train_dataset, **kwargs)
+        self.controller = args.controller()
+        self.controller_state = self.controller.initial()
+        self._generations = 0
+        self._totals = {"tokens/sampled_total": 0.0, "tokens/guidance_total": 0.0, "rollouts_total": 0.0}
+        self._rows: list[dict] = []
+        self._starts: list[GuidedPrompt] | None = None
+        self._scored: dict[str, Any] = {}
+        self.rollout_sinks: list[Any] = []
+        """Called after every generation batch with (step, rollouts), on the main process: the run record, for one."""
+        self.planner = self._make_planner() if args.guided else None
+        self.data_report = check_run(self)
+
+    def _make_planner(self) -> Planner:
+        args: GuidedGRPOConfig = self.args
+        planner = Planner(
+            controller=self.controller, tokenizer=self._tokenizer, alpha=args.guidance_ratio,
+            group_size=self.num_generations, unit=args.unit, style_name=args.guidance_style,
+            leak_guard=args.guidance_leak_guard, trace_column=args.guidance_trace_column,
+            answer_column=args.guidance_answer_column, budget=self.max_completion_length, seed=args.seed,
+        )  # fmt: skip
+        first = next(iter(self.train_dataset))["prompt"]
+        planner.prompt_tail = self._tokenizer.decode(self._tokenize_prompts([first])[0][0])
+        return planner
+
+    # ------------------------------------------------------------------ generation
+
+    @property
+    def total_generations(self) -> int:
+        """Generation batches of the whole run; 0 before training starts."""
+        return max(1, round(self.state.max_steps / self.args.optimizer_steps_per_generation)) if self.state.max_steps else 0
+
+    def _member(self, row: int, rows: int, group_size: int) -> int:
+        # A rank's slice may begin inside a group: slots follow the global index.
+        return (self.accelerator.process_index * rows + row) % group_size
+
+    def _guided_rollout(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
+        """TRL's rollout function: prompts come repeated, one per rollout of this process."""
+        training = self.model.training
+        prompt_ids, images, fields = self._tokenize_prompts(prompts)
+        group_size = self.num_generations if training else self.num_generations_eval
+        starts = []
+        for i, ids in enumerate(prompt_ids):
+            member = self._member(i, len(prompts), group_size)
+            row = self._rows[i]
+            if training:
+                start = self.planner.start(row, ids, member, self.controller_state, self._generations, self.total_generations)
+            else:
+                start = GuidedPrompt(tuple(ids), (), 0, row_key(row), member)
+            starts.append(start)
+        sampled = self._continue(starts, images, fields, training)
+        self._starts = starts
+        output = {
+            "prompt_ids": [list(s.prompt_ids) for s in starts],
+            "completion_ids": [list(s.guidance_ids) + ids for s, (ids, _) in zip(starts, sampled, strict=True)],
+            "logprobs": None,
+        }
+        if sampled[0][1] is not None:
+            # Guidance was not sampled: masked positions may hold anything finite, trained ones must read as unknown.
+            unknown = None if self.args.guidance_loss == "policy_gradient" else 0.0
+            output["logprobs"] = [[unknown] * len(s.guidance_ids) + lp for s, (_, lp) in zip(starts, sampled, strict=True)]
+        if training and self.args.guidance_loss == "mask":
+            output["env_mask"] = [
+                loss_mask(len(s.guidance_ids), len(ids), self.args.guidance_loss) for s, (ids, _) in zip(starts, sampled, strict=True)
+            ]
+        return output
+
+    def _continue(self, starts: list[GuidedPrompt], images, fields, training: bool) -> list[tuple[list[int], list[float] | None]]:
+        """Sampled ids (and the sampler's log-probabilities, where it is an engine of its own) for each start."""
+        prompts = [list(s.prompt_ids + s.guidance_ids) for s in starts]
+        budgets = [self.max_completion_length - len(s.guidance_ids) for s in starts]
+        if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
+            # num_generations=1: in server mode vLLM would otherwise give the whole group the first row's prefix.
+            ids, logprobs = self._generate_single_turn(prompts, images, fields, num_generations=1)
+            return [(x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))]
+        seeds = None
+        if self.args.seeded_sampling:
+            phase = ("train", self._generations) if training else ("eval", self.state.global_step)
+            seeds = [seed_of(self.args.seed, "sample", *phase, s.key, s.member) for s in starts]
+        with (
+            profiling_context(self, "transformers.generate"),
+            unwrap_model_for_generation(
+                self.model_wrapped,
+                self.accelerator,
+                gather_deepspeed3_params=self.args.ds3_gather_for_generation,
+                generation_kwargs=self.generation_kwargs,
+                gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
+            ) as model,
+            self._dist.summon_full_params(self.model_wrapped, recurse=False),
+        ):
+            rows = sample_rows(
+                model, prompts, budgets, self.generation_config,
+                eos_ids=self.eos_token_ids, pad_id=self._tokenizer.pad_token_id, seeds=seeds,
+            )  # fmt: skip
+        return [(row.ids, None) for row in rows]
+
+    # ------------------------------------------------------------------ rewards, advantages, controller
+
+    def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
+        rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        if self.model.training:
+            if torch.isinf(rewards_per_func).any():
+                names = [n for n, bad in zip(self.reward_func_names, torch.isinf(rewards_per_func).any(0), strict=True) if bad]
+                raise RunError(f"reward {names[0]!r}", float("inf"), expected="finite numbers, or None for a rollout it cannot score",
+                               then="Mend the reward function; one infinite reward makes every advantage of its group NaN.")  # fmt: skip
+            self._scored = {"rewards": rewards_per_func, "completions": completions, "prompts": prompts, "ids": completion_ids_list}
+        return rewards_per_func
+
+    def _generate_and_score_completions(self, inputs):
+        self._rows, self._starts = inputs, None
+        output = super()._generate_and_score_completions(inputs)
+        if self.model.training:
+            self._close_generation(output)
+        self._rows, self._starts, self._scored = [], None, {}
+        return output
+
+    def _close_generation(self, output: dict[str, Any]) -> None:
+        """Regroups advantages, records the generation batch, and lets the controller take its step."""
+        group_size = self.num_generations
+        rewards_per_func = self._scored["rewards"]
+        starts = self._starts or [
+            GuidedPrompt((), (), 0, row_key(row), self._member(i, len(self._rows), group_size)) for i, row in enumerate(self._rows)
+        ]
+        local = [
+            (s.key, s.member, len(s.guidance_ids), s.fraction, len(ids) - len(s.guidance_ids))
+            for s, ids in zip(starts, self._scored["ids"], strict=True)
+        ]
+        facts = gather_object(local)
+        weights = self.reward_weights.to(rewards_per_func.device)
+        rewards = (rewards_per_func * weights).nansum(dim=1)
+        rewards[torch.isnan(rewards_per_func).all(dim=1)] = torch.nan
+        if self.args.guided and self.args.guidance_advantages == "stratified":
+            guided = torch.tensor([f[2] > 0 for f in facts], device=rewards.device)
+            advantages = group_advantages(rewards, guided, group_size, "stratified", self.scale_rewards)
+            first = self.accelerator.process_index * len(local)
+            output["advantages"] = advantages[first : first + len(local)]
+            for i, value in enumerate(advantages.tolist()):  # what TRL logged was the joint grouping
+                self._logs["advantages"][len(self._logs["advantages"]) - len(advantages) + i] = value
+        else:
+            advantages = self.accelerator.gather(output["advantages"])
+        driver = rewards_per_func[:, self._driver].tolist()
+        outcomes = [
+            Outcome(key, member, tokens > 0, tokens, fraction, sampled, _number(success), _number(reward), advantage)
+            for (key, member, tokens, fraction, sampled), success, reward, advantage in zip(
+                facts, driver, rewards.tolist(), advantages.tolist(), strict=True
+            )
+        ]
+        self._record(outcomes, starts, output)
+        self.controller_state = self.controller.update(self.controller_state, outcomes)
+        self._generations += 1
+
+    def _record(self, outcomes: list[Outcome], starts: list[GuidedPrompt], output: dict[str, Any]) -> None:
+        metrics = transfer_metrics(outcomes, self.num_generations)
+        self._totals["tokens/sampled_total"] += metrics["tokens/sampled"]
+        self._totals["tokens/guidance_total"] += metrics["tokens/guidance"]
+        self._totals["rollouts_total"] += len(outcomes)
+        local = torch.stack([output["prompt_mask"].sum(), output["completion_mask"].sum()])
+        prefilled, completed = self.accelerator.reduce(local, reduction="sum").tolist()
+        metrics["tokens/prefilled"] = prefilled + metrics["tokens/guidance"]
+        metrics["tokens/trained"] = float(output["num_items_in_batch"])
+        for name, value in metrics.items():
+            self._metrics["train"][f"guidance/{name}"].append(value)
+        for name, value in self._totals.items():
+            self._metrics["train"][f"guidance/{name}"] = [value]  # a running count, not to be averaged over a log window
+        every = self.args.rollouts_every
+        if self.rollout_sinks and every and self._generations % every == 0:
+            self._write_rollouts(outcomes, starts)
+
+    def _write_rollouts(self, outcomes: list[Outcome], starts: list[GuidedPrompt]) -> None:
+        local = [
+            {"prompt_ids": list(s.prompt_ids), "completion_ids": list(ids), "guidance_tokens": len(s.guidance_ids),
+             "prompt": p if isinstance(p, str) else p[-1]["content"], "completion": c if isinstance(c, str) else c[-1]["content"]}
+            for s, ids, p, c in zip(starts, self._scored["ids"], self._scored["prompts"], self._scored["completions"], strict=True)
+        ]  # fmt: skip
+        rows = gather_object(local)
+        if self.accelerator.is_main_process:
+            rewards = self._scored["rewards"].tolist()
+            for row, outcome, values in zip(rows, outcomes, rewards, strict=True):
+                row.update(key=outcome.key, member=outcome.member, guided=outcome.guided, fraction=outcome.fraction,
+                           reward=outcome.reward, advantage=outcome.advantage, success=outcome.success,
+                           rewards=dict(zip(self.reward_func_names, map(_number, values), strict=True)))  # fmt: skip
+            for sink in self.rollout_sinks:
+                sink(self._generations, rows)
+
+    def _compute_loss(self, model, inputs):
+        loss = super()._compute_loss(model, inputs)
+        if not torch.isfinite(loss):
+            raise RunError(f"loss at step {self.state.global_step + 1}", loss.item(), expected="a finite number",
+                           then="Lower the learning rate or max_grad_norm, or set bf16 instead of fp16; resume from the last checkpoint.")  # fmt: skip
+        return loss
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def guidance_state(self) -> dict[str, Any]:
+        """What a checkpoint must carry besides TRL's own: the controller's state and the counts that feed the record."""
+        return {
+            "controller": self.args.guidance_controller,
+            "state": state_to_json(self.controller_state),
+            "generations": self._generations,
+            "totals": self._totals,
+        }
+
+    def _save_checkpoint(self, model, trial):
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            part = folder / (STATE_FILE + ".part")
+            part.write_text(json.dumps(self.guidance_state(), indent=2))
+            os.replace(part, folder / STATE_FILE)
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        path = Path(checkpoint) / STATE_FILE
+        if not path.exists():
+            raise RunError("checkpoint", str(checkpoint), expected=f"a file {STATE_FILE} with the controller's state in it",
+                           then="It was not written by a guided run; start from its weights with model_name_or_path instead.")  # fmt: skip
+        saved = json.loads(path.read_text())
+        if saved["controller"] != self.args.guidance_controller:
+            raise RunError("guidance_controller", self.args.guidance_controller, expected=f"{saved['controller']!r}, which the checkpoint was written with",
+                           then="Resume with the same settings, or start a new run.")  # fmt: skip
+        self.controller_state = state_from_json(self.controller, saved["state"])
+        self._generations, self._totals = saved["generations"], saved["totals"]
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value
