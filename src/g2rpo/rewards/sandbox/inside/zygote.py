@@ -1,0 +1,238 @@
+"""Forks one jailed child per job and reaps it. Started afresh by `exec`, single-threaded, and ignorant on purpose.
+
+Jobs, inputs and results are files that pass through here as descriptors and are never read, so that a child, which inherits a
+copy of this process's memory, inherits nobody else's data. Commands and reports are records of fixed size: nothing to parse.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+RUN = 1
+COMMAND = struct.Struct("<BBHIddQQ")
+"""Operation, cells, flags, job, wall_s, cpu_s, memory_bytes, file_bytes."""
+REPORT = struct.Struct("<IBBHddQii")
+"""Job, why it was killed, cells that were ready, padding, wall_s, cpu_s, peak memory in KiB, wait status of each cell."""
+HAS_STDIN = 1
+BY_ITSELF, BY_DEADLINE, BY_CLOSE, BY_THREADS = range(4)
+
+FIRST_FREE, LAST_FREE, READY = 10, 256, 7
+MAX_THREADS = 64
+POLL_S = 0.02
+STARVED_STRETCH = 3.0
+
+PRELOADED = (
+    "abc array ast base64 bisect builtins cmath collections contextlib copy dataclasses datetime decimal enum fractions functools hashlib "
+    "heapq inspect io itertools json math numbers operator queue random re statistics string sys textwrap threading time "
+    "traceback types typing unicodedata"
+).split()
+
+
+class Cell:
+    """One child of a job; `status` is its wait status once it is reaped."""
+
+    __slots__ = ("pid", "ready", "status")
+
+    def __init__(self, pid: int) -> None:
+        self.pid, self.status, self.ready = pid, None, False
+
+
+class Zygote:
+    """The loop: one job at a time, of one cell or, for a test program, of two."""
+
+    def __init__(self, control: socket.socket, jail, run_job) -> None:
+        self.control, self.jail, self.run_job = control, jail, run_job
+        self.pid = os.getpid()
+        self.cells: list[Cell] = []
+        self.job, self.killed, self.cpu_s, self.peak = 0, BY_ITSELF, 0.0, 0
+        self.wall_s = self.cpu_limit_s = self.started = 0.0
+        self.wake_r, self.wake_w = os.pipe()
+        os.set_blocking(self.wake_r, False)
+        os.set_blocking(self.wake_w, False)
+        self.ready_r, self.ready_w = os.pipe()
+        os.set_blocking(self.ready_r, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
+        self.poll = select.poll()
+        self.poll.register(control, select.POLLIN)
+        self.poll.register(self.wake_r, select.POLLIN)
+
+    def serve(self) -> None:
+        """Until the other end closes, which is also what happens when the trainer dies."""
+        while True:
+            timeout = None if not self.cells else max(0.0, min(POLL_S, self._left())) * 1000
+            for fd, _ in self.poll.poll(timeout):
+                if fd == self.wake_r:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(self.wake_r, 4096)
+                elif not self._command():
+                    self._kill(BY_CLOSE)
+                    self._reap(block=True)
+                    return
+            if self.cells:
+                self._watch()
+                self._reap()
+
+    def _left(self) -> float:
+        return self.started + self.wall_s - time.monotonic()
+
+    def _command(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self.control, COMMAND.size, 16)
+        if not data:
+            return False
+        while len(data) < COMMAND.size:
+            data += self.control.recv(COMMAND.size - len(data))
+        operation, cells, flags, job, wall_s, cpu_s, memory, file_bytes = COMMAND.unpack(data)
+        if operation != RUN or self.cells:
+            return False
+        self.job, self.wall_s, self.cpu_limit_s = job, wall_s, cpu_s
+        self.killed, self.cpu_s, self.peak = BY_ITSELF, 0.0, 0
+        self.started = time.monotonic()
+        limits = {"cpu_s": max(1, int(-(-cpu_s // 1))), "memory_bytes": memory, "file_bytes": file_bytes}
+        pipes = [] if cells == 1 else [os.pipe(), os.pipe()]
+        for index in range(cells):
+            own = [fds.pop(0) for _ in range(4)]
+            stdin = fds.pop(0) if flags & HAS_STDIN else None
+            # Cell 0 is the candidate (reads calls, writes answers), cell 1 the test program (the other way round).
+            between = () if not pipes else (pipes[0][0], pipes[1][1]) if index == 0 else (pipes[0][1], pipes[1][0])
+            self.cells.append(self._fork([stdin, own[2], own[3], own[1], own[0]], between, limits))
+            for fd in own if stdin is None else [*own, stdin]:
+                os.close(fd)
+        for fd in (end for pipe in pipes for end in pipe):
+            os.close(fd)
+        return True
+
+    def _fork(self, fds: list, between: tuple, limits: dict) -> Cell:
+        pid = os.fork()
+        if pid:
+            return Cell(pid)
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for target, fd in enumerate(fds):
+                if fd is not None:
+                    os.dup2(fd, target)
+            if between:
+                calls, answers = between
+                os.dup2(calls, 5)
+                os.dup2(answers, 6)
+            else:
+                os.closerange(5, 7)
+            os.dup2(self.ready_w, READY)
+            self.jail.put_on(self.pid, **limits)
+            os.closerange(READY + 1, LAST_FREE)
+            os.write(READY, struct.pack("<i", os.getpid()))
+            os.close(READY)  # from here on nobody can claim that the jail failed
+            self.run_job()
+        except BaseException as problem:
+            with contextlib.suppress(OSError):
+                os.write(2, f"{type(problem).__name__}: {problem}".encode())
+        finally:
+            os._exit(1)
+
+    def _watch(self) -> None:
+        """Deadlines and thread counts. A job that was runnable but starved of processor time gets a longer deadline."""
+        if self._left() <= 0:
+            used = sum(map(_cpu_used, (cell.pid for cell in self.cells if cell.status is None)), self.cpu_s)
+            elapsed = time.monotonic() - self.started
+            starved = 0.1 * elapsed < used < 0.9 * min(self.cpu_limit_s, self.wall_s)
+            if not starved or elapsed >= STARVED_STRETCH * self.cpu_limit_s:
+                self._kill(BY_DEADLINE)
+            else:
+                self.wall_s = elapsed + 0.25 * self.cpu_limit_s
+        for cell in self.cells:
+            if cell.status is None and _threads(cell.pid) > MAX_THREADS:
+                self._kill(BY_THREADS)
+
+    def _kill(self, why: int) -> None:
+        if self.killed == BY_ITSELF:
+            self.killed = why
+        for cell in self.cells:
+            if cell.status is None:
+                os.kill(cell.pid, signal.SIGKILL)
+
+    def _reap(self, *, block: bool = False) -> None:
+        for cell in self.cells:
+            if cell.status is None:
+                pid, status, usage = os.wait4(cell.pid, 0 if block else os.WNOHANG)
+                if pid:
+                    cell.status = status
+                    self.cpu_s += usage.ru_utime + usage.ru_stime
+                    self.peak = max(self.peak, usage.ru_maxrss)
+        if len(self.cells) == 2 and self.cells[1].status is not None and self.cells[0].status is None:
+            os.kill(self.cells[0].pid, signal.SIGKILL)  # the test program is done: so is its candidate
+        if self.cells and all(cell.status is not None for cell in self.cells):
+            self._report()
+
+    def _report(self) -> None:
+        wall_s = time.monotonic() - self.started
+        ready = set()
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(self.ready_r, 4096)
+            ready = {pid for (pid,) in struct.iter_unpack("<i", data)}
+        count = sum(cell.pid in ready for cell in self.cells)
+        statuses = [cell.status for cell in self.cells] + [0] * (2 - len(self.cells))
+        self.cells.clear()
+        report = REPORT.pack(self.job, self.killed, count, 0, wall_s, self.cpu_s, self.peak, *statuses)
+        with contextlib.suppress(OSError):
+            self.control.sendall(report)
+
+
+def _cpu_used(pid: int) -> float:
+    """Processor seconds of another process, by its clock (`clock_getcpuclockid(3)`); 0 where there is no such clock."""
+    try:
+        return time.clock_gettime((~pid << 3) | 2)
+    except (OSError, AttributeError):
+        return 0.0
+
+
+def _threads(pid: int) -> int:
+    try:
+        return os.stat(f"/proc/{pid}/task").st_nlink - 2
+    except OSError:
+        return 1
+
+
+def main(control_fd: int, confined: bool) -> None:
+    """Say hello on the control socket (or say why not), then serve."""
+    import resource
+
+    from . import checker, guest  # noqa: F401  the checker now: no file of ours can be read from inside a jail
+    from .jail import Jail
+
+    null = os.open("/dev/null", os.O_RDWR)
+    placeholders = [null]
+    while placeholders[-1] < FIRST_FREE - 1:
+        placeholders.append(os.dup(null))
+    control = socket.socket(fileno=os.dup(control_fd)) if control_fd < FIRST_FREE else socket.socket(fileno=control_fd)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (LAST_FREE, LAST_FREE))
+    try:
+        jail = Jail(confined=confined)
+    except OSError as problem:
+        _hello(control, {"ok": False, "reason": str(problem)})
+        return
+    for name in PRELOADED:
+        __import__(name)
+    _hello(control, {"ok": True, "pid": os.getpid(), "abi": jail.abi})
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    Zygote(control, jail, guest.main).serve()
+
+
+def _hello(control: socket.socket, message: dict) -> None:
+    data = json.dumps(message).encode()
+    control.sendall(struct.pack("<I", len(data)) + data)
+
+
+if __name__ == "__main__":
+    sys.exit("started by its parent only")

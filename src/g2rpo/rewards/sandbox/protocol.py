@@ -1,0 +1,164 @@
+"""From what a job's processes left behind to a result: outside of the sandbox, and trusting none of it."""
+
+import json
+import os
+import signal
+
+from .inside import wire
+from .inside import zygote as remote
+from .types import AssertResult, CallResult, ExecRequest, ExecResult, Status
+from .worker import Files, Report
+
+
+def payloads(request: ExecRequest) -> list[bytes]:
+    """The job files of a request, one per cell. Raises `WireError` for arguments that are not plain data."""
+    if request.mode == "stdio":
+        return [_dump({"mode": "stdio", "code": request.code})]
+    program = {"code": request.code, "entry": request.entry, "setup": request.setup}
+    if request.mode == "check":
+        test = {"mode": "check", "entry": request.entry, "test": request.test, "helpers": request.helpers}
+        return [_dump({"mode": "serve", **program}), _dump(test)]
+    return [_dump({"mode": "function", "calls": [_call(call) for call in request.calls], **program})]
+
+
+def _call(call) -> dict:
+    if call.expr is not None:
+        return {"expr": call.expr}
+    return {"args": wire.encode(list(call.args)), "kwargs": wire.encode(dict(call.kwargs))}
+
+
+def _dump(job: dict) -> bytes:
+    return json.dumps(job, separators=(",", ":")).encode()
+
+
+def read_result(request: ExecRequest, report: Report, cells: list[Files], limit_s: float) -> ExecResult:
+    """Judge how a job ended and decode what it sent.
+
+    Args:
+        request: What was asked.
+        report: What the zygote saw.
+        cells: The files of the program and, for `check`, of its test.
+        limit_s: The time limit that was in force.
+    """
+    limit = request.max_output_bytes
+    program = cells[0]
+    stdout, stderr, sent = (program.read(fd, limit) for fd in (program.stdout, program.stderr, program.result))
+    common = {
+        "stdout": stdout[:limit],
+        "stderr": stderr[-4096:],
+        "exit_code": os.waitstatus_to_exitcode(report.statuses[0]),
+        "wall_s": report.wall_s,
+        "cpu_s": report.cpu_s,
+        "peak_mb": report.peak_mb,
+    }
+    if report.ready < len(cells):
+        if report.killed == remote.BY_DEADLINE:
+            return ExecResult("timeout", "over its time before it started", **common)
+        words = stderr.decode(errors="replace") or f"exit code {common['exit_code']}"
+        return ExecResult("infra_error", f"the jail could not be put on: {words}", **common)
+    ended = _how_it_ended(request.mode, report, common["exit_code"], limit_s)
+    if max(len(stdout), len(stderr), len(sent)) >= limit:
+        return ExecResult("output_limit", f"more than {limit} bytes of output", **common)
+    if request.mode == "stdio":
+        status, reason = ended or ("ok", "")
+        return ExecResult(status, reason or _last_line(stderr), **common)
+    try:
+        if request.mode == "check":
+            return _read_check(ended, sent, cells[1].read(cells[1].result, limit), common)
+        return _read_calls(request, ended, sent, common)
+    except wire.WireError as problem:
+        return ExecResult("protocol_error", str(problem), **common)
+
+
+def _how_it_ended(mode: str, report: Report, code: int, limit_s: float) -> tuple[Status, str] | None:
+    """Why the processes ended before they were done; None when they left by themselves (or with an exit code, for calls)."""
+    spent = report.cpu_s >= 0.9 * limit_s and code == -signal.SIGKILL and mode != "check"
+    if report.killed == remote.BY_DEADLINE or code == -signal.SIGXCPU or spent:
+        return "timeout", f"over its time after {report.wall_s:.2f} s"
+    if report.killed == remote.BY_THREADS:
+        return "crash", "too many threads"
+    if mode == "check":
+        code = 0 if code == -signal.SIGKILL else code  # a candidate is killed once its test is done
+    if code < 0:
+        return "crash", f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by {-code}"
+    if code and mode == "stdio":
+        return "crash", f"exit code {code}"
+    return None
+
+
+def _last_line(stderr: bytes) -> str:
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def _messages(sent: bytes) -> list[list]:
+    """The lines of a result channel; a last line without its end was cut off by the end of the process and is left out."""
+    lines = sent.split(b"\n")[:-1]
+    messages = [wire.parse(line) for line in lines]
+    if any(type(message) is not list or not message for message in messages):
+        raise wire.WireError("a line that is no message")
+    return messages
+
+
+def _load_error(message: list) -> str:
+    if len(message) != 3 or type(message[1]) is not str or type(message[2]) is not str:
+        raise wire.WireError("a malformed load error")
+    return f"{message[1]}: {message[2]}"[:400]
+
+
+def _read_calls(request: ExecRequest, ended, sent: bytes, common: dict) -> ExecResult:
+    results: list[CallResult] = []
+    for line in sent.split(b"\n")[:-1]:
+        message = wire.parse(line)
+        if type(message) is not list or not message:
+            raise wire.WireError("a line that is no message")
+        if message[0] == "load" and not results and sent.count(b"\n") == 1:
+            return ExecResult("error", _load_error(message), **common)
+        if type(message[0]) is not int or message[0] != len(results) or len(results) >= len(request.calls):
+            raise wire.WireError("an answer to no question")
+        results.append(_outcome(message, line))
+    common["results"] = tuple(results)
+    if ended:
+        return ExecResult(*ended, **common)
+    if len(results) < len(request.calls):
+        return ExecResult("incomplete", f"left after {len(results)} of {len(request.calls)} calls", **common)
+    failed = next((result.error for result in results if result.error is not None), None)
+    return ExecResult("error" if failed else "ok", failed or "", completed=True, **common)
+
+
+def _outcome(message: list, line: bytes) -> CallResult:
+    if len(message) == 3 and message[1] == "v":
+        at = line.find(b'"v",')
+        return CallResult(data=message[2], raw=line[at + 4 : -1] if at >= 0 else b"")
+    if len(message) == 4 and message[1] == "e" and type(message[2]) is str and type(message[3]) is str:
+        return CallResult(error=f"{message[2]}: {message[3]}"[:400])
+    raise wire.WireError("an answer of an unknown kind")
+
+
+def _read_check(ended, sent: bytes, verdicts: bytes, common: dict) -> ExecResult:
+    """A check's result comes from the test's process alone; the candidate's own channel can only say that it did not load."""
+    candidate = _messages(sent)
+    if candidate:
+        if len(candidate) != 1 or candidate[0][0] != "load":
+            raise wire.WireError("a candidate that speaks unasked")
+        return ExecResult("error", _load_error(candidate[0]), **common)
+    asserts, stop, done = [], None, None
+    for message in _messages(verdicts):
+        if message[0] == "a":
+            asserts.append(AssertResult(message[1] is True, str(message[2])))
+        elif message[0] == "stop":
+            stop = message
+        elif message[0] == "done":
+            done = message[1]
+    common["asserts"] = tuple(asserts)
+    if stop and stop[1] == "test":
+        return ExecResult("infra_error", f"the test program does not load: {stop[2]}: {stop[3]}", **common)
+    if stop and stop[1] == "protocol":
+        return ExecResult("protocol_error", stop[3], **common)
+    if ended:
+        return ExecResult(*ended, **common)
+    if stop and stop[1] == "raised":
+        return ExecResult("error", f"{stop[2]}: {stop[3]}", **common)
+    if done is None:
+        return ExecResult("incomplete", "the candidate left before its test was done", **common)
+    return ExecResult("ok", completed=True, candidate_calls=done, **common)
