@@ -7,6 +7,9 @@ here: `²` becomes `^{2}` and never `2`.
 
 import re
 
+ROW = "\x02"
+"""Stands for the row separator of matrices in normalised text."""
+
 _SUPERSCRIPTS = {ord(c): d for c, d in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True)}
 _SUBSCRIPTS = {ord(c): d for c, d in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
 _VULGAR = {
@@ -36,7 +39,7 @@ _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?(?![a-zA-Z])|
 _UNBRACED = re.compile(r"\\(frac|binom)\s*([0-9a-zA-Z])\s*(?:([0-9a-zA-Z])|(?=\{))")
 _FRAC_SECOND = re.compile(r"(\\(?:frac|binom)\s*\{[^{}]*\})\s*([0-9a-zA-Z])")
 _UNBRACED_SQRT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
-_SQRT_PARENS = re.compile(r"(\\sqrt|\bsqrt|√)\s*\(")
+_SQRT_PARENS = re.compile(r"(\\sqrt|(?<![A-Za-z\\])sqrt|√)\s*\(")
 _SQRT_SIGN = re.compile(r"√\s*([0-9.]+|[a-zA-Z]|\\pi)")
 _SPACES = re.compile(r"\s+")
 _PLAIN = re.compile(r"-?[0-9]{1,18}")
@@ -98,7 +101,8 @@ def _markdown(text: str) -> str:
 
 
 def _from_latex(text: str) -> str:
-    text = text.replace("\\!", "").replace("\\\\[", "\\\\ [")
+    text = text.replace("\\\\", ROW)  # before anything else looks at single backslashes
+    text = text.replace("\\!", "")
     for opening, closing in (("\\(", "\\)"), ("\\[", "\\]")):
         if text.startswith(opening) and text.endswith(closing):
             text = text[2:-2].strip()

@@ -17,18 +17,22 @@ MAX_DIGITS = 4_000
 MAX_EXPONENT = 10_000
 """Largest power of ten in scientific notation."""
 
-_UNSIGNED = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
-_REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar)\s*\{?([0-9]+)\}?")
+_UNSIGNED = (
+    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])"
+    r"|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+)
 _LITERAL = re.compile(_UNSIGNED)
-_SCIENTIFIC = re.compile(
-    rf"({_UNSIGNED})(?:[eE]([+-]?[0-9]{{1,6}})(?![0-9A-Za-z])| ?\* ?10 ?\^ ?(?:\{{ ?([+-]?[0-9]{{1,6}}) ?\}}|([+-]?[0-9]{{1,6}})))"
+_REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar) ?\{? ?([0-9]+) ?\}?")
+_SCIENTIFIC = re.compile(rf"({_UNSIGNED})[eE]([+-]?[0-9]{{1,6}})(?![0-9A-Za-z])")
+_TIMES_TEN = re.compile(
+    rf"({_UNSIGNED}) ?\* ?10 ?\^ ?(?:\{{ ?([+-]?[0-9]{{1,6}}) ?\}}|([+-]?[0-9]{{1,6}})(?![0-9^!]))"
 )
 _LATEX_FRACTION = re.compile(rf"\\frac ?\{{ ?([+-]?{_UNSIGNED}) ?\}} ?\{{ ?([+-]?{_UNSIGNED}) ?\}}")
 _PLAIN_FRACTION = re.compile(rf"({_UNSIGNED}) ?/ ?(-?{_UNSIGNED})(?![0-9^!])")
 _MIXED = re.compile(
     r"([0-9]+)(?: (?:and )?([0-9]+) ?/ ?([0-9]+)| ?\\frac ?\{ ?([0-9]+) ?\} ?\{ ?([0-9]+) ?\})(?![0-9^!])"
 )
-_BASE = re.compile(r"([0-9A-Za-z]+)_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9]))(?![0-9])")
+_BASE = re.compile(r"([0-9][0-9A-Za-z]*|[0-9A-F]{2,}) ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9]{1,2}))(?![0-9])")
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SCALE = re.compile(rf" ?({'|'.join(_SCALES)})s?\b", re.IGNORECASE)
 _PERCENT = re.compile(r" ?(?:%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
@@ -64,22 +68,20 @@ def parse_base(digits: str, base: int) -> Fraction | None:
         return None
 
 
-def read_number(text: str, start: int = 0) -> tuple[Fraction, int] | None:
-    """The unsigned number literal that starts at `start`, and where it ends; None when there is none.
+def read_atom(text: str, start: int = 0) -> tuple[Fraction, int] | None:
+    """The unsigned literal without a division sign that starts at `start`: what stays together inside a formula.
 
-    The longest reading wins: mixed number, fraction, scientific notation, base, repeating decimal, plain literal.
+    Mixed numbers count (`2 2/3` is one number), fractions do not: `1/2^99` is one over a power.
     """
     if match := _MIXED.match(text, start):
         whole, a, b, c, d = match.groups()
-        numerator, denominator = int(a or c), int(b or d)
+        numerator, denominator = int((a or c)[:MAX_DIGITS]), int((b or d)[:MAX_DIGITS])
         # `2 2/3` is a mixed number; `2\frac{5}{3}` is no number anyone writes, so it is left to be a product.
         if 0 < numerator < denominator and len(match.group()) <= MAX_DIGITS:
             return int(whole) + Fraction(numerator, denominator), match.end()
     if match := _BASE.match(text, start):
         value = parse_base(match.group(1), int(match.group(2) or match.group(3)))
         return None if value is None else (value, match.end())
-    if match := _LATEX_FRACTION.match(text, start):
-        return _ratio(match)
     if match := _REPEATING.match(text, start):
         whole, fixed, period = match.groups()
         if len(match.group()) > 500:
@@ -88,17 +90,27 @@ def read_number(text: str, start: int = 0) -> tuple[Fraction, int] | None:
         tail = Fraction(int(period), 10 ** len(period) - 1) * shift
         return Fraction(int(whole or 0)) + (Fraction(int(fixed)) * shift if fixed else 0) + tail, match.end()
     if match := _SCIENTIFIC.match(text, start):
-        exponent = int(next(e for e in match.groups()[1:] if e is not None))
+        exponent = int(match.group(2))
         base = _plain(match.group(1))
         if base is None or abs(exponent) > MAX_EXPONENT:
             return None
         return base * Fraction(10) ** exponent, match.end()
-    if match := _PLAIN_FRACTION.match(text, start):
-        return _ratio(match)
     if match := _LITERAL.match(text, start):
         value = _plain(match.group())
         return None if value is None else (value, match.end())
     return None
+
+
+def read_number(text: str, start: int = 0) -> tuple[Fraction, int] | None:
+    """The unsigned number that starts at `start`, fractions and powers of ten included, and where it ends, or None."""
+    if match := _LATEX_FRACTION.match(text, start):
+        return _ratio(match)
+    if match := _TIMES_TEN.match(text, start):
+        exponent, base = int(match.group(2) or match.group(3)), _plain(match.group(1))
+        return None if base is None or abs(exponent) > MAX_EXPONENT else (base * Fraction(10) ** exponent, match.end())
+    if not _MIXED.match(text, start) and (match := _PLAIN_FRACTION.match(text, start)):
+        return _ratio(match)
+    return read_atom(text, start)
 
 
 def _ratio(match: re.Match[str]) -> tuple[Fraction, int] | None:

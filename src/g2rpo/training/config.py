@@ -43,7 +43,7 @@ class GuidedGRPOConfig(GRPOConfig):
     remove_unused_columns: bool | None = _setting(False, "Must stay off: the trace is a column the model never sees.")
     vllm_importance_sampling_mode: str = _setting("sequence_mask", "Correction of vLLM's log-probabilities, see TRL.")
     # --- where we differ from TRL
-    gradient_checkpointing: bool = _setting(False, "Recompute activations to save memory; TRL's default is on.")
+    gradient_checkpointing: bool | None = _setting(None, "Recompute activations to save memory; unset is off (TRL: on).")
     logging_steps: float = _setting(1, "Optimizer steps between two lines of the run record.")
 
     # --- guidance

@@ -120,6 +120,28 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
                         then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.")  # fmt: skip
 
 
+def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
+    """Asks every reward that can tell (a function `check_row(row) -> None` of its own) whether it can grade each row.
+
+    Raises:
+        DataError: how many rows it cannot, and why for the first. A gold answer nobody can parse would pay everyone nothing.
+    """
+    for func in funcs:
+        check_row = getattr(func, "check_row", None)
+        if check_row is None:
+            continue
+        bad: list[tuple[int, DataError]] = []
+        for number, row in enumerate(dataset):
+            try:
+                check_row(row)
+            except DataError as error:
+                bad.append((number, error))
+        if bad:
+            number, error = bad[0]
+            raise DataError(f"row {number} (and {len(bad) - 1} more) for the reward {reward_name(func)}: {error.what}", error.value,
+                            expected=error.expected, then="Mend or drop these rows before training.") from error  # fmt: skip
+
+
 def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
     """Everything that needs the tokenizer and the resolved settings. Returns what the data offers; None if unguided."""
     args: GuidedGRPOConfig = trainer.args

@@ -278,10 +278,12 @@ class GuidedGRPOTrainer(GRPOTrainer):
             part.write_text(json.dumps(self.guidance_state(), indent=2))
             os.replace(part, folder / STATE_FILE)
 
-    def _load_optimizer_and_scheduler(self, checkpoint):
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
+    def read_guidance_state(self, checkpoint: str | Path) -> dict[str, Any]:
+        """The saved state of a checkpoint.
+
+        Raises:
+            RunError: there is none, or it belongs to another controller.
+        """
         path = Path(checkpoint) / STATE_FILE
         if not path.exists():
             raise RunError("checkpoint", str(checkpoint), expected=f"a file {STATE_FILE} with the controller's state in it",
@@ -290,8 +292,14 @@ class GuidedGRPOTrainer(GRPOTrainer):
         if saved["controller"] != self.args.guidance_controller:
             raise RunError("guidance_controller", self.args.guidance_controller, expected=f"{saved['controller']!r}, which the checkpoint was written with",
                            then="Resume with the same settings, or start a new run.")  # fmt: skip
-        self.controller_state = state_from_json(self.controller, saved["state"])
-        self._generations, self._totals = saved["generations"], saved["totals"]
+        return saved
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            saved = self.read_guidance_state(checkpoint)
+            self.controller_state = state_from_json(self.controller, saved["state"])
+            self._generations, self._totals = saved["generations"], saved["totals"]
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,114 @@
+"""The command line: parse, call, print. Each command imports what it needs itself, so that `--help` answers at once."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import g2rpo
+from g2rpo.errors import G2RPOError
+
+
+class _App(typer.Typer):
+    """Errors that a person can mend are printed as the sentence they are, without a traceback."""
+
+    def __call__(self, *args, **kwargs):
+        try:
+            return super().__call__(*args, **kwargs)
+        except G2RPOError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+
+app = _App(
+    name="g2rpo",
+    help="Guided reinforcement learning with verifiable rewards for small language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
+RecipeFile = Annotated[Path, typer.Argument(help="YAML file of TRL's and our fields; see recipes/.")]
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(g2rpo.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Guided reinforcement learning with verifiable rewards for small language models."""
+
+
+@app.command(context_settings=FIELDS)
+def train(
+    context: typer.Context,
+    recipe: RecipeFile,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of output_dir.")] = False,
+) -> None:
+    """Train with guided GRPO. Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`)."""
+    from g2rpo.training.recipe import read_yaml, resolve
+    from g2rpo.training.run import train as run
+
+    trainer = run(resolve(read_yaml(recipe), context.args), resume=resume)
+    if trainer.accelerator.is_main_process:
+        print(f"Run directory: {trainer.args.output_dir}   (look into it with: g2rpo show {trainer.args.output_dir})")
+
+
+@app.command(context_settings=FIELDS)
+def sft(context: typer.Context, recipe: RecipeFile) -> None:
+    """Train on the traces themselves, by supervised fine-tuning: the opponent that guided RL has to beat."""
+    from g2rpo.training.recipe import read_yaml
+    from g2rpo.training.sft import resolve_sft, train_sft
+
+    trainer = train_sft(resolve_sft(read_yaml(recipe), context.args))
+    if trainer.accelerator.is_main_process:
+        print(f"Model: {trainer.args.output_dir}")
+
+
+@app.command()
+def fields(search: Annotated[str, typer.Argument(help="Only fields whose name holds this text.")] = "") -> None:
+    """List every field that a recipe or a flag can set, with its default and meaning."""
+    from g2rpo.cli.fields import print_fields
+
+    print_fields(search)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Where to write demo.json, the page and the runs.")] = Path("runs/demo"),
+    seeds: Annotated[int, typer.Option(help="Seeds per arm.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Runs at a time; 0 is one per core.")] = 0,
+) -> None:
+    """Watch the built-in model learn: GRPO, guided GRPO and SFT at equal budgets, in minutes, on a CPU."""
+    from g2rpo.comparison.demo import run_demo
+
+    run_demo(output, seeds=seeds, jobs=jobs)
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    step: Annotated[int | None, typer.Option(help="Generation batch; the last one if not given.")] = None,
+    limit: Annotated[int, typer.Option(help="Groups to show.")] = 2,
+) -> None:
+    """Print rollouts of a run, the guidance part marked."""
+    from g2rpo.cli.show import show_run
+
+    show_run(run, step, limit)
+
+
+@app.command()
+def doctor() -> None:
+    """What this machine offers: devices, libraries, sandbox levels, and whether the pieces fit together."""
+    from g2rpo.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor())
+
+
+if __name__ == "__main__":
+    app()

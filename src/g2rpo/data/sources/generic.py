@@ -1,0 +1,43 @@
+"""Any other data: columns `prompt`, `answer`, `trace`, or others named in the recipe's `columns`."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from g2rpo.data.trace import clean_trace
+from g2rpo.errors import DataError, nearest
+from g2rpo.types import Problem
+
+ROLES = ("prompt", "answer", "trace", "key", "difficulty", "source", "tests")
+
+
+def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str, Any]], Problem]:
+    """A reader for columns named in `mapping`, or like the roles themselves. Only `prompt` must be there."""
+    for role in mapping:
+        if role not in ROLES:
+            raise DataError("columns", role, expected="one of the roles a column can have", then=nearest(role, ROLES))
+    where = {role: mapping.get(role, role) for role in ROLES}
+    for role, column in where.items():
+        if column not in columns and (role in mapping or role == "prompt"):
+            raise DataError(f"column {column!r} for the {role}", expected=f"it among the columns {', '.join(columns)}",
+                            then="Name the columns in the recipe, for example columns: {prompt: question, answer: final, trace: solution}.")  # fmt: skip
+
+    def problem(row: dict[str, Any]) -> Problem:
+        value = {role: row.get(column) for role, column in where.items()}
+        prompt = value["prompt"]
+        if prompt is None or prompt == "" or prompt == []:
+            raise DataError(f"column {where['prompt']!r}", prompt, expected="a question or a conversation", then="Fill it or drop the row.")
+        if where["prompt"] != "prompt" and isinstance(prompt, str):
+            prompt = [{"role": "user", "content": prompt}]  # a mapped question is a question, not a rendered prompt
+        tests = value["tests"]
+        return Problem(
+            key=str(value["key"]) if value["key"] is not None else json.dumps(prompt, sort_keys=True),
+            prompt=prompt,
+            answer=None if value["answer"] is None else str(value["answer"]).strip(),
+            trace=clean_trace(value["trace"]) or None if isinstance(value["trace"], str) else value["trace"],
+            tests=json.loads(tests) if isinstance(tests, str) else tests,
+            difficulty=None if value["difficulty"] is None else float(value["difficulty"]),
+            source=str(value["source"] or ""),
+        )
+
+    return problem

@@ -1,0 +1,155 @@
+"""A recipe: one flat YAML file of TRL's and our fields, plus flags that win over it. Resolved before anything is loaded."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+from trl import ModelConfig
+
+from g2rpo.data.load import load_problems
+from g2rpo.errors import ConfigError, nearest
+from g2rpo.rewards.registry import get_reward
+from g2rpo.tasks import make
+from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.presets import preset
+from g2rpo.types import Problem
+
+
+def _setting(default: Any, text: str) -> Any:
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class DataConfig:
+    """Where problems and rewards come from."""
+
+    preset: str | None = _setting(None, "A method by name: grpo, g2rpo-a-paper, g2rpo-a-released, g2rpo. Single fields override it.")
+    dataset_name: str | None = _setting(None, "Data set on the hub, such as openai/gsm8k.")
+    dataset_path: str | None = _setting(None, "Local file or folder instead (JSONL, JSON, CSV, Parquet).")
+    dataset_config: str | None = _setting(None, "Configuration on the hub, such as main.")
+    dataset_split: str = _setting("train", "Split on the hub, or the file's stem in a folder.")
+    dataset_limit: int | None = _setting(None, "Keep the first so many problems.")
+    columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
+    system_prompt: str | None = _setting(None, "System message before every problem.")
+    instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
+    task: str | None = _setting(None, "Procedural task instead of a data set: chains or word_problems.")
+    task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
+    task_size: int = _setting(2000, "Problems to draw.")
+    rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")
+    reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_len: 512}}.")
+
+    def problems(self, split: str | None = None) -> list[Problem]:
+        """Loads or draws the problems."""
+        if self.task is not None:
+            low, high = self.task_steps[0], self.task_steps[-1]
+            return make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
+        return load_problems(
+            name=self.dataset_name, path=self.dataset_path, config=self.dataset_config, split=split or self.dataset_split,
+            columns=self.columns or None, limit=self.dataset_limit, system_prompt=self.system_prompt,
+            instruction=self.instruction,
+        )  # fmt: skip
+
+    def reward_functions(self) -> list[Any]:
+        unknown = [name for name in self.reward_kwargs if name not in self.rewards]
+        if unknown:
+            raise ConfigError("reward_kwargs", unknown[0], expected="one of the rewards of this run", then=nearest(unknown[0], self.rewards))
+        return [get_reward(name, **self.reward_kwargs.get(name, {})) for name in self.rewards]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A run, resolved: model, data and rewards, training."""
+
+    model: ModelConfig
+    data: DataConfig
+    training: Any
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole configuration as plain data, sorted by owner."""
+        return {
+            "model": dataclasses.asdict(self.model),
+            "data": dataclasses.asdict(self.data),
+            "training": self.training.to_dict(),
+        }
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Numbers such as 1e-5, which YAML 1.1 takes for text, are read by the field's own type."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError("recipe", str(path), expected="an existing YAML file", then="See recipes/ for examples.")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError("recipe", str(path), expected="valid YAML", then=str(error)) from error
+    if not isinstance(values, dict):
+        raise ConfigError("recipe", str(path), expected="a mapping of fields to values", then="See recipes/ for examples.")
+    return values
+
+
+def read_flags(flags: Sequence[str]) -> dict[str, Any]:
+    """`--field value`, `--field=value`; several values make a list, none means true; values are read as YAML."""
+    values: dict[str, Any] = {}
+    name = None
+    words: dict[str, list[str]] = {}
+    for flag in flags:
+        if flag.startswith("--"):
+            name, equals, rest = flag[2:].partition("=")
+            name = name.replace("-", "_")
+            words[name] = [rest] if equals else []
+        elif name is None:
+            raise ConfigError("argument", flag, expected="--field value", then="Put two dashes before the field's name.")
+        else:
+            words[name].append(flag)
+    for name, given in words.items():
+        parsed = [yaml.safe_load(w) if w.strip() else w for w in given]
+        values[name] = True if not parsed else parsed[0] if len(parsed) == 1 else parsed
+    return values
+
+
+def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: type = GuidedGRPOConfig) -> Recipe:
+    """Recipe values and flags, checked and typed.
+
+    Raises:
+        ConfigError: a field that nobody knows (with the nearest right one), or a value its owner refuses.
+    """
+    given = {**values, **read_flags(flags)}
+    named = given.get("preset")
+    merged = {**(preset(named) if named and issubclass(config_class, GuidedGRPOConfig) else {}), **given}
+    merged.setdefault("model_name_or_path", "builtin")
+    owners = (ModelConfig, DataConfig, config_class)
+    known = {f.name: f for owner in owners for f in dataclasses.fields(owner) if f.init}
+    for name in merged:
+        if name not in known:
+            raise ConfigError("recipe field", name, expected="a field of the model, the data or the training configuration", then=nearest(name, list(known)))
+    typed = {name: _typed(known[name], value) for name, value in merged.items()}
+    try:
+        model, data, training = HfArgumentParser(owners).parse_dict(typed)
+    except (ValueError, TypeError) as error:
+        raise ConfigError("recipe", named or "", expected="values that fit together", then=str(error)) from error
+    if (data.task is None) == (data.dataset_name is None and data.dataset_path is None):
+        raise ConfigError("data", data.task or data.dataset_name, expected="exactly one of task, dataset_name and dataset_path", then="Set one of them.")
+    return Recipe(model, data, training)
+
+
+def _typed(field_: dataclasses.Field, value: Any) -> Any:
+    """Numbers that YAML left as text (1e-5), and single values where a list is meant."""
+    kind = str(field_.type)
+    if isinstance(value, str) and "float" in kind:
+        try:
+            return float(value)
+        except ValueError:
+            if "str" not in kind:
+                raise ConfigError(field_.name, value, expected="a number", then="Write it like 1.0e-5.") from None
+    if "list" in kind.lower() and value is not None and not isinstance(value, list):
+        return [value]
+    wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(getattr(field_.type, "__name__", ""))
+    if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
+        raise ConfigError(field_.name, value, expected=f"a value of type {field_.type.__name__}", then="See g2rpo train --help.")
+    return value
