@@ -37,19 +37,18 @@ class TooLarge(ValueError):
     """A formula whose value must not be computed: a tower of powers, a huge factorial."""
 
 
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log exp abs".split()
-) | {"asin", "acos", "atan"}
+FUNCTIONS = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "exp", "abs"]) | {
+    "asin",
+    "acos",
+    "atan",
+}
 _ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
 _GREEK = frozenset(
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau upsilon "
-    "phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar".split()
+    ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "hbar"]
 )
 _BEYOND = frozenset(
-    "int iint sum prod lim limsup liminf lfloor rfloor lceil rceil max min gcd lcm det overline vec hat bar ldots dots cdots "
-    "begin end mod bmod pmod partial infty log lg cup cap setminus in mid mathbb to rightarrow prime langle rangle "
-    "sup inf deg dim ker perp parallel angle triangle".split()
+    ["int", "iint", "sum", "prod", "lim", "limsup", "liminf", "lfloor", "rfloor", "lceil", "rceil", "max", "min", "gcd", "lcm", "det", "overline", "vec", "hat", "bar", "ldots", "dots", "cdots", "begin", "end", "mod", "bmod", "pmod", "partial", "infty", "log", "lg", "cup", "cap", "setminus", "in", "mid", "mathbb", "to", "rightarrow", "prime", "langle", "rangle", "sup", "inf", "deg", "dim", "ker", "perp", "parallel", "angle", "triangle"]
 )  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _LETTERS = re.compile(r"[A-Za-z]+")

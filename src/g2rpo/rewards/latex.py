@@ -75,6 +75,8 @@ def normalise(text: str) -> str:
     if "sqrt" in text or "√" in text:
         text = _roots(text)
     text = _SPACES.sub(" ", text).strip()
+    if text.endswith("\\") and not text.endswith(ROW):  # what remains of a final `\ `
+        text = text[:-1].rstrip()
     while text and (text[-1] in ".,;:!" and not text.endswith("\\!")) and not _factorial(text):
         text = text[:-1].rstrip()
     return text

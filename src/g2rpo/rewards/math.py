@@ -3,6 +3,10 @@ r"""The math reward: is the stated final answer the gold answer? In layers, the 
 1. The final answer is extracted (`extract.py`); gold and answer are put into one spelling (`latex.py`).
 2. Same text: equal.
 3. Both are numbers: compared exactly, units included (`numbers.py`). This settles all of GSM8K in microseconds.
+4. The answers are taken apart (`shapes.py`, `matching.py`) and their leaves compared: exactly where they are rational,
+   otherwise in a worker process with a deadline (`math_verify_worker.py`), where formulas are evaluated to many digits
+   (`precision.py`) and math-verify reads what our strict grammar does not.
+5. An "equal" of math-verify on numbers counts only when many digits confirm it.
 
 A grade is a score and a reason. `score` None means *not scored*: the gold answer or the verifier failed, never the model.
 """
@@ -17,7 +21,11 @@ from g2rpo.errors import DataError
 from g2rpo.rewards.exact import normalise_text
 from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, completion_text, extract_answer
 from g2rpo.rewards.latex import balanced, normalise
+from g2rpo.rewards.leaves import Comparer, LimitReached, is_readable
+from g2rpo.rewards.matching import same
+from g2rpo.rewards.math_verify_worker import WorkerFailed, WorkerTimeout
 from g2rpo.rewards.numbers import Quantity, parse_quantity, same_quantity
+from g2rpo.rewards.shapes import Shape, parse_shape
 from g2rpo.types import Grade
 
 Verdict = Literal["equal", "different", "no_answer", "bad_gold", "timeout", "worker_failed"]
@@ -41,6 +49,7 @@ class Gold:
     spelling: str
     quantity: Quantity | None
     choice: str | None
+    shape: Shape
 
 
 @lru_cache(maxsize=65_536)
@@ -48,7 +57,8 @@ def parse_gold(text: str) -> Gold:
     r"""Reads a gold answer, which may be a bare answer, `\boxed{…}` or a solution that ends in `#### …`.
 
     Raises:
-        DataError: it is empty, too long or malformed; such a row must never reach training, for nothing can be right.
+        DataError: It is empty, too long or malformed; such a row must never reach training, for nothing can be right.
+        WorkerFailed, WorkerTimeout: Only for a gold answer that math-verify alone could read.
     """
     expected, then = (
         "an answer such as 42, \\frac{1}{2} or B",
@@ -62,9 +72,20 @@ def parse_gold(text: str) -> Gold:
         raise DataError("The gold answer", text, expected=expected, then=then)
     spelling = normalise(answer)
     quantity = parse_quantity(spelling)
-    if not any(c.isalnum() for c in spelling) or not balanced(spelling):
+    if quantity is not None:
+        return Gold(answer, spelling, quantity, None, Shape("scalar", (spelling,)))
+    shape = parse_shape(spelling)
+    if not balanced(spelling) or not any(c.isalnum() for c in spelling) or not _readable(shape):
         raise DataError("The gold answer", text, expected=expected, then=then)
-    return Gold(answer, spelling, quantity, choice_letter(answer))
+    return Gold(answer, spelling, None, choice_letter(spelling), shape)
+
+
+def _readable(shape: Shape) -> bool:
+    if shape.kind == "scalar":
+        return is_readable(shape.parts[0], DEADLINE_S)
+    if shape.kind in ("equation", "inequality"):
+        return all(is_readable(side, DEADLINE_S) for side in shape.parts)
+    return shape.kind == "other" or all(_readable(part) for part in shape.parts)
 
 
 def grade_math(gold: str, completion: str, *, deadline_s: float = DEADLINE_S) -> MathGrade:
@@ -82,6 +103,8 @@ def grade_math(gold: str, completion: str, *, deadline_s: float = DEADLINE_S) ->
         wanted = parse_gold(gold)
     except DataError as error:
         return MathGrade(None, "bad_gold", str(error))
+    except (WorkerFailed, WorkerTimeout) as error:  # the worker was asked whether it can read the gold answer
+        return MathGrade(None, "worker_failed", str(error))
     stated = extract_answer(completion)
     if stated is None or not stated.text.strip():
         return MathGrade(0.0, "no_answer")
@@ -96,9 +119,17 @@ def _compare(gold: Gold, answer: str, deadline_s: float) -> MathGrade:
         return MathGrade(1.0, "equal", "text")
     if gold.quantity is not None and (quantity := parse_quantity(spelling)) is not None:
         return _verdict(same_quantity(gold.quantity, quantity), "number")
-    if gold.choice is not None:
-        return _verdict(choice_letter(spelling) == gold.choice, "choice")
-    return MathGrade(0.0, "different", "text")
+    if gold.choice is not None and (letter := choice_letter(spelling)) is not None:
+        return _verdict(letter == gold.choice, "choice")
+    if not balanced(spelling):
+        return MathGrade(0.0, "different", "unbalanced braces")
+    comparer = Comparer(deadline_s)
+    try:
+        return _verdict(same(gold.shape, parse_shape(spelling), comparer), comparer.detail)
+    except (WorkerTimeout, LimitReached) as error:
+        return MathGrade(0.0, "timeout", str(error) or f"no verdict within {deadline_s} s")
+    except WorkerFailed as error:
+        return MathGrade(None, "worker_failed", str(error))
 
 
 def _verdict(equal: bool, detail: str) -> MathGrade:

@@ -82,7 +82,10 @@ def _by_math_verify(gold: str, answer: str) -> dict:
     confirmed = _confirmed(golds[0], answers[0])
     if confirmed is None and getattr(golds[0], "is_number", False):
         return {"equal": False, "detail": "math-verify says equal, which could not be confirmed"}
-    return {"equal": confirmed is not False, "detail": "math-verify" if confirmed is not False else "math-verify, refuted"}
+    return {
+        "equal": confirmed is not False,
+        "detail": "math-verify" if confirmed is not False else "math-verify, refuted",
+    }
 
 
 def _value(gold: str, answer: str) -> dict:
@@ -114,7 +117,9 @@ def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
         a, b = (("add", parse_expression(l), ("neg", parse_expression(r))) for l, r in (gold, answer))  # noqa: E741
         return {"equal": bool(same_relation(a, b, positive)), "detail": "relation"}
     except Unsupported:
-        return _by_math_verify("=".join(gold), "=".join(answer)) if not positive else {"equal": None, "detail": "relation"}
+        return (
+            _by_math_verify("=".join(gold), "=".join(answer)) if not positive else {"equal": None, "detail": "relation"}
+        )
     except (ValueError, TooLarge) as error:
         return {"equal": False, "detail": f"malformed: {error}"}
 

@@ -24,9 +24,7 @@ _UNSIGNED = (
 _LITERAL = re.compile(_UNSIGNED)
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar) ?\{? ?([0-9]+) ?\}?")
 _SCIENTIFIC = re.compile(rf"({_UNSIGNED})[eE]([+-]?[0-9]{{1,6}})(?![0-9A-Za-z])")
-_TIMES_TEN = re.compile(
-    rf"({_UNSIGNED}) ?\* ?10 ?\^ ?(?:\{{ ?([+-]?[0-9]{{1,6}}) ?\}}|([+-]?[0-9]{{1,6}})(?![0-9^!]))"
-)
+_TIMES_TEN = re.compile(rf"({_UNSIGNED}) ?\* ?10 ?\^ ?(?:\{{ ?([+-]?[0-9]{{1,6}}) ?\}}|([+-]?[0-9]{{1,6}})(?![0-9^!]))")
 _LATEX_FRACTION = re.compile(rf"\\frac ?\{{ ?([+-]?{_UNSIGNED}) ?\}} ?\{{ ?([+-]?{_UNSIGNED}) ?\}}")
 _PLAIN_FRACTION = re.compile(rf"({_UNSIGNED}) ?/ ?(-?{_UNSIGNED})(?![0-9^!])")
 _MIXED = re.compile(
@@ -37,8 +35,31 @@ _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9
 _SCALE = re.compile(rf" ?({'|'.join(_SCALES)})s?\b", re.IGNORECASE)
 _PERCENT = re.compile(r" ?(?:%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
 _CURRENCY = re.compile(r"([$€£¥]|USD |US\$|EUR |GBP )\s?")
-_SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = dict(zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10), strict=True))
+_SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = dict(
+    zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10), strict=True)
+)
 _WORDS = {word: value for value, word in enumerate(_SMALL)} | _TENS
 _WORDS |= {f"{ten}-{_SMALL[d]}": value + d for ten, value in _TENS.items() for d in range(1, 10)}
 _WORD = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)?)(?![A-Za-z])")

@@ -67,8 +67,10 @@ def split_top(text: str, pattern: re.Pattern[str]) -> list[tuple[str, str]]:
 
 
 def _is_variable(text: str) -> bool:
-    return _VARIABLE.fullmatch(text) is not None and text not in ("e", "i", "\\pi", INFINITY) and (
-        text.startswith("\\") or len(text.split("_")[0]) == 1
+    return (
+        _VARIABLE.fullmatch(text) is not None
+        and text not in ("e", "i", "\\pi", INFINITY)
+        and (text.startswith("\\") or len(text.split("_")[0]) == 1)
     )
 
 
@@ -132,7 +134,7 @@ def _relation(text: str, nesting: int) -> Shape | None:
         return None
     operators = [operator for operator, _ in pieces[1:]]
     sides = [side for _, side in pieces]
-    if len(split_top(text, _AND)) > 1 and not (operators == ["\\in"] or len(operators) == 1 and _has_comma(sides[-1])):
+    if len(split_top(text, _AND)) > 1 and not (operators == ["\\in"] or (len(operators) == 1 and _has_comma(sides[-1]))):
         return None
     if operators == ["\\in"]:
         return _labelled(parse_shape(sides[1], nesting), sides[0]) if _is_variable(sides[0]) else None
@@ -141,7 +143,10 @@ def _relation(text: str, nesting: int) -> Shape | None:
     if operators == ["\\ne"] and _is_variable(sides[0]):
         point = parse_shape(sides[1], nesting)
         low, high = _infinity(-1), _infinity(1)
-        parts = (Shape("interval", (low, point), open=(True, True)), Shape("interval", (point, high), open=(True, True)))
+        parts = (
+            Shape("interval", (low, point), open=(True, True)),
+            Shape("interval", (point, high), open=(True, True)),
+        )
         return Shape("union", parts, label=sides[0])
     return _inequality(sides, operators, nesting)
 

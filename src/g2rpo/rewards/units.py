@@ -40,7 +40,39 @@ _KNOWN = {
 _PHRASE = re.compile(r"(?:[A-Za-z$€£¥¢][A-Za-z'’-]*|[/*^0-9{}().,-]| )+")
 _WORD = re.compile(r"([A-Za-z$€£¥¢][A-Za-z'-]*)(?: ?\^ ?(?:\{ ?(-?[0-9]) ?\}|(-?[0-9])))?|(/|per\b)")
 _NOT_UNITS = frozenset(
-    ["and", "or", "sin", "cos", "tan", "cot", "sec", "csc", "log", "ln", "exp", "sqrt", "pi", "frac", "if", "then", "not", "mod", "plus", "minus", "times", "over", "is", "equals", "x", "y", "z", "n", "k", "i", "e"]
+    [
+        "and",
+        "or",
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "log",
+        "ln",
+        "exp",
+        "sqrt",
+        "pi",
+        "frac",
+        "if",
+        "then",
+        "not",
+        "mod",
+        "plus",
+        "minus",
+        "times",
+        "over",
+        "is",
+        "equals",
+        "x",
+        "y",
+        "z",
+        "n",
+        "k",
+        "i",
+        "e",
+    ]
 )
 _POWER_WORDS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _FILLER = frozenset(["of", "the", "a", "an", "each", "total", "in", "all"]) - {"in"}
