@@ -1,11 +1,13 @@
 """The `bwrap+` level: zygotes inside of a hardened bubblewrap, each child in the landlock jail besides.
 
-Namespaces for users, processes, mounts, network and IPC; no capability; an own root with the interpreter and nothing else, all of
-it read-only, `/dev` too (bubblewrap's own temporary file systems would be writable to half of the memory each).
+Namespaces for users, processes, mounts, network and IPC; no capability; an own root with the interpreter and nothing
+else, all of it read-only, `/dev` too (bubblewrap's own temporary file systems would be writable to half of the
+memory each).
 """
 
 import os
 import shutil
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -20,7 +22,9 @@ def launcher() -> tuple[str, ...] | None:
     program = shutil.which("bwrap")
     if program is None:
         return None
-    words = [program, "--unshare-all", "--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534"]
+    words = [program, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
+    if "--disable-userns" in subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout:
+        words.append("--disable-userns")  # since 0.8; the filter refuses namespaces anyway
     words += ["--cap-drop", "ALL", "--new-session", "--hostname", "sandbox", "--clearenv"]
     for path in _FROM_SYSTEM:
         if os.path.islink(path):
@@ -45,7 +49,9 @@ def _variables() -> dict[str, str]:
 
 
 def _interpreter_files() -> list[str]:
-    """The interpreter, its libraries and our own half, as far as they are not below a system folder that is there already."""
+    """The interpreter, its libraries and our own half, as far as they are not below a system folder that is there
+    already.
+    """
     paths = [interpreter(), str(INSIDE)]
     paths += [sysconfig.get_path(key) for key in ("stdlib", "platstdlib")]
     own = Path(sys.base_prefix) / "lib"

@@ -1,4 +1,6 @@
-"""Which sandbox this machine can have: tried in order of preference, taken when its self-test passes, refused otherwise."""
+"""Which sandbox this machine can have: tried in order of preference, taken when its self-test passes, refused
+otherwise.
+"""
 
 import logging
 import sys
@@ -15,8 +17,8 @@ log = logging.getLogger(__name__)
 
 LANDLOCK_PROTECTS = (
     "reading, writing, creating or removing any file but the standard library and shared libraries (read-only)",
-    "network and sockets of any family, other processes (signals, tracing, their memory), new processes, program execution",
-    "native code that was not installed, kernel interfaces such as io_uring, bpf, keyrings, namespaces, System V memory",
+    "network and sockets, other processes (signals, tracing, their memory), new processes, execution of programs",
+    "native code that was not installed; kernel interfaces: io_uring, bpf, keyrings, namespaces, System V memory",
     "memory, processor time, wall time, output size, open files and threads beyond the limits of the request",
     "reading another job's program, input or result",
 )
@@ -28,13 +30,16 @@ LANDLOCK_NOT = (
 )
 BWRAP_PROTECTS = (
     *LANDLOCK_PROTECTS,
-    "seeing any path, user, process or network interface of the machine: own mount, process, user, IPC and network namespaces",
+    "seeing any path, user, process or network interface of the machine (own namespaces)",
 )
 BWRAP_NOT = (
-    "a kernel bug in the system calls that stay allowed; unprivileged user namespaces themselves enlarge what a kernel bug can reach",
+    "a kernel bug in the system calls that stay allowed; user namespaces enlarge what a kernel bug can reach",
     *LANDLOCK_NOT[2:],
 )
-RLIMITS_PROTECTS = ("memory and processor time beyond the limits (macOS does not enforce the memory limit)", "left-over children of one job")
+RLIMITS_PROTECTS = (
+    "memory and processor time beyond the limits (macOS does not enforce the memory limit)",
+    "left-over children of one job",
+)
 RLIMITS_NOT = (
     "anything else: files, network and processes of this user are open to the program",
     "left-over processes of a program that forks",
@@ -64,15 +69,17 @@ def open_sandbox(
     Args:
         level: `auto`, `landlock`, `bwrap+`, or `rlimits` (with `allow_unsafe` only).
         workers: Programs that run at the same time; the number of processors by default.
-        allow_unsafe: Accept limits without isolation where nothing better works. Model-written programs can then read and
-            delete your files.
+        allow_unsafe: Accept limits without isolation where nothing better works. Model-written programs can then
+            read and delete your files.
         calibrate: Scale time limits by the speed of this machine.
 
     Raises:
         SandboxError: The level does not work here, with the reason per level; or the platform has none.
     """
     if level not in ("auto", *PREFERENCE, "rlimits"):
-        raise SandboxError("The sandbox level", level, expected="auto, landlock, bwrap+ or rlimits", then="Choose one of these.")
+        raise SandboxError(
+            "The sandbox level", level, expected="auto, landlock, bwrap+ or rlimits", then="Choose one of these."
+        )
     if sys.platform == "win32":
         raise SandboxError(
             "A local sandbox on Windows",
@@ -99,9 +106,13 @@ def open_sandbox(
 def make_pool(name: str, workers: int | None = None) -> Pool:
     """The pool of one level, not yet tested. Raises `WorkerLost` where it cannot start."""
     if name == "landlock":
-        return Pool(level=name, confined=True, workers=workers, protects=LANDLOCK_PROTECTS, does_not_protect=LANDLOCK_NOT)
+        return Pool(
+            level=name, confined=True, workers=workers, protects=LANDLOCK_PROTECTS, does_not_protect=LANDLOCK_NOT
+        )
     if name == "rlimits":
-        return Pool(level=name, confined=False, workers=workers, protects=RLIMITS_PROTECTS, does_not_protect=RLIMITS_NOT)
+        return Pool(
+            level=name, confined=False, workers=workers, protects=RLIMITS_PROTECTS, does_not_protect=RLIMITS_NOT
+        )
     words = bwrap.launcher()
     if words is None:
         raise WorkerLost("bubblewrap (bwrap) is not installed")
@@ -144,7 +155,9 @@ def _taken(pool: Pool, calibrate: bool) -> Pool:
         pool.calibrate()
     can = pool.capabilities
     print(
-        f"Sandbox: level {can.level}, {can.workers} workers, time limits x {can.time_scale:.2f}", file=sys.stderr, flush=True
+        f"Sandbox: level {can.level}, {can.workers} workers, time limits x {can.time_scale:.2f}",
+        file=sys.stderr,
+        flush=True,
     )
     return pool
 
@@ -154,6 +167,6 @@ def _refuse(tried: dict[str, str]) -> None:
         "The sandbox for model-written programs",
         "; ".join(f"{name}: {reason}" for name, reason in tried.items()),
         expected="a level whose self-test passes",
-        then="Use Linux 5.13 or later with Landlock enabled, install bubblewrap, or use a remote sandbox; `allow_unsafe` runs "
-        "programs with limits and no protection.",
+        then="Use Linux 5.13 or later with Landlock enabled, install bubblewrap, or use a remote sandbox; "
+        "`allow_unsafe` runs programs with limits and no protection.",
     )

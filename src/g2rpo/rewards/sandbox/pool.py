@@ -31,7 +31,8 @@ class _Job:
 
 
 class Pool:
-    """Runs requests on zygotes of this machine. Safe to call from several threads; their batches run one after the other.
+    """Runs requests on zygotes of this machine. Safe to call from several threads; their batches run one after the
+    other.
 
     Args:
         level: Name, for records.
@@ -86,14 +87,18 @@ class Pool:
         return self_test(self)
 
     def calibrate(self) -> float:
-        """Measure this machine against the reference and scale time limits by the result; returns the factor, 1 or more."""
+        """Measure this machine against the reference and scale time limits by the result; returns the factor, 1 or
+        more.
+        """
         from .selftest import calibrate
 
         self.time_scale = calibrate(self)
         return self.time_scale
 
     def run_many(self, requests: list[ExecRequest]) -> list[ExecResult]:
-        """Results in the order of the requests. What cannot be run gives `infra_error`; nothing is raised for one item."""
+        """Results in the order of the requests. What cannot be run gives `infra_error`; nothing is raised for one
+        item.
+        """
         self._belong_here()
         with self._lock:
             if self._closed:
@@ -114,7 +119,9 @@ class Pool:
         self.close()
 
     def _belong_here(self) -> None:
-        """After a fork of the trainer (a data loader's worker) the copy gets zygotes of its own: a socket has one reader."""
+        """After a fork of the trainer (a data loader's worker) the copy gets zygotes of its own: a socket has one
+        reader.
+        """
         if self._owner == os.getpid():
             return
         self._finalizer.detach()

@@ -71,7 +71,9 @@ def read_result(request: ExecRequest, report: Report, cells: list[Files], limit_
 
 
 def _how_it_ended(mode: str, report: Report, code: int, limit_s: float) -> tuple[Status, str] | None:
-    """Why the processes ended before they were done; None when they left by themselves (or with an exit code, for calls)."""
+    """Why the processes ended before they were done; None when they left by themselves (or with an exit code, for
+    calls).
+    """
     spent = report.cpu_s >= 0.9 * limit_s and code == -signal.SIGKILL and mode != "check"
     if report.killed == remote.BY_DEADLINE or code == -signal.SIGXCPU or spent:
         return "timeout", f"over its time after {report.wall_s:.2f} s"
@@ -80,7 +82,9 @@ def _how_it_ended(mode: str, report: Report, code: int, limit_s: float) -> tuple
     if mode == "check":
         code = 0 if code == -signal.SIGKILL else code  # a candidate is killed once its test is done
     if code < 0:
-        return "crash", f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by {-code}"
+        return "crash", f"killed by {signal.Signals(-code).name}" if -code in set(
+            signal.Signals
+        ) else f"killed by {-code}"
     if code and mode == "stdio":
         return "crash", f"exit code {code}"
     return None
@@ -92,7 +96,9 @@ def _last_line(stderr: bytes) -> str:
 
 
 def _messages(sent: bytes) -> list[list]:
-    """The lines of a result channel; a last line without its end was cut off by the end of the process and is left out."""
+    """The lines of a result channel; a last line without its end was cut off by the end of the process and is left
+    out.
+    """
     lines = sent.split(b"\n")[:-1]
     messages = [wire.parse(line) for line in lines]
     if any(type(message) is not list or not message for message in messages):
@@ -136,7 +142,9 @@ def _outcome(message: list, line: bytes) -> CallResult:
 
 
 def _read_check(ended, sent: bytes, verdicts: bytes, common: dict) -> ExecResult:
-    """A check's result comes from the test's process alone; the candidate's own channel can only say that it did not load."""
+    """A check's result comes from the test's process alone; the candidate's own channel can only say that it did
+    not load.
+    """
     candidate = _messages(sent)
     if candidate:
         if len(candidate) != 1 or candidate[0][0] != "load":

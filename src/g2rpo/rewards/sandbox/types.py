@@ -5,15 +5,13 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from .inside.wire import WireError, decode
 
-Status = Literal[
-    "ok", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error"
-]
+Status = Literal["ok", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error"]
 """How a run ended.
 
-`ok`: everything asked for was answered. `error`: the program, or one of its calls, raised. `crash`: killed by a signal, or a
-thread limit, or (stdio) a non-zero exit code. `timeout`: over its time. `incomplete`: it left before it had answered all calls.
-`output_limit`: more output than allowed. `protocol_error`: bytes on the result channel that no honest run writes.
-`infra_error`: the sandbox itself failed; says nothing about the program.
+`ok`: everything asked for was answered. `error`: the program, or one of its calls, raised. `crash`: killed by a
+signal, or a thread limit, or (stdio) a non-zero exit code. `timeout`: over its time. `incomplete`: it left before it
+had answered all calls. `output_limit`: more output than allowed. `protocol_error`: bytes on the result channel that
+no honest run writes. `infra_error`: the sandbox itself failed; says nothing about the program.
 """
 
 MIB = 1 << 20
@@ -23,8 +21,8 @@ MIB = 1 << 20
 class Call:
     """One call of the function under test: arguments by value, or an expression to evaluate beside the program.
 
-    `expr` serves tests whose call is not a name with literals, such as `list(f(x))` or a call on the program's own classes.
-    It never contains an expected value.
+    `expr` serves tests whose call is not a name with literals, such as `list(f(x))` or a call on the program's own
+    classes. It never contains an expected value.
     """
 
     args: tuple[Any, ...] = ()
@@ -38,15 +36,17 @@ class ExecRequest:
 
     Args:
         code: The program.
-        mode: `function` calls `entry` with each of `calls`; `stdio` runs the program as a script on `stdin`; `check` runs
-            `test` in a second jailed process against the program's `entry`.
+        mode: `function` calls `entry` with each of `calls`; `stdio` runs the program as a script on `stdin`; `check`
+            runs `test` in a second jailed process against the program's `entry`.
         entry: Expression that gives the function, evaluated in the program's namespace: a name, or `Solution().solve`.
         calls: What to call it with (`function`).
         setup: Statements that are run after the program, in its namespace (`function`, `check`).
         stdin: Bytes of standard input (`stdio`).
         test: Test program (`check`): statements that use `candidate`, or define `check(candidate)`.
-        helpers: Statements that are run before the test program, in *its* process: what a prompt defines beside the entry.
-        timeout_s: Processor seconds, and wall seconds on a machine that is not overloaded; scaled by the sandbox's calibration.
+        helpers: Statements that are run before the test program, in *its* process: what a prompt defines beside the
+            entry.
+        timeout_s: Processor seconds, and wall seconds on a machine that is not overloaded; scaled by the sandbox's
+            calibration.
         memory_mb: Address space in MiB, interpreter included (about 40 MiB).
         max_output_bytes: Cap of each of standard output, standard error and the result channel.
     """
@@ -91,8 +91,9 @@ class AssertResult:
 class ExecResult:
     """What came of one request; results of calls that finished before a timeout or a crash are kept.
 
-    `results` has one entry per finished call, in order. `asserts` are the assertions of a test program, `completed` says that it
-    ran to its end, `candidate_calls` how often it called the program. `exit_code` is for the log: no verdict rests on it.
+    `results` has one entry per finished call, in order. `asserts` are the assertions of a test program, `completed`
+    says that it ran to its end, `candidate_calls` how often it called the program. `exit_code` is for the log: no
+    verdict rests on it.
     """
 
     status: Status
@@ -146,7 +147,9 @@ class Sandbox(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def run_many(self, requests: list[ExecRequest]) -> list[ExecResult]:
-        """Results in the order of the requests; a request that cannot be run gives `infra_error`, never an exception."""
+        """Results in the order of the requests; a request that cannot be run gives `infra_error`, never an
+        exception.
+        """
         ...
 
     def self_test(self) -> SelfTest: ...

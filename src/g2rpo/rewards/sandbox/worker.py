@@ -142,7 +142,9 @@ class Worker:
         self.job = job
         self.busy_until = time.monotonic() + remote.STARVED_STRETCH * timeout_s + GRACE_S
         flags = remote.HAS_STDIN if cells[0].stdin is not None else 0
-        command = remote.COMMAND.pack(remote.RUN, len(cells), flags, job, timeout_s, timeout_s, memory_bytes, file_bytes)
+        command = remote.COMMAND.pack(
+            remote.RUN, len(cells), flags, job, timeout_s, timeout_s, memory_bytes, file_bytes
+        )
         try:
             sent = socket.send_fds(self.control, [command], [fd for cell in cells for fd in cell.descriptors()])
             if sent < len(command):
@@ -189,12 +191,16 @@ INTERPRETER_OPTIONS = ("-s", "-S", "-P", "-B", "-X", "utf8")
 
 
 def interpreter() -> str:
-    """The real interpreter below a virtual environment, so that neither its start nor its imports look into the environment."""
+    """The real interpreter below a virtual environment, so that neither its start nor its imports look into the
+    environment.
+    """
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def environment() -> dict[str, str]:
-    """All that a zygote inherits. A fixed hash seed makes the order of sets, and with it a reward, the same in every run."""
+    """All that a zygote inherits. A fixed hash seed makes the order of sets, and with it a reward, the same in
+    every run.
+    """
     variables = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "HOME": "/nonexistent"}
     if library_path := os.environ.get("LD_LIBRARY_PATH"):
         variables["LD_LIBRARY_PATH"] = library_path
@@ -202,7 +208,9 @@ def environment() -> dict[str, str]:
 
 
 def _memory_file(name: str) -> int:
-    """An anonymous file. Its size is bounded by the child's file size limit, and nobody has to read while the program runs."""
+    """An anonymous file. Its size is bounded by the child's file size limit, and nobody has to read while the
+    program runs.
+    """
     if hasattr(os, "memfd_create"):
         return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:

@@ -1,10 +1,10 @@
 """Runs the test program of a data set against a candidate that lives in another jailed process.
 
-The test program and its expected values are here, the candidate's code is there; between them go arguments one way and plain
-data the other. The candidate cannot see the comparison, and an answer is a value without methods of its own.
+The test program and its expected values are here, the candidate's code is there; between them go arguments one way
+and plain data the other. The candidate cannot see the comparison, and an answer is a value without methods of its own.
 
-An `assert` is recorded and does not stop the rest, so that a score can be the fraction that held. Arguments travel by value: a
-test that looks at what a call did to its argument is not supported.
+An `assert` is recorded and does not stop the rest, so that a score can be the fraction that held. Arguments travel
+by value: a test that looks at what a call did to its argument is not supported.
 """
 
 import ast
@@ -58,7 +58,9 @@ class Candidate:
 
 
 def _exception(name: str) -> type[Exception]:
-    """The built-in exception of that name; anything else, and what could end or fool a test by itself, becomes our own."""
+    """The built-in exception of that name; anything else, and what could end or fool a test by itself, becomes our
+    own.
+    """
     kind = getattr(builtins, name, None)
     if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, (AssertionError, StopIteration)):
         try:
@@ -98,9 +100,9 @@ class _Rewrite(ast.NodeTransformer):
 def run(job: dict) -> None:
     """Run `helpers`, then `test`, then `check(candidate)` where the test defines a `check`.
 
-    Writes `["a", held, why]` per assertion, `["done", calls]` at the end, and `["stop", kind, type, why]` when it ends early:
-    kind `gone` or `protocol` (the candidate), `raised` (an exception outside of an assertion), `test` (the test program itself
-    does not load).
+    Writes `["a", held, why]` per assertion, `["done", calls]` at the end, and `["stop", kind, type, why]` when it
+    ends early: kind `gone` or `protocol` (the candidate), `raised` (an exception outside of an assertion), `test`
+    (the test program itself does not load).
     """
     space = guest.new_module("solution_test")
     candidate = Candidate()

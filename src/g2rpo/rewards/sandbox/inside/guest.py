@@ -1,7 +1,7 @@
 """Runs the program of one job, inside the jail. Whatever happens here is told by the program itself: nobody trusts it.
 
-There is nothing here to steal: the program's code, its calls and its input, and no expected value. A program that takes over
-this interpreter can answer wrongly in its own name, which it could do anyway.
+There is nothing here to steal: the program's code, its calls and its input, and no expected value. A program that
+takes over this interpreter can answer wrongly in its own name, which it could do anyway.
 """
 
 import gc

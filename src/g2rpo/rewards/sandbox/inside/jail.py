@@ -48,7 +48,8 @@ class Jail:
         Args:
             parent: The zygote; a child that has already lost it exits.
             cpu_s: Processor time in seconds; one second later the kernel kills for certain.
-            memory_bytes: Address space. No other memory can be had: no process, no shared memory, no writable file system.
+            memory_bytes: Address space. No other memory can be had: no process, no shared memory, no writable file
+                system.
             file_bytes: Largest size of each output file that was handed in.
 
         Raises:
@@ -84,7 +85,9 @@ class Jail:
         try:
             resource.setrlimit(which, (soft, hard))
         except (OSError, ValueError):
-            if which != resource.RLIMIT_AS or os.uname().sysname == "Linux":  # macOS knows the limit and refuses to set it
+            if (
+                which != resource.RLIMIT_AS or os.uname().sysname == "Linux"
+            ):  # macOS knows the limit and refuses to set it
                 raise
 
     @staticmethod

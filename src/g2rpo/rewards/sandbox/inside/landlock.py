@@ -1,7 +1,7 @@
 """What a jailed program may see of the file system, by Landlock (`Documentation/userspace-api/landlock.rst`).
 
-Reading the standard library and the shared libraries, and nothing else: no write, no execution, no other file. The rules are
-built once and put on by each child; they cannot be taken off, and cover `ptrace` of anything outside as well.
+Reading the standard library and the shared libraries, and nothing else: no write, no execution, no other file. The
+rules are built once and put on by each child; they cannot be taken off, and cover `ptrace` of anything outside as well.
 """
 
 import ctypes
@@ -85,8 +85,8 @@ def abi() -> int:
 def interpreter_paths() -> tuple[list[str], list[str]]:
     """What the running interpreter needs after its start, as (readable, listable).
 
-    Readable are the standard library without installed packages, shared libraries and time zones. The import system lists
-    the folder of the standard library, so its names can be listed, those of installed packages among them.
+    Readable are the standard library without installed packages, shared libraries and time zones. The import system
+    lists the folder of the standard library, so its names can be listed, those of installed packages among them.
     """
     import sys
     import sysconfig
@@ -97,7 +97,8 @@ def interpreter_paths() -> tuple[list[str], list[str]]:
     for key in ("stdlib", "platstdlib"):
         folder = sysconfig.get_path(key)
         if folder and os.path.isdir(folder):
-            # One rule per entry: a rule on the folder would open the installed packages below it, and data sets among them.
+            # One rule per entry: a rule on the folder would open the installed packages below it, and data sets
+            # among them.
             names = [name for name in os.listdir(folder) if name not in ("site-packages", "dist-packages")]
             readable += [os.path.join(folder, name) for name in names]
             listable.append(folder)

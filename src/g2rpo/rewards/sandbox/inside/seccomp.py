@@ -1,8 +1,9 @@
 """The system call filter: an allow-list compiled to classic BPF (`Documentation/userspace-api/seccomp_filter.rst`).
 
-Everything else answers EPERM, so that Python raises `PermissionError` instead of dying. A foreign architecture, and x86-64's
-second table (x32), kill the process: their numbers mean other calls. Conditions see numbers in registers, never what a pointer
-points to; for that reason a call that takes a struct (`clone3`, `openat2`) is either harmless for all structs or refused.
+Everything else answers EPERM, so that Python raises `PermissionError` instead of dying. A foreign architecture, and
+x86-64's second table (x32), kill the process: their numbers mean other calls. Conditions see numbers in registers,
+never what a pointer points to; for that reason a call that takes a struct (`clone3`, `openat2`) is either harmless
+for all structs or refused.
 """
 
 import ctypes
@@ -21,7 +22,8 @@ O_TRUNC, O_ASYNC = 0o1000, 0o20000
 CLONE_THREAD, CLONE_NEW_ANYTHING = 0x10000, 0x7E020080
 AF_UNIX, SOCK_STREAM, SOCK_TYPE = 1, 1, 0xF
 PR_SET_NAME, PR_GET_NAME, PR_SET_VMA = 15, 16, 0x53564D41
-# Duplicate, close-on-exec and status flags. Absent: SETOWN, SETSIG (a signal to any process of the same user), pipe size, leases.
+# Duplicate, close-on-exec and status flags. Absent: SETOWN, SETSIG (a signal to any process of the same user), pipe
+# size, leases.
 FCNTL_COMMANDS = (0, 1, 2, 3, 1030)
 F_SETFL = 4
 # FIOCLEX, FIONCLEX, FIONBIO, FIONREAD, TCGETS, TIOCGWINSZ.

@@ -1,7 +1,8 @@
 """System call numbers of the calls that a jailed Python program may make; everything that is not listed is refused.
 
-An allow-list, so that a call added by a later kernel is refused until somebody has thought about it. Numbers come from the
-kernel's own tables, `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h` (aarch64 uses the latter).
+An allow-list, so that a call added by a later kernel is refused until somebody has thought about it. Numbers come
+from the kernel's own tables, `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h`
+(aarch64 uses the latter).
 """
 
 from dataclasses import dataclass
@@ -13,19 +14,22 @@ _COMMON = {
     "pread64": (17, 67), "pwrite64": (18, 68), "readv": (19, 65), "writev": (20, 66), "sched_yield": (24, 124),
     "mremap": (25, 216), "mincore": (27, 232), "madvise": (28, 233), "dup": (32, 23), "nanosleep": (35, 101),
     "getitimer": (36, 102), "setitimer": (38, 103), "getpid": (39, 172), "exit": (60, 93), "wait4": (61, 260),
-    "uname": (63, 160), "fsync": (74, 82), "getcwd": (79, 17), "chdir": (80, 49), "fchdir": (81, 50), "umask": (95, 166),
+    "uname": (63, 160), "fsync": (74, 82), "getcwd": (79, 17), "chdir": (80, 49), "fchdir": (81, 50),
+    "umask": (95, 166),
     "gettimeofday": (96, 169), "getrusage": (98, 165), "sysinfo": (99, 179), "times": (100, 153), "getuid": (102, 174),
     "getgid": (104, 176), "geteuid": (107, 175), "getegid": (108, 177), "getppid": (110, 173), "getgroups": (115, 158),
     "getresuid": (118, 148), "getresgid": (120, 150), "getpgid": (121, 155), "getsid": (124, 156),
     "rt_sigpending": (127, 136), "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133), "sigaltstack": (131, 132),
     "statfs": (137, 43), "fstatfs": (138, 44), "sched_getparam": (143, 121), "sched_getscheduler": (145, 120),
     "gettid": (186, 178), "futex": (202, 98), "sched_getaffinity": (204, 123), "getdents64": (217, 61),
-    "set_tid_address": (218, 96), "restart_syscall": (219, 128), "clock_gettime": (228, 113), "clock_getres": (229, 114),
+    "set_tid_address": (218, 96), "restart_syscall": (219, 128), "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
     "clock_nanosleep": (230, 115), "exit_group": (231, 94), "epoll_ctl": (233, 21), "waitid": (247, 95),
     "newfstatat": (262, 79), "readlinkat": (267, 78), "faccessat": (269, 48), "pselect6": (270, 72), "ppoll": (271, 73),
     "set_robust_list": (273, 99), "get_robust_list": (274, 100), "epoll_pwait": (281, 22), "eventfd2": (290, 19),
     "epoll_create1": (291, 20), "dup3": (292, 24), "pipe2": (293, 59), "preadv": (295, 69), "pwritev": (296, 70),
-    "getcpu": (309, 168), "getrandom": (318, 278), "membarrier": (324, 283), "preadv2": (327, 286), "pwritev2": (328, 287),
+    "getcpu": (309, 168), "getrandom": (318, 278), "membarrier": (324, 283), "preadv2": (327, 286),
+    "pwritev2": (328, 287),
     "statx": (332, 291), "rseq": (334, 293), "close_range": (436, 436), "faccessat2": (439, 439),
     "epoll_pwait2": (441, 441), "recvfrom": (45, 207), "shutdown": (48, 210), "getsockname": (51, 204),
     "getpeername": (52, 205), "getsockopt": (55, 209), "sync_file_range": (277, 84), "fdatasync": (75, 83),
@@ -89,5 +93,7 @@ def this_machine() -> Machine:
 
     name = os.uname().machine
     if name not in MACHINES or os.uname().sysname != "Linux":
-        raise OSError(f"no system call table for {os.uname().sysname} on {name}; there is one for {', '.join(MACHINES)}")
+        raise OSError(
+            f"no system call table for {os.uname().sysname} on {name}; there is one for {', '.join(MACHINES)}"
+        )
     return MACHINES[name]

@@ -1,9 +1,9 @@
 """Plain data as JSON lines: the one language between a jailed program and everybody else. Never pickle, never marshal.
 
-JSON as it is for None, bool, str, int, float (NaN and infinities by Python's own words) and list; an object with one key tags the
-others: `i` large int in hex, `t` tuple, `s` set, `z` frozenset, `d` dict as pairs, `b` bytes, `y` bytearray, `c` complex,
-`r` range, `q` deque, `D` Decimal, `F` Fraction. A subclass is sent as its base value, read through the base type's own methods, so
-that an object cannot equal what it is not.
+JSON as it is for None, bool, str, int, float (NaN and infinities by Python's own words) and list; an object with one
+key tags the others: `i` large int in hex, `t` tuple, `s` set, `z` frozenset, `d` dict as pairs, `b` bytes, `y`
+bytearray, `c` complex, `r` range, `q` deque, `D` Decimal, `F` Fraction. A subclass is sent as its base value, read
+through the base type's own methods, so that an object cannot equal what it is not.
 """
 
 import json
@@ -29,7 +29,9 @@ class _Budget:
 
 
 def encode(value: object) -> object:
-    """The JSON-ready form of a value. Raises `WireError` for other types, depth over 100, and more than 4 million parts."""
+    """The JSON-ready form of a value. Raises `WireError` for other types, depth over 100, and more than 4 million
+    parts.
+    """
     return _encode(value, 0, _Budget())
 
 
@@ -95,7 +97,9 @@ _BASES = (
 
 
 def base_value(value: object) -> object:
-    """The built-in value below a subclass (a named tuple's tuple, a Counter's dict, an IntEnum's int); others as they are."""
+    """The built-in value below a subclass (a named tuple's tuple, a Counter's dict, an IntEnum's int); others as
+    they are.
+    """
     kind = type(value)
     for base, strip in _BASES:
         if issubclass(kind, base):
@@ -112,7 +116,11 @@ def parse(line: bytes) -> object:
     """JSON of one line, not yet decoded. Raises `WireError` only."""
     try:
         return json.loads(line.decode("ascii"))
-    except (ValueError, RecursionError, MemoryError) as problem:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+    except (
+        ValueError,
+        RecursionError,
+        MemoryError,
+    ) as problem:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise WireError(f"not JSON: {type(problem).__name__}") from None
 
 

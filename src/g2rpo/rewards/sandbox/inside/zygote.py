@@ -1,7 +1,8 @@
 """Forks one jailed child per job and reaps it. Started afresh by `exec`, single-threaded, and ignorant on purpose.
 
-Jobs, inputs and results are files that pass through here as descriptors and are never read, so that a child, which inherits a
-copy of this process's memory, inherits nobody else's data. Commands and reports are records of fixed size: nothing to parse.
+Jobs, inputs and results are files that pass through here as descriptors and are never read, so that a child, which
+inherits a copy of this process's memory, inherits nobody else's data. Commands and reports are records of fixed
+size: nothing to parse.
 """
 
 import contextlib
@@ -19,7 +20,9 @@ RUN = 1
 COMMAND = struct.Struct("<BBHIddQQ")
 """Operation, cells, flags, job, wall_s, cpu_s, memory_bytes, file_bytes."""
 REPORT = struct.Struct("<IBBHddQii")
-"""Job, why it was killed, cells that were ready, padding, wall_s, cpu_s, peak memory in KiB, wait status of each cell."""
+"""Job, why it was killed, cells that were ready, padding, wall_s, cpu_s, peak memory in KiB, wait status of each
+cell.
+"""
 HAS_STDIN = 1
 BY_ITSELF, BY_DEADLINE, BY_CLOSE, BY_THREADS = range(4)
 
@@ -29,10 +32,11 @@ POLL_S = 0.02
 STARVED_STRETCH = 3.0
 
 PRELOADED = (
-    "abc array ast base64 bisect builtins cmath collections contextlib copy dataclasses datetime decimal enum fractions functools hashlib "
-    "heapq inspect io itertools json math numbers operator queue random re statistics string sys textwrap threading time "
-    "traceback types typing unicodedata"
-).split()
+    "abc", "array", "ast", "base64", "bisect", "builtins", "cmath", "collections", "contextlib", "copy",
+    "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "hashlib", "heapq", "inspect", "io",
+    "itertools", "json", "math", "numbers", "operator", "queue", "random", "re", "statistics", "string", "sys",
+    "textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata",
+)  # fmt: skip
 
 
 class Cell:

@@ -1,0 +1,140 @@
+"""`g2rpo grade code`: programs and tests in, verdicts out, one JSON object per line."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from g2rpo.errors import DataError
+from g2rpo.rewards.code_grade import CodeGrade, Scoring, grade_programs
+from g2rpo.rewards.code_tests import Tests, parse_tests
+from g2rpo.rewards.sandbox import Sandbox, open_sandbox
+
+BATCH = 256
+
+
+def grade_code(
+    input: Path,
+    output: Path,
+    *,
+    level: str = "auto",
+    scoring: Scoring = "fraction",
+    timeout_s: float = 5.0,
+    memory_mb: int = 512,
+    workers: int | None = None,
+    allow_unsafe: bool = False,
+    sandbox: Sandbox | None = None,
+) -> dict[str, int]:
+    """Grade the jobs of a file and write a verdict for each, in order.
+
+    A job is `{"id", "code", "tests"}` with the tests of `g2rpo.rewards.code_tests`, and optionally `timeout_s` and
+    `memory_mb`. A verdict is `{"id", "verdict", "score", "reason", "wall_s"}`; `score` is null when the sandbox failed
+    (`infra_error`), and when the job's tests are invalid or none (`error`, and the reason says so).
+
+    Args:
+        input: Jobs, one JSON object per line; `-` for standard input.
+        output: Where verdicts go; `-` for standard output.
+        level: Sandbox level, see `open_sandbox`.
+        scoring: `fraction` of the tests that hold, or `all`.
+        timeout_s: Seconds per run where a job names none.
+        memory_mb: MiB per run where a job names none.
+        workers: Programs that run at the same time.
+        allow_unsafe: Accept a machine without isolation.
+        sandbox: One that is open already, used instead of opening one.
+
+    Returns:
+        How many jobs got which verdict.
+
+    Raises:
+        DataError: A line is not a JSON object with an `id`; names the line.
+        SandboxError: No safe sandbox works here.
+    """
+    jobs = list(_jobs(input, timeout_s, memory_mb))
+    box = sandbox or open_sandbox(level, workers=workers, allow_unsafe=allow_unsafe)
+    counts: Counter[str] = Counter()
+    try:
+        with _opened(output) as file:
+            for start in range(0, len(jobs), BATCH):
+                batch = jobs[start : start + BATCH]
+                for job, grade in zip(batch, _grade(batch, box, scoring), strict=True):
+                    counts[grade.verdict] += 1
+                    file.write(json.dumps(_verdict(job["id"], grade)) + "\n")
+    finally:
+        if sandbox is None:
+            box.close()
+    return dict(counts)
+
+
+def _verdict(name: Any, grade: CodeGrade) -> dict[str, Any]:
+    return {
+        "id": name,
+        "verdict": grade.verdict,
+        "score": grade.score,
+        "reason": grade.reason,
+        "wall_s": round(grade.wall_s, 6),
+    }
+
+
+def _grade(batch: list[dict[str, Any]], box: Sandbox, scoring: Scoring) -> list[CodeGrade]:
+    """Jobs with the same limits run together; the order is that of the batch."""
+    grades = {index: job["grade"] for index, job in enumerate(batch) if "grade" in job}
+    for limits in dict.fromkeys(job["limits"] for job in batch if "grade" not in job):
+        own = [index for index, job in enumerate(batch) if "grade" not in job and job["limits"] == limits]
+        programs: list[str | None] = [batch[index]["code"] for index in own]
+        tests: list[Tests] = [batch[index]["tests"] for index in own]
+        timeout_s, memory_mb = limits
+        done = grade_programs(programs, tests, box, scoring=scoring, timeout_s=timeout_s, memory_mb=memory_mb)
+        grades.update(zip(own, done, strict=True))
+    return [grades[index] for index in range(len(batch))]
+
+
+def _jobs(path: Path, timeout_s: float, memory_mb: int) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            job = json.loads(line)
+            name = job["id"]
+        except (ValueError, TypeError, KeyError, RecursionError) as problem:
+            raise DataError(
+                f"Line {number} of {path}",
+                line[:200],
+                expected=f"an object with id, code and tests ({problem!r})",
+                then="Mend the line.",
+            ) from None
+        try:
+            if not isinstance(job.get("code"), str):
+                raise DataError("`code`", job.get("code"), expected="a string", then="Mend the job.")
+            limits = (float(job.get("timeout_s", timeout_s)), int(job.get("memory_mb", memory_mb)))
+            yield {"id": name, "code": job["code"], "tests": parse_tests(job.get("tests")), "limits": limits}
+        except (DataError, TypeError, ValueError) as problem:
+            # Without valid tests nothing can pass or fail; the other jobs of the file can still be graded.
+            yield {"id": name, "grade": CodeGrade(None, f"not a job: {problem}"[:400], "error")}
+
+
+def _lines(path: Path) -> Iterable[str]:
+    if str(path) == "-":
+        return sys.stdin
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except OSError as problem:
+        raise DataError(
+            "The input", str(path), expected=f"a readable file ({problem})", then="Check the path."
+        ) from None
+
+
+class _opened:
+    """The output file, or standard output left open."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> TextIO:
+        self.file = sys.stdout if str(self.path) == "-" else self.path.open("w", encoding="utf-8")
+        return self.file
+
+    def __exit__(self, *_: object) -> None:
+        if self.file is not sys.stdout:
+            self.file.close()

@@ -1,0 +1,124 @@
+"""The code reward: does the program in the answer pass its tests? In TRL's reward signature.
+
+The program runs in a sandbox that the expected values never enter; see `g2rpo.rewards.sandbox`. A completion that
+could not be judged because the sandbox failed is None (not scored), counted, and too many of them stop the run.
+"""
+
+import json
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from g2rpo.errors import ConfigError, SandboxError
+from g2rpo.rewards.code_extract import extract_code
+from g2rpo.rewards.code_grade import CodeGrade, Scoring, grade_programs
+from g2rpo.rewards.code_signals import SIGNALS
+from g2rpo.rewards.code_tests import Tests, parse_tests
+from g2rpo.rewards.extract import completion_text
+from g2rpo.rewards.sandbox import Sandbox, open_sandbox
+
+__all__ = ["CodeReward", "extract_code", "grade_programs", "parse_tests"]
+
+UNSCORED_WINDOW, UNSCORED_AT_LEAST = 200, 50
+_PROBLEMS = ("no_code", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error")
+
+
+class CodeReward:
+    """Runs the program of each completion against the tests of its row.
+
+    Args:
+        scoring: `fraction` of the tests that hold (dense), or 1 only when `all` of them do.
+        level: Sandbox level, `auto` by default; see `open_sandbox`.
+        timeout_s: Time limit in seconds per run, scaled by the sandbox's calibration.
+        memory_mb: Memory limit in MiB per run.
+        workers: Programs that run at the same time; the number of processors by default.
+        allow_unsafe: Accept a machine without isolation.
+        max_unscored: Share of the last 200 completions that may go unscored before the run is stopped.
+        sandbox: One that is open already (a remote one, for example); it is then yours to close.
+
+    Attributes:
+        counts: How often each verdict was given, and each hack signal as `signal/<name>`, since the object was made.
+
+    Raises:
+        SandboxError: On creation, when no safe sandbox works here; on a call, when it fails too often.
+    """
+
+    __name__ = "code_reward"
+    drives_guidance = True
+
+    def __init__(
+        self,
+        scoring: Scoring = "fraction",
+        *,
+        level: str = "auto",
+        timeout_s: float = 5.0,
+        memory_mb: int = 512,
+        workers: int | None = None,
+        allow_unsafe: bool = False,
+        max_unscored: float = 0.2,
+        sandbox: Sandbox | None = None,
+    ) -> None:
+        if scoring not in ("fraction", "all"):
+            raise ConfigError("scoring", scoring, expected="'fraction' or 'all'", then="Choose one of them.")
+        self.scoring: Scoring = scoring
+        self.timeout_s, self.memory_mb, self.max_unscored = timeout_s, memory_mb, max_unscored
+        self.counts: Counter[str] = Counter()
+        self._recent: deque[bool] = deque(maxlen=UNSCORED_WINDOW)
+        self._own = sandbox is None
+        # Opened here and not on the first call: before CUDA and the trainer's threads are there.
+        self.sandbox = sandbox or open_sandbox(level, workers=workers, allow_unsafe=allow_unsafe)
+
+    def grade(self, completions: Sequence[Any], tests: Sequence[dict[str, Any] | str]) -> list[CodeGrade]:
+        """Verdicts with reasons, in order. Raises `DataError` for a row without valid tests."""
+        parsed = [_parsed(one if isinstance(one, str) else json.dumps(one, sort_keys=True)) for one in tests]
+        programs = [extract_code(completion_text(completion)) for completion in completions]
+        return grade_programs(
+            programs,
+            parsed,
+            self.sandbox,
+            scoring=self.scoring,
+            timeout_s=self.timeout_s,
+            memory_mb=self.memory_mb,
+        )
+
+    def __call__(
+        self,
+        completions: list[Any],
+        tests: list[dict[str, Any] | str],
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """One score in [0, 1] per completion, or None where it was not scored."""
+        grades = self.grade(completions, tests)
+        self.counts.update(grade.verdict for grade in grades)
+        self.counts.update(f"signal/{name}" for grade in grades for name in grade.signals)
+        if log_metric is not None and grades:
+            for name in _PROBLEMS:
+                log_metric(f"code/{name}", sum(grade.verdict == name for grade in grades) / len(grades))
+            for name in SIGNALS:
+                log_metric(f"code/signal/{name}", sum(name in grade.signals for grade in grades) / len(grades))
+        self._recent.extend(grade.score is None for grade in grades)
+        self._stop_when_blind(grades)
+        return [grade.score for grade in grades]
+
+    def _stop_when_blind(self, grades: list[CodeGrade]) -> None:
+        unscored = sum(self._recent)
+        if len(self._recent) >= UNSCORED_AT_LEAST and unscored > self.max_unscored * len(self._recent):
+            last = next((grade.reason for grade in reversed(grades) if grade.score is None), "")
+            raise SandboxError(
+                f"The share of the last {len(self._recent)} programs that the sandbox could not run",
+                unscored / len(self._recent),
+                expected=f"at most {self.max_unscored}",
+                then=f"The last reason was: {last}. Run `g2rpo doctor`.",
+            )
+
+    def close(self) -> None:
+        """Stop the sandbox, when it was opened here."""
+        if self._own:
+            self.sandbox.close()
+
+
+@lru_cache(maxsize=4096)
+def _parsed(tests: str) -> Tests:
+    return parse_tests(tests)

@@ -1,0 +1,238 @@
+"""Tests of a program as plain data, and what to run for them. Everything here happens outside of the sandbox.
+
+The JSON forms, as in `Problem.tests` and in the jobs of `g2rpo grade code`:
+
+    {"kind": "function", "entry": "add", "cases": [{"args": [1, 2], "expected": 3}]}
+    {"kind": "stdio", "cases": [{"stdin": "1 2\\n", "stdout": "3\\n"}]}
+    {"kind": "assert", "asserts": ["assert add(1, 2) == 3"], "setup": ""}                 (MBPP)
+    {"kind": "check", "entry": "add", "prompt": "def add(…", "test": "def check(candidate): …"}   (HumanEval)
+
+A case of `function` may have `kwargs`, or `call` (an expression) instead of `args`, and a `compare` of
+`code_oracles`. Values that JSON lacks are objects with one key: `$tuple`, `$set`, `$frozenset`, `$dict` (a list of
+pairs), `$bytes` (hex), `$complex`.
+"""
+
+import ast
+import builtins
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from g2rpo.errors import DataError
+from g2rpo.rewards.code_compare import ATOL, RTOL
+from g2rpo.rewards.code_extract import join_prompt
+from g2rpo.rewards.code_oracles import ORACLES
+from g2rpo.rewards.sandbox import Call, ExecRequest
+
+KINDS = ("function", "stdio", "assert", "check")
+_THEN = "Mend or drop the row; `g2rpo data check` lists all such rows."
+# What a test program may take for granted because a reference solution happened to import it.
+_IMPORTS = "import cmath, collections, datetime, functools, heapq, itertools, math, operator, random, re, string, sys\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call with its expected value, which stays outside."""
+
+    call: Call
+    expected: Any
+    compare: str = "exact"
+
+
+@dataclass(frozen=True)
+class FunctionTests:
+    cases: tuple[Case, ...]
+    entry: str = ""
+    setup: str = ""
+    prompt: str = ""
+    atol: float = ATOL
+    rtol: float = RTOL
+
+    def requests(self, code: str, **limits: Any) -> list[ExecRequest]:
+        calls = tuple(case.call for case in self.cases)
+        program = join_prompt(self.prompt, code, self.entry) if self.prompt else code
+        return [ExecRequest(program, "function", entry=self.entry, calls=calls, setup=self.setup, **limits)]
+
+
+@dataclass(frozen=True)
+class StdioTests:
+    cases: tuple[tuple[bytes, str], ...]
+
+    def requests(self, code: str, **limits: Any) -> list[ExecRequest]:
+        return [ExecRequest(code, "stdio", stdin=stdin, **limits) for stdin, _ in self.cases]
+
+
+@dataclass(frozen=True)
+class CheckTests:
+    entry: str
+    test: str
+    setup: str = ""
+    prompt: str = ""
+    helpers: str = ""
+
+    @property
+    def asserts(self) -> int:
+        """Assertions as written; a loop may check one of them often."""
+        return sum(isinstance(node, ast.Assert) for node in ast.walk(ast.parse(self.test)))
+
+    def requests(self, code: str, **limits: Any) -> list[ExecRequest]:
+        program = join_prompt(self.prompt, code, self.entry) if self.prompt else code
+        helpers = _IMPORTS + (self.helpers or self.prompt)
+        return [
+            ExecRequest(program, "check", entry=self.entry, setup=self.setup, test=self.test, helpers=helpers, **limits)
+        ]
+
+
+Tests = FunctionTests | StdioTests | CheckTests
+
+
+def parse_tests(tests: dict[str, Any] | str) -> Tests:
+    """The tests of one problem, checked.
+
+    Raises:
+        DataError: Not one of the four forms, or no test at all: without a test nothing can be right.
+    """
+    if isinstance(tests, str):
+        try:
+            tests = json.loads(tests)
+        except ValueError:
+            raise DataError("The tests", tests, expected="JSON", then=_THEN) from None
+    kind = tests.get("kind") if isinstance(tests, dict) else None
+    if kind not in KINDS:
+        raise DataError("The kind of tests", kind, expected=", ".join(KINDS), then=_THEN)
+    try:
+        return {"function": _function, "stdio": _stdio, "assert": _assert, "check": _check}[kind](tests)
+    except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, RecursionError) as problem:
+        raise DataError(
+            f"Tests of kind {kind!r}",
+            tests,
+            expected=f"the documented form ({type(problem).__name__}: {problem})",
+            then=_THEN,
+        ) from None
+
+
+def _nonempty(cases: Any, what: str) -> list:
+    if not isinstance(cases, list) or not cases:
+        raise DataError(what, cases, expected="a list with at least one test", then=_THEN)
+    return cases
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.80} is not a string")
+    return value
+
+
+def _function(tests: dict[str, Any]) -> FunctionTests:
+    cases = []
+    for case in _nonempty(tests["cases"], "The cases"):
+        compare = case.get("compare", "exact")
+        if compare not in ORACLES:
+            raise ValueError(f"compare {compare!r} is not one of {', '.join(ORACLES)}")
+        if "call" in case:
+            call = Call(expr=_string(case["call"]))
+        else:
+            kwargs = {_string(name): plain(value) for name, value in case.get("kwargs", {}).items()}
+            call = Call(tuple(plain(part) for part in case.get("args", [])), kwargs)
+        cases.append(Case(call, plain(case["expected"]), compare))
+    entry = _string(tests.get("entry", ""))
+    if not entry and any(case.call.expr is None for case in cases):
+        raise KeyError("entry")
+    settings = {name: float(tests[name]) for name in ("atol", "rtol") if name in tests}
+    texts = {name: _string(tests.get(name) or "") for name in ("setup", "prompt")}
+    return FunctionTests(tuple(cases), entry, **texts, **settings)
+
+
+def _stdio(tests: dict[str, Any]) -> StdioTests:
+    cases = _nonempty(tests["cases"], "The cases")
+    return StdioTests(tuple((_string(case["stdin"]).encode(), _string(case["stdout"])) for case in cases))
+
+
+def _check(tests: dict[str, Any]) -> CheckTests:
+    found = CheckTests(
+        _string(tests["entry"]),
+        _string(tests["test"]),
+        **{name: _string(tests.get(name) or "") for name in ("setup", "prompt", "helpers")},
+    )
+    if not found.asserts:
+        raise DataError("The test program", found.test, expected="at least one assertion", then=_THEN)
+    return found
+
+
+def _assert(tests: dict[str, Any]) -> Tests:
+    """`assert CALL == LITERAL` becomes a call and an expected value; a list with any other form runs as a test
+    program.
+    """
+    asserts = [_string(line) for line in _nonempty(tests["asserts"], "The asserts")]
+    setup = _string(tests.get("setup") or "")
+    cases = [_case(line) for line in asserts]
+    if all(cases):
+        return FunctionTests(tuple(cases), setup=setup)
+    entry = tests.get("entry") or _called(asserts[0])
+    return CheckTests(_string(entry), "\n".join(asserts), setup=setup, helpers=setup)
+
+
+def _case(line: str) -> Case | None:
+    body = ast.parse(line.strip()).body
+    if len(body) != 1 or not isinstance(body[0], ast.Assert):
+        raise ValueError(f"not one assertion: {line[:80]!r}")
+    test = body[0].test
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Eq):
+        return None
+    try:
+        expected = ast.literal_eval(test.comparators[0])
+    except ValueError:
+        return None
+    return Case(Call(expr=ast.unparse(test.left)), expected, "python")
+
+
+def _called(line: str) -> str:
+    for node in ast.walk(ast.parse(line.strip())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
+            return node.func.id
+    raise ValueError(f"no function is called in {line[:80]!r}")
+
+
+_TAGS = {
+    "$tuple": tuple,
+    "$set": set,
+    "$frozenset": frozenset,
+    "$dict": dict,
+    "$complex": lambda parts: complex(*parts),
+}
+
+
+def plain(value: Any) -> Any:
+    """JSON with tags to Python values. Raises `ValueError` or `TypeError` for an unknown tag or a malformed body."""
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    (tag,) = value if len(value) == 1 else (None,)
+    if tag == "$bytes":
+        return bytes.fromhex(value[tag])
+    if tag in _TAGS:
+        return _TAGS[tag](plain(value[tag]))
+    if isinstance(tag, str) and tag.startswith("$"):
+        raise ValueError(f"unknown tag {tag!r}")
+    return {name: plain(part) for name, part in value.items()}
+
+
+def tagged(value: Any) -> Any:
+    """Python values to JSON with tags: the inverse of `plain`. Raises `TypeError` for other types."""
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind is list:
+        return [tagged(part) for part in value]
+    if kind in (tuple, set, frozenset):
+        return {f"${kind.__name__}": [tagged(part) for part in value]}
+    if kind is dict:
+        if all(type(name) is str and not name.startswith("$") for name in value):
+            return {name: tagged(part) for name, part in value.items()}
+        return {"$dict": [[tagged(key), tagged(part)] for key, part in value.items()]}
+    if kind is bytes:
+        return {"$bytes": value.hex()}
+    if kind is complex:
+        return {"$complex": [value.real, value.imag]}
+    raise TypeError(f"{kind.__name__} has no JSON form")
