@@ -2,9 +2,9 @@ r"""Our math grader and math-verify alone, on labelled answer pairs and on GSM8K
 
     python benchmarks/math_grader.py [--pairs tests/data/math_pairs.jsonl] [--gsm8k DIR] [--limit 500] [--list]
 
-math-verify is tried three ways and judged by its best: as TRL's `accuracy_reward` calls it (gold as it stands, LaTeX only
-for the completion), and with gold and completion both boxed or both plain, under its defaults. Its time limits are on, as
-shipped. An exception of it counts as a wrong verdict, not as a crash of the benchmark.
+math-verify is tried three ways and judged by its best: as TRL's `accuracy_reward` calls it (gold as it stands, LaTeX
+only for the completion), and with gold and completion both boxed or both plain, under its defaults. Its time limits
+are on, as shipped. An exception of it counts as a wrong verdict, not as a crash of the benchmark.
 """
 
 import argparse

@@ -11,7 +11,9 @@ _WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
 
 
 def normalise_text(text: str) -> str:
-    """Case, spaces, Unicode composition, Markdown bold, `\\text{}` and a final full stop do not matter; the rest does."""
+    """Case, spaces, Unicode composition, Markdown bold, `\\text{}` and a final full stop do not matter; the rest
+    does.
+    """
     text = unicodedata.normalize("NFC", _WRAPPED.sub(r"\1", text)).replace("**", "")
     return _SPACE.sub(" ", text).strip().strip("$").removesuffix(".").strip().casefold()
 

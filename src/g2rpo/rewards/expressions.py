@@ -1,25 +1,19 @@
 r"""A strict reader of formulas: it either understands every character of a formula or says why not, and never guesses.
 
-Lenient readers are how graders get fooled: one that skips what it does not know reads `4\sqrt(2)` as 4. The grammar here is
-what final answers are made of: numbers, + - * / ^ ! %, implicit products, \frac, \sqrt, \binom, |x|, elementary functions,
-pi, e, i and variables. `Unsupported` marks formulas of a larger grammar (sums, integrals, …) that math-verify may read;
-`Malformed` marks text that nobody should read.
-
-`exact_value` evaluates rationally, under limits on size, so that towers of powers are refused instead of computed.
+Lenient readers are how graders get fooled: one that skips what it does not know reads `4\sqrt(2)` as 4. The grammar
+here is what final answers are made of: numbers, + - * / ^ ! %, implicit products, \frac, \sqrt, \binom, |x|,
+elementary functions, pi, e, i and variables. `Unsupported` marks formulas of a larger grammar (sums, integrals, …)
+that math-verify may read; `Malformed` marks text that nobody should read.
 """
 
 import re
 from fractions import Fraction
-from math import comb, factorial, isqrt
 
 from g2rpo.rewards.numbers import read_atom
+from g2rpo.rewards.vocabulary import ALIASES, BEYOND, FUNCTIONS, GREEK, INVERSE
 
 Node = tuple  # ("num", Fraction) | ("var", name) | ("const", name) | ("add"|"mul"|"div"|"pow", a, b) | ("neg"|…, a) | …
 
-MAX_BITS = 200_000
-"""Largest numerator or denominator that is computed exactly."""
-
-MAX_FACTORIAL = 2_000
 MAX_DEPTH = 40
 MAX_OPERATIONS = 150
 """A final answer with more operations than this is not parsed; it also bounds recursion over the tree."""
@@ -33,31 +27,15 @@ class Unsupported(ValueError):
     """A formula beyond this grammar."""
 
 
-class TooLarge(ValueError):
-    """A formula whose value must not be computed: a tower of powers, a huge factorial."""
-
-
-FUNCTIONS = frozenset(["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "exp", "abs"]) | {
-    "asin",
-    "acos",
-    "atan",
-}
-_ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
-_INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan"}
-_GREEK = frozenset(
-    ["alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma", "Phi", "Psi", "Omega", "ell", "hbar"]
-)
-_BEYOND = frozenset(
-    ["int", "iint", "sum", "prod", "lim", "limsup", "liminf", "lfloor", "rfloor", "lceil", "rceil", "max", "min", "gcd", "lcm", "det", "overline", "vec", "hat", "bar", "ldots", "dots", "cdots", "begin", "end", "mod", "bmod", "pmod", "partial", "infty", "log", "lg", "cup", "cap", "setminus", "in", "mid", "mathbb", "to", "rightarrow", "prime", "langle", "rangle", "sup", "inf", "deg", "dim", "ker", "perp", "parallel", "angle", "triangle"]
-)  # fmt: skip
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _LETTERS = re.compile(r"[A-Za-z]+")
-_SUBSCRIPT = re.compile(r" ?_ ?(?:\{ ?([A-Za-z0-9, ]{1,12}) ?\}|([A-Za-z0-9]))")
+_DEGREES = re.compile(r" ?degrees(?![A-Za-z])")
+_SUBSCRIPT = re.compile(r" ?_ ?(?:\{ ?([A-Za-z0-9, +-]{1,12}) ?\}|([A-Za-z0-9]))")
 
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self.text, self.at, self.depth, self.bars, self.size = text, 0, 0, 0, 0
+        self.text, self.at, self.depth, self.bars, self.size, self.functions = text, 0, 0, 0, 0, 0
 
     def grow(self) -> None:
         self.size += 1
@@ -102,7 +80,8 @@ class _Parser:
                 self.at += 1
                 left = ("mul" if char == "*" else "div", left, self.signed())
             elif self.starts_atom(char):
-                if char.isdigit() or char == ".":  # `7 7`, `x2`: two numbers side by side are no product
+                # `7 7`, `x2`: two numbers side by side are no product, but `3!2!` and `(1+2)3` are.
+                if (char.isdigit() or char == ".") and self.text[: self.at].rstrip()[-1:] not in ("!", ")"):
                     raise Malformed("a number after another factor")
                 left = ("mul", left, self.power())
             else:
@@ -144,7 +123,13 @@ class _Parser:
         return node
 
     def postfix(self, node: Node) -> Node:
-        while self.peek() in ("!", "%"):
+        while self.peek() in ("!", "%") or (self.functions and _DEGREES.match(self.text, self.at)):
+            if degrees := _DEGREES.match(self.text, self.at):
+                self.at = degrees.end()
+                return ("mul", node, ("div", ("const", "pi"), ("num", Fraction(180))))
+            if self.text.startswith("!!", self.at):
+                node, self.at = ("fac2", node), self.at + 2
+                continue
             self.grow()
             node = ("fac", node) if self.text[self.at] == "!" else ("div", node, ("num", Fraction(100)))
             self.at += 1
@@ -202,10 +187,10 @@ class _Parser:
         if name == "pi":
             self.at = match.end()
             return ("const", "pi")
-        if name in _GREEK:
+        if name in GREEK:
             self.at = match.end()
             return ("var", "\\" + name + self.subscript())
-        if name in _BEYOND:
+        if name in BEYOND:
             raise Unsupported(f"\\{name}")
         raise Malformed(f"unknown command \\{name}")
 
@@ -235,7 +220,7 @@ class _Parser:
         return ("var", letter + (self.subscript() if len(word) == 1 else ""))
 
     def function(self, name: str) -> Node:
-        name = _ALIASES.get(name, name)
+        name = ALIASES.get(name, name)
         base: Node | None = None
         if name == "log":
             base = ("num", Fraction(10))
@@ -244,12 +229,11 @@ class _Parser:
         power: Node | None = None
         if self.take("^"):
             power = self.exponent_short()
-            if power == ("neg", ("num", Fraction(1))) and name in _INVERSE:
-                name, power = _INVERSE[name], None
-        if self.peek() in ("(", "{", "["):
-            argument = self.atom()
-        else:
-            argument = self.bare_argument()
+            if power == ("neg", ("num", Fraction(1))) and name in INVERSE:
+                name, power = INVERSE[name], None
+        self.functions += 1  # inside an argument, degrees are a factor; outside, they are a unit
+        argument = self.postfix(self.atom()) if self.peek() in ("(", "{", "[") else self.bare_argument()
+        self.functions -= 1
         node = ("log", argument, base) if base is not None else ("fun", name, argument)
         return ("pow", node, power) if power is not None else node
 
@@ -295,100 +279,7 @@ def parse_expression(text: str) -> Node:
     if parser.peek():
         rest = text[parser.at :]
         command = _COMMAND.match(rest)
-        if command and command.group(1) in _BEYOND:
+        if command and command.group(1) in BEYOND:
             raise Unsupported(command.group())
         raise Malformed(f"{rest[:20]!r} is left over")
     return node
-
-
-def variables(node: Node) -> frozenset[str]:
-    """Names of the variables in a tree."""
-    if node[0] == "var":
-        return frozenset((node[1],))
-    return frozenset().union(*(variables(child) for child in node[1:] if isinstance(child, tuple)))
-
-
-def exact_value(node: Node) -> Fraction | None:
-    """The rational value of a tree, or None when it is irrational, complex, undefined or has variables.
-
-    Raises:
-        TooLarge: The value is rational but beyond the limits.
-    """
-    kind = node[0]
-    if kind == "num":
-        return node[1]
-    if kind in ("var", "const"):
-        return None
-    if kind == "fun":
-        inner = exact_value(node[2])
-        return abs(inner) if inner is not None and node[1] == "abs" else None
-    values = [exact_value(child) for child in node[1:]]
-    if any(value is None for value in values):
-        return None
-    a: Fraction = values[0]  # type: ignore[assignment]
-    if kind == "neg":
-        return -a
-    if kind == "fac":
-        if a.denominator != 1 or a < 0:
-            return None
-        if a > MAX_FACTORIAL:
-            raise TooLarge("a huge factorial")
-        return Fraction(factorial(int(a)))
-    b: Fraction = values[1]  # type: ignore[assignment]
-    if kind == "add":
-        return _bounded(a + b)
-    if kind == "mul":
-        return _bounded(a * b)
-    if kind == "div":
-        return _bounded(a / b) if b else None
-    if kind == "pow":
-        return _power(a, b)
-    if kind == "root":
-        return _power(a, 1 / b) if b > 0 and b.denominator == 1 and a >= 0 else None
-    if kind == "binom":
-        if a.denominator != 1 or b.denominator != 1 or a < 0 or b < 0:
-            return None
-        if a > 10 * MAX_FACTORIAL:
-            raise TooLarge("a huge binomial")
-        return Fraction(comb(int(a), int(b)))
-    return None
-
-
-def _bounded(value: Fraction) -> Fraction:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
-        raise TooLarge("a huge number")
-    return value
-
-
-def _power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if exponent.denominator != 1:
-        root = _root(base, exponent.denominator)
-        return None if root is None else _power(root, Fraction(exponent.numerator))
-    if base == 0:
-        return Fraction(0) if exponent > 0 else None
-    if base in (1, -1):
-        return base if exponent.numerator % 2 else Fraction(1)
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if bits * abs(exponent.numerator) > MAX_BITS:
-        raise TooLarge("a tower of powers")
-    return base**exponent.numerator
-
-
-def _root(value: Fraction, index: int) -> Fraction | None:
-    """The exact positive root, or None when it is irrational (or the value negative, where roots are complex)."""
-    if value < 0 or index > 64:
-        return None
-    numerator, denominator = _integer_root(value.numerator, index), _integer_root(value.denominator, index)
-    return None if numerator is None or denominator is None else Fraction(numerator, denominator)
-
-
-def _integer_root(value: int, index: int) -> int | None:
-    if index == 2:
-        root = isqrt(value)
-    else:
-        low, high = 0, 1 << (value.bit_length() // index + 1)
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if middle**index <= value else (low, middle - 1)
-        root = low
-    return root if root**index == value else None

@@ -44,7 +44,8 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"'(]|\s*$)")
 
 
 def completion_text(completion: Any) -> str:
-    """The text of one completion as TRL hands it to rewards: a string, or messages of which the last assistant one counts.
+    """The text of one completion as TRL hands it to rewards: a string, or messages of which the last assistant one
+    counts.
 
     A message whose content is a list of parts contributes its text parts; tool messages and empty contents give "".
     """

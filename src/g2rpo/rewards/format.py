@@ -24,7 +24,8 @@ def _restore_opening(text: str) -> str:
 
 
 def think_answer_format(completions: list[Any], **columns: Any) -> list[float]:
-    """1 for `<think>…</think> <answer>…</answer>` with each tag once, both blocks filled, any white space around; else 0.
+    """1 for `<think>…</think> <answer>…</answer>` with each tag once, both blocks filled, any white space around;
+    else 0.
 
     The opening `<think>` may be missing, for it may stand at the end of the prompt. Text before, between or after the
     blocks costs the reward.
@@ -46,8 +47,8 @@ def _is_think_answer(text: str) -> bool:
 def think_answer_format_strict(completions: list[Any], **columns: Any) -> list[float]:
     r"""1 for exactly `<think>\n…\n</think>\n<answer>…</answer>` and nothing else, white space included; else 0.
 
-    The layout of the DeepSeek-R1 prompt (arXiv 2501.12948, table 1), with a line break around each block; one inside the
-    answer tags is allowed. Here the opening tag must be part of the completion.
+    The layout of the DeepSeek-R1 prompt (arXiv 2501.12948, table 1), with a line break around each block; one inside
+    the answer tags is allowed. Here the opening tag must be part of the completion.
     """
     return [
         float(_once_in_order(text) and _STRICT.fullmatch(text) is not None)

@@ -1,8 +1,8 @@
 r"""One spelling for the many ways to write the same formula: LaTeX, Unicode and plain text become one plain notation.
 
 Nothing here decides what is equal; it only removes typography: sizes (`\left`, `\dfrac`), spacing, fonts, dollar signs,
-Unicode operators, unbraced arguments (`\frac12`, `\sqrt2`), `\text{…}`. A rewrite that could change a value has no place
-here: `²` becomes `^{2}` and never `2`.
+Unicode operators, unbraced arguments (`\frac12`, `\sqrt2`), `\text{…}`. A rewrite that could change a value has no
+place here: `²` becomes `^{2}` and never `2`.
 """
 
 import re
@@ -19,8 +19,9 @@ _VULGAR = {
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "×": "*", "·": "*", "⋅": "*",
     "∙": "*", "✕": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "<=", "≥": ">=",
-    "⩽": "<=", "⩾": ">=", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ", "ℝ": "\\mathbb{R}",
-    "±": "\\pm ", "∓": "\\mp ", "°": " degrees ", "º": " degrees ", "％": "%", "，": ",", "（": "(", "）": ")", "＝": "=",
+    "⩽": "<=", "⩾": ">=", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ",
+    "±": "\\pm ", "∓": "\\mp ", "°": " degrees ", "º": " degrees ", "％": "%", "，": ",", "（": "(", "）": ")",
+    "＝": "=", "ℝ": "\\mathbb{R}",
     "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "′": "'", "’": "'", "θ": "\\theta ",
     "α": "\\alpha ", "β": "\\beta ", "λ": "\\lambda ", "\x00": "\ufffd",
 }  # fmt: skip
@@ -32,13 +33,15 @@ _SIZES = re.compile(
     r"phantom\{[^{}]*\})(?![a-zA-Z])\s*"
 )
 _EMPTY_DELIMITER = re.compile(r"\\(?:left|right)\s*\.(?!\d)")
-_SPACING = re.compile(r"\\(?:[,;:> ~]|quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|hfill)(?![a-zA-Z])|~|\\[ ]")
+_SPACING = re.compile(r"\\[,;:> ~]|\\(?:quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|hfill)(?![a-zA-Z])|~")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup)\s*\{([^{}]*)\}")
 _FONT = re.compile(r"\\(?:math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{([^{}]*)\}")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?(?![a-zA-Z])|\^\s*\{?\s*o\s*\}?(?=\s*$)")
-_UNBRACED = re.compile(r"\\(frac|binom)\s*([0-9a-zA-Z])\s*(?:([0-9a-zA-Z])|(?=\{))")
-_FRAC_SECOND = re.compile(r"(\\(?:frac|binom)\s*\{[^{}]*\})\s*([0-9a-zA-Z])")
-_UNBRACED_SQRT = re.compile(r"\\sqrt\s*([0-9a-zA-Z])")
+_ARGUMENT = r"([0-9a-zA-Z]|\\(?:pi|theta|alpha|beta)(?![a-zA-Z]))"
+_UNBRACED = re.compile(rf"\\(frac|binom)\s*{_ARGUMENT}\s*(?:{_ARGUMENT}|(?=\{{))")
+_FRAC_SECOND = re.compile(rf"(\\(?:frac|binom)\s*\{{[^{{}}]*\}})\s*{_ARGUMENT}")
+_UNBRACED_SQRT = re.compile(rf"\\sqrt\s*{_ARGUMENT}")
+_PLAIN_SQRT = re.compile(r"(?<![A-Za-z\\])sqrt ?([0-9]+(?:\.[0-9]+)?)")
 _SQRT_PARENS = re.compile(r"(\\sqrt|(?<![A-Za-z\\])sqrt|√)\s*\(")
 _SQRT_SIGN = re.compile(r"√\s*([0-9.]+|[a-zA-Z]|\\pi)")
 _SPACES = re.compile(r"\s+")
@@ -171,6 +174,7 @@ def _dollars(text: str) -> str:
 def _roots(text: str) -> str:
     r"""`\sqrt2`, `\sqrt(2)`, `sqrt(2)`, `√2` and `√(2)` all become `\sqrt{2}`."""
     text = _UNBRACED_SQRT.sub(r"\\sqrt{\1}", text)
+    text = _PLAIN_SQRT.sub(r"\\sqrt{\1}", text)
     text = _SQRT_SIGN.sub(r"\\sqrt{\1}", text)
     for _ in range(20):
         match = _SQRT_PARENS.search(text)

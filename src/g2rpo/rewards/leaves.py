@@ -1,7 +1,8 @@
 r"""Comparing two scalars: text, exact value, and only then the worker.
 
 A leaf is a number with its unit, a formula, or words. Everything that has an exact rational value is decided here, in
-microseconds; formulas with roots, constants, functions or variables go to the worker, within what is left of the deadline.
+microseconds; formulas with roots, constants, functions or variables go to the worker, within what is left of the
+deadline.
 """
 
 import re
@@ -11,7 +12,8 @@ from fractions import Fraction
 from functools import lru_cache
 
 from g2rpo.rewards import math_verify_worker
-from g2rpo.rewards.expressions import Malformed, Node, TooLarge, Unsupported, exact_value, parse_expression
+from g2rpo.rewards.exact_value import TooLarge, exact_value
+from g2rpo.rewards.expressions import Malformed, Node, Unsupported, parse_expression
 from g2rpo.rewards.latex import balanced
 from g2rpo.rewards.numbers import Quantity, parse_quantity, same_quantity
 from g2rpo.rewards.units import Unit, parse_unit
@@ -22,12 +24,15 @@ _ENDLESS = re.compile(r"[+-]? ?\\infty")
 _WORDS = re.compile(
     r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[ap]\.?m)?|[0-9]+ ?: ?[0-9]+"
 )
+_TRIGONOMETRY = re.compile(r"(?<!arc)(?<!a)(?:sin|cos|tan|cot|sec|csc)(?!h)[^)]*$")
 _LONG_WORD = re.compile(r"[A-Za-z]{2,}")
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A scalar that was read once: `text` in canonical spacing, then as far as it goes a quantity or a tree with its unit."""
+    """A scalar that was read once: `text` in canonical spacing, then as far as it goes a quantity or a tree with its
+    unit.
+    """
 
     text: str
     quantity: Quantity | None = None
@@ -73,6 +78,8 @@ def _without_unit(text: str) -> tuple[str, Unit | None]:
         phrase = text[match.end() :]
         first = _LONG_WORD.match(phrase)
         unit = parse_unit(phrase) if first else None
+        if unit is not None and unit.words == ("degree",) and _TRIGONOMETRY.search(text[: match.start()]):
+            continue  # `\\sin 15 degrees`: the degrees belong to the argument
         if unit is not None and (unit.known or len(first.group()) > 3):  # type: ignore[union-attr]
             return text[: match.start()], unit
     return text, None

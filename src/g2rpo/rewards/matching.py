@@ -1,7 +1,8 @@
 r"""Whether two shapes are the same answer, part by part.
 
-Sets and lists compare without order (a list of roots is a set of roots), tuples and matrices in order, intervals with their
-ends open or closed, equations up to a constant factor. Conventions that are not mathematics stand in docs/rewards.md.
+Sets and lists compare without order (a list of roots is a set of roots), tuples and matrices in order, intervals with
+their ends open or closed, equations up to a constant factor. Conventions that are not mathematics stand in
+docs/rewards.md.
 """
 
 from g2rpo.rewards.leaves import Comparer, exact

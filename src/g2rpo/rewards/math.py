@@ -8,7 +8,8 @@ r"""The math reward: is the stated final answer the gold answer? In layers, the 
    (`precision.py`) and math-verify reads what our strict grammar does not.
 5. An "equal" of math-verify on numbers counts only when many digits confirm it.
 
-A grade is a score and a reason. `score` None means *not scored*: the gold answer or the verifier failed, never the model.
+A grade is a score and a reason. `score` None means *not scored*: the gold answer or the verifier failed, never the
+model.
 """
 
 from collections import Counter
@@ -21,7 +22,7 @@ from g2rpo.errors import DataError
 from g2rpo.rewards.exact import normalise_text
 from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, completion_text, extract_answer
 from g2rpo.rewards.latex import balanced, normalise
-from g2rpo.rewards.leaves import Comparer, LimitReached, is_readable
+from g2rpo.rewards.leaves import Comparer, LimitReached, is_readable, is_words
 from g2rpo.rewards.matching import same
 from g2rpo.rewards.math_verify_worker import WorkerFailed, WorkerTimeout
 from g2rpo.rewards.numbers import Quantity, parse_quantity, same_quantity
@@ -50,6 +51,8 @@ class Gold:
     quantity: Quantity | None
     choice: str | None
     shape: Shape
+    words: bool = False
+    """Meant as words: letter case does not matter."""
 
 
 @lru_cache(maxsize=65_536)
@@ -77,7 +80,7 @@ def parse_gold(text: str) -> Gold:
     shape = parse_shape(spelling)
     if not balanced(spelling) or not any(c.isalnum() for c in spelling) or not _readable(shape):
         raise DataError("The gold answer", text, expected=expected, then=then)
-    return Gold(answer, spelling, None, choice_letter(spelling), shape)
+    return Gold(answer, spelling, None, choice_letter(spelling), shape, is_words(spelling))
 
 
 def _readable(shape: Shape) -> bool:
@@ -115,7 +118,7 @@ def grade_math(gold: str, completion: str, *, deadline_s: float = DEADLINE_S) ->
 
 def _compare(gold: Gold, answer: str, deadline_s: float) -> MathGrade:
     spelling = normalise(answer)
-    if spelling == gold.spelling or normalise_text(answer) == normalise_text(gold.text):
+    if spelling == gold.spelling or (gold.words and normalise_text(spelling) == normalise_text(gold.spelling)):
         return MathGrade(1.0, "equal", "text")
     if gold.quantity is not None and (quantity := parse_quantity(spelling)) is not None:
         return _verdict(same_quantity(gold.quantity, quantity), "number")

@@ -1,4 +1,5 @@
-r"""What runs in the math worker's own interpreter: length-limited JSON in, length-limited JSON out, one answer per request.
+r"""What runs in the math worker's own interpreter: length-limited JSON in, length-limited JSON out, one answer per
+request.
 
 Started by file name with `python -I`, never imported by the trainer. It limits itself before it reads anything: memory,
 files, open descriptors; each request arms an alarm that kills the process, so that an orphan cannot run on.
@@ -89,7 +90,8 @@ def _by_math_verify(gold: str, answer: str) -> dict:
 
 
 def _value(gold: str, answer: str) -> dict:
-    from g2rpo.rewards.expressions import Malformed, TooLarge, Unsupported, parse_expression
+    from g2rpo.rewards.exact_value import TooLarge
+    from g2rpo.rewards.expressions import Malformed, Unsupported, parse_expression
     from g2rpo.rewards.precision import same_value
 
     trees = []
@@ -110,7 +112,8 @@ def _value(gold: str, answer: str) -> dict:
 
 
 def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
-    from g2rpo.rewards.expressions import TooLarge, Unsupported, parse_expression
+    from g2rpo.rewards.exact_value import TooLarge
+    from g2rpo.rewards.expressions import Unsupported, parse_expression
     from g2rpo.rewards.precision import same_relation
 
     try:
@@ -125,7 +128,9 @@ def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
 
 
 def answer(request: dict) -> dict:
-    """The reply to one request; an exception that an input causes is a reply too, for it says nothing about the worker."""
+    """The reply to one request; an exception that an input causes is a reply too, for it says nothing about the
+    worker.
+    """
     try:
         if request["op"] == "value":
             return _value(request["gold"], request["answer"])

@@ -1,9 +1,9 @@
 """The trainer's side of the math worker: a separate interpreter that may hang, grow or crash without anyone noticing.
 
-math-verify limits itself by signals (main thread only) or not at all, and sympy can hold the interpreter lock for minutes.
-So it runs in a process of its own, started as `python -I` on a file, never forked from the trainer. The caller waits on a
-pipe, which releases the lock, and kills the process when the deadline has passed. Any thread may ask; a process forked
-from the trainer (a data loader) forgets the inherited workers and starts its own.
+math-verify limits itself by signals (main thread only) or not at all, and sympy can hold the interpreter lock for
+minutes. So it runs in a process of its own, started as `python -I` on a file, never forked from the trainer. The
+caller waits on a pipe, which releases the lock, and kills the process when the deadline has passed. Any thread may
+ask; a process forked from the trainer (a data loader) forgets the inherited workers and starts its own.
 """
 
 import atexit

@@ -197,7 +197,8 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
 
     - Values are compared exactly: 0.333 is not 1/3.
     - A unit that only one side names is not held against the other: the question fixed it.
-    - Units of one dimension convert (2 hours is 120 minutes); units of different dimensions differ (5 cm, 5 m, 5 apples).
+    - Units of one dimension convert (2 hours is 120 minutes); units of different dimensions differ (5 cm, 5 m, 5
+      apples).
     - `50%` is 0.5. A bare number above 1 may stand for that many percent, for "what percentage" is asked that way.
     """
     if gold.percent != answer.percent:

@@ -1,8 +1,9 @@
-"""Whether two formulas have the same value, by arithmetic of many digits. Runs inside the worker only: mpmath can be slow.
+"""Whether two formulas have the same value, by arithmetic of many digits. Runs inside the worker only: mpmath can be
+slow.
 
-A closed formula is evaluated at two precisions: a true zero of the difference shrinks with the precision, a small number
-does not. The precision grows with the literals, so that pi + 10^-40 is not pi. Formulas with variables are compared at fixed
-rational points, positive and negative, where identities of other formulas do not hold by chance.
+A closed formula is evaluated at two precisions: a true zero of the difference shrinks with the precision, a small
+number does not. The precision grows with the literals, so that pi + 10^-40 is not pi. Formulas with variables are
+compared at fixed rational points, positive and negative, where identities of other formulas do not hold by chance.
 """
 
 from fractions import Fraction
@@ -10,7 +11,8 @@ from fractions import Fraction
 from mpmath import mp
 from mpmath.libmp.libhyper import NoConvergence
 
-from g2rpo.rewards.expressions import Node, TooLarge, exact_value, variables
+from g2rpo.rewards.exact_value import TooLarge, exact_value, variables
+from g2rpo.rewards.expressions import Node
 
 BASE_DIGITS = 60
 MAX_DIGITS = 2_500
@@ -22,7 +24,8 @@ _POINTS = (  # numerators and denominators: primes, so that no small identity is
 )  # fmt: skip
 _FUNCTIONS = {
     "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "cot": mp.cot, "sec": mp.sec, "csc": mp.csc, "arcsin": mp.asin,
-    "arccos": mp.acos, "arctan": mp.atan, "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "ln": mp.log, "abs": mp.fabs,
+    "arccos": mp.acos, "arctan": mp.atan, "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "ln": mp.log,
+    "abs": mp.fabs,
 }  # fmt: skip
 _CONSTANTS = {"pi": lambda: +mp.pi, "e": lambda: +mp.e, "i": lambda: mp.mpc(0, 1)}
 _UNDEFINED = (ZeroDivisionError, ValueError, OverflowError, NoConvergence, TypeError)

@@ -1,7 +1,8 @@
 r"""The outer form of an answer: number or formula, list, set, tuple, interval, union, matrix, equation, inequality.
 
-Read from normalised text by brackets and separators alone; what stands inside stays text until two leaves are compared. So
-most structured answers are settled without any algebra system, and none of its guesses about structure can leak in.
+Read from normalised text by brackets and separators alone; what stands inside stays text until two leaves are
+compared. So most structured answers are settled without any algebra system, and none of its guesses about structure
+can leak in.
 """
 
 import re
@@ -19,9 +20,9 @@ INFINITY = "\\infty"
 class Shape:
     """One answer taken apart.
 
-    `kind` is scalar, list, set, tuple, interval, union, matrix, equation, inequality or other. `parts` are shapes, or for a
-    scalar, equation, inequality and other the texts. `label` is what stood before "=" (or the variable of an interval).
-    An interval's `open` tells for each end whether it is excluded; a matrix has its row length in `width`.
+    `kind` is scalar, list, set, tuple, interval, union, matrix, equation, inequality or other. `parts` are shapes, or
+    for a scalar, equation, inequality and other the texts. `label` is what stood before "=" (or the variable of an
+    interval). An interval's `open` tells for each end whether it is excluded; a matrix has its row length in `width`.
     """
 
     kind: str
@@ -33,7 +34,8 @@ class Shape:
 
 _MATRIX = re.compile(r"\\begin ?\{([a-z]?matrix|array)\} ?(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 _LABEL = re.compile(
-    r"\\?[A-Za-z]+(?: ?_ ?(?:\{[^{}=]{1,12}\}|[A-Za-z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?|\( ?[a-z](?: ?, ?[a-z])+ ?\)"
+    r"\\?[A-Za-z]+(?: ?_ ?(?:\{[^{}=]{1,12}\}|[A-Za-z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
+    r"|\( ?[a-z](?: ?, ?[a-z])+ ?\)"
     r"|(?:the )?[A-Za-z]+(?: [A-Za-z]+){0,3}"
 )  # fmt: skip
 _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_(?:\{\w+\}|\w))?")
@@ -48,7 +50,9 @@ _DOUBLE_SIGN = re.compile(r"\\(pm|mp)(?![a-zA-Z]) ?")
 
 
 def split_top(text: str, pattern: re.Pattern[str]) -> list[tuple[str, str]]:
-    """Pieces of a text between matches of a pattern outside all brackets, each with the separator before it ("" first)."""
+    """Pieces of a text between matches of a pattern outside all brackets, each with the separator before it (""
+    first).
+    """
     pieces, depth, start, separator, index = [], 0, 0, "", 0
     while index < len(text):
         char = text[index]
@@ -134,7 +138,9 @@ def _relation(text: str, nesting: int) -> Shape | None:
         return None
     operators = [operator for operator, _ in pieces[1:]]
     sides = [side for _, side in pieces]
-    if len(split_top(text, _AND)) > 1 and not (operators == ["\\in"] or (len(operators) == 1 and _has_comma(sides[-1]))):
+    if len(split_top(text, _AND)) > 1 and not (
+        operators == ["\\in"] or (len(operators) == 1 and _has_comma(sides[-1]))
+    ):
         return None
     if operators == ["\\in"]:
         return _labelled(parse_shape(sides[1], nesting), sides[0]) if _is_variable(sides[0]) else None

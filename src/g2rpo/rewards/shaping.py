@@ -11,7 +11,8 @@ from typing import Any
 from g2rpo.rewards.extract import completion_text
 
 _STEP = re.compile(
-    r"^[ \t]*(?:step[ \t]+\d+\b|\d+[.)][ \t]|[-*•][ \t]|\*\*step\b)|^[ \t]*(?:first|second|third|next|then|finally)(?:ly)?,",
+    r"^[ \t]*(?:step[ \t]+\d+\b|\d+[.)][ \t]|[-*•][ \t]|\*\*step\b)"
+    r"|^[ \t]*(?:first|second|third|next|then|finally)(?:ly)?,",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -98,7 +99,8 @@ def repetition_penalty(ngram_size: int = 3, max_penalty: float = -1.0) -> Any:
 
 
 def soft_overlong(max_completion_len: int, soft_punish_cache: int) -> Any:
-    """0 up to max - cache tokens, then falling linearly to -1 at max (DAPO, arXiv 2503.14476, eq. 13): TRL's implementation.
+    """0 up to max - cache tokens, then falling linearly to -1 at max (DAPO, arXiv 2503.14476, eq. 13): TRL's
+    implementation.
 
     Args:
         max_completion_len: Longest completion in tokens.

@@ -77,11 +77,17 @@ _NOT_UNITS = frozenset(
 _POWER_WORDS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _FILLER = frozenset(["of", "the", "a", "an", "each", "total", "in", "all"]) - {"in"}
 MAX_PHRASE_CHARS = 80
+_SPEED = re.compile(r"\b(mph|kph|kmh|mpg|rpm)\b", re.IGNORECASE)
+_SPEEDS = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "mpg": "mile/gallon", "rpm": "revolution/minute"}
+
+
+def _speed(match: re.Match[str]) -> str:
+    return _SPEEDS[match.group().lower()]
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What a number counts. `dimension` maps base dimensions to powers, sorted; it means something only when `known`."""
+    """What a number counts. `dimension` maps base dimensions to powers, sorted; it has a meaning only if `known`."""
 
     words: tuple[str, ...]
     known: bool
@@ -113,7 +119,7 @@ def parse_unit(text: str) -> Unit | None:
 
     Letters that are variables or functions, conjunctions and digits that are no powers make it something else.
     """
-    text = text.strip().rstrip(".").strip()
+    text = _SPEED.sub(_speed, text.strip().rstrip(".").strip())
     if not text or len(text) > MAX_PHRASE_CHARS or not _PHRASE.fullmatch(text):
         return None
     words: list[str] = []
