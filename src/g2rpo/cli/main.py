@@ -55,7 +55,9 @@ def train(
     from g2rpo.training.run import train as run
 
     trainer = run(resolve(read_yaml(recipe), context.args), resume=resume)
-    if trainer.accelerator.is_main_process:
+    main = trainer.accelerator.is_main_process
+    trainer.accelerator.end_training()  # leaves the process group in order: without it, gloo may abort at exit
+    if main:
         print(f"Run directory: {trainer.args.output_dir}   (look into it with: g2rpo show {trainer.args.output_dir})")
 
 

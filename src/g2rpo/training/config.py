@@ -60,6 +60,7 @@ class GuidedGRPOConfig(GRPOConfig):
     guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
     guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
     guidance_seeded_sampling: bool | None = _setting(None, "Seed each rollout by (seed, step, problem, member), independent of batch and process count. Default: on when guided and not using vLLM.")
+    max_sampled_tokens: int | None = _setting(None, "Stop after the step in which the run has sampled so many tokens: equal budgets for unequal methods.")
     rollouts_every: int = _setting(1, "Write every n-th generation batch to rollouts/*.parquet; 0 writes none.")
 
     def __post_init__(self) -> None:
@@ -75,6 +76,8 @@ class GuidedGRPOConfig(GRPOConfig):
         _one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
         if self.guidance_unit is not None:
             _one_of("guidance_unit", self.guidance_unit, UNITS)
+        if self.max_sampled_tokens is not None and self.max_sampled_tokens < 1:
+            raise ConfigError("max_sampled_tokens", self.max_sampled_tokens, expected="a positive number of tokens", then="Leave it unset for no limit.")
         style(self.guidance_style)
         self.controller()
         self._check_combinations()

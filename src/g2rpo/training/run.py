@@ -1,9 +1,10 @@
 """`g2rpo train`: from a resolved recipe to a finished run directory."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PrinterCallback, ProgressCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import get_kbit_device_map, get_peft_config, get_quantization_config
 
@@ -17,8 +18,16 @@ from g2rpo.training.record import RecordSteps, RunDirectory
 from g2rpo.training.trainer import GuidedGRPOTrainer
 
 
-def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> GuidedGRPOTrainer:
+def train(
+    recipe: Recipe, *, resume: bool = False, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
+) -> GuidedGRPOTrainer:
     """Runs a recipe to its end and saves the model. The trainer is returned for whoever wants to go on in Python.
+
+    Args:
+        recipe: What to run.
+        resume: Go on from the last checkpoint of its output_dir.
+        quiet: No progress display.
+        callbacks: Each is called with the trainer and gives a callback to add.
 
     Raises:
         ConfigError, DataError, RunError: before training, with what to do; nothing is written then but the run's config.
@@ -49,6 +58,8 @@ def train(recipe: Recipe, *, resume: bool = False, quiet: bool = False) -> Guide
         trainer.remove_callback(callback)
     if not quiet:
         trainer.add_callback(ShowProgress())
+    for callback in callbacks:
+        trainer.add_callback(callback(trainer))
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(args.output_dir)
     return trainer

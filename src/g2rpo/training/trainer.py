@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
+from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
@@ -35,6 +36,17 @@ from g2rpo.training.sampling import sample_rows
 from g2rpo.types import GuidedPrompt, Outcome
 
 STATE_FILE = "guidance_state.json"
+
+
+class StopAtBudget(TrainerCallback):
+    """Ends training after the optimizer step in which the token budget was reached."""
+
+    def __init__(self, trainer: "GuidedGRPOTrainer") -> None:
+        self.trainer = trainer
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.trainer.sampled_tokens >= args.max_sampled_tokens:
+            control.should_training_stop = True
 
 
 class GuidedGRPOTrainer(GRPOTrainer):
@@ -78,6 +90,8 @@ class GuidedGRPOTrainer(GRPOTrainer):
         self._scored: dict[str, Any] = {}
         self.rollout_sinks: list[Any] = []
         """Called after every generation batch with (step, rollouts), on the main process: the run record, for one."""
+        if args.max_sampled_tokens is not None:
+            self.add_callback(StopAtBudget(self))
         self.planner = self._make_planner() if args.guided else None
         self.data_report = check_run(self)
 
@@ -99,6 +113,11 @@ class GuidedGRPOTrainer(GRPOTrainer):
     def total_generations(self) -> int:
         """Generation batches of the whole run; 0 before training starts."""
         return max(1, round(self.state.max_steps / self.args.optimizer_steps_per_generation)) if self.state.max_steps else 0
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Tokens sampled so far, all processes and, after a resume, all sessions."""
+        return int(self._totals["tokens/sampled_total"])
 
     def _member(self, row: int, rows: int, group_size: int) -> int:
         # A rank's slice may begin inside a group: slots follow the global index.

@@ -1,0 +1,59 @@
+"""Accuracy on held-out problems, never guided: one sample per problem, each with its own seed, so the same everywhere."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from g2rpo.seeds import seed_of
+from g2rpo.training.sampling import sample_rows
+from g2rpo.types import Problem
+
+
+def held_out_scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    reward: Callable[..., list[float | None]],
+    *,
+    max_completion_length: int,
+    temperature: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> list[float]:
+    """The reward of one sampled completion per problem, in order; a completion that was not scored counts 0.
+
+    Args:
+        temperature: 0 decodes greedily.
+        seed: With the problem's key, the randomness of its sample.
+    """
+    config = GenerationConfig(do_sample=temperature > 0, temperature=temperature if temperature > 0 else None)
+    was_training = model.training
+    model.eval()
+    scores: dict[int, float] = {}
+    # Long prompts together: less filler.
+    prompts = [tokenizer.apply_chat_template(p.prompt, add_generation_prompt=True, return_dict=False) for p in problems]
+    order = sorted(range(len(problems)), key=lambda i: len(prompts[i]))
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        rows = sample_rows(
+            model, [prompts[i] for i in batch], [max_completion_length] * len(batch), config,
+            eos_ids=[tokenizer.eos_token_id], pad_id=tokenizer.pad_token_id,
+            seeds=[seed_of(seed, "held-out", problems[i].key) for i in batch] if temperature > 0 else None,
+        )  # fmt: skip
+        texts = tokenizer.batch_decode([r.ids for r in rows], skip_special_tokens=True)
+        completions = [[{"role": "assistant", "content": t}] for t in texts]
+        for i, score in zip(batch, reward(completions=completions, answer=[problems[i].answer for i in batch]), strict=True):
+            scores[i] = score or 0.0
+    model.train(was_training)
+    return [scores[i] for i in range(len(problems))]
+
+
+def wilson_interval(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927); right also near 0 and 1, where +-1.96 se is not."""
+    if n == 0:
+        return 0.0, 1.0
+    p = successes / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)

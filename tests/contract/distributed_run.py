@@ -1,0 +1,40 @@
+"""Trains a few guided steps and writes what the controller saw; run by the test beside it with one and with two processes."""
+
+import json
+import sys
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
+from g2rpo.data.load import to_rows
+from g2rpo.guidance.controller import state_to_json
+from g2rpo.tasks import make
+
+
+def length_reward(completions, **columns):
+    return [float(len(c[0]["content"]) % 5) / 4 for c in completions]
+
+
+def main(model: str, output: str, batch: int, controller: str) -> None:
+    torch.set_num_threads(1)
+    args = GuidedGRPOConfig(
+        output, use_cpu=True, bf16=False, max_steps=3, num_generations=6, per_device_train_batch_size=batch, max_completion_length=56,
+        learning_rate=1e-3, report_to=[], save_strategy="no", disable_tqdm=True, guidance_controller=controller,
+        guidance_controller_kwargs={"initial_length": 12, "max_length": 40} if controller == "paper" else None,
+        gradient_accumulation_steps=2,
+    )  # fmt: skip
+    trainer = GuidedGRPOTrainer(
+        AutoModelForCausalLM.from_pretrained(model), [length_reward], args, to_rows(make("chains", "train", 12, steps=4)),
+        processing_class=AutoTokenizer.from_pretrained(model),
+    )  # fmt: skip
+    trainer.train()
+    steps = [{k: v for k, v in r.items() if k.startswith("guidance/") or k in ("reward", "loss")} for r in trainer.state.log_history if "loss" in r]
+    result = {"state": state_to_json(trainer.controller_state), "steps": steps}
+    with open(f"{output}-{trainer.accelerator.process_index}.json", "w") as file:
+        json.dump(result, file)
+    trainer.accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])

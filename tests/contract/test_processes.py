@@ -1,0 +1,36 @@
+"""Two processes give the controller states and the group statistics of one: slots, draws and sampling know nothing of ranks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("distributed_run.py")
+
+
+def launch(processes: int, *arguments: str) -> None:
+    if processes == 1:
+        command = [sys.executable, str(SCRIPT), *arguments]
+    else:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", str(SCRIPT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("controller", ["profile", "paper"])
+def test_two_processes_are_one(checkpoint, tmp_path, controller):
+    model = checkpoint("qwen3", initializer_range=0.3)
+    launch(1, model, str(tmp_path / "one"), "12", controller)
+    # 6 rows a process, groups of 6, two accumulation steps: one rank's slice starts where the other's ends
+    launch(2, model, str(tmp_path / "two"), "6", controller)
+    one, two, second = (json.loads((tmp_path / name).read_text()) for name in ("one-0.json", "two-0.json", "two-1.json"))
+    assert two["state"] == second["state"]
+    assert one["state"] == two["state"]
+    for a, b in zip(one["steps"], two["steps"], strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            assert a[name] == pytest.approx(b[name], abs=2e-5), name
+    assert any(step["loss"] for step in one["steps"])
