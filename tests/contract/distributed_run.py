@@ -29,7 +29,11 @@ def main(model: str, output: str, batch: int, controller: str) -> None:
         processing_class=AutoTokenizer.from_pretrained(model),
     )  # fmt: skip
     trainer.train()
-    steps = [{k: v for k, v in r.items() if k.startswith("guidance/") or k in ("reward", "loss")} for r in trainer.state.log_history if "loss" in r]
+    steps = [
+        {k: v for k, v in r.items() if k.startswith("guidance/") or k in ("reward", "loss")}
+        for r in trainer.state.log_history
+        if "loss" in r
+    ]
     result = {"state": state_to_json(trainer.controller_state), "steps": steps}
     with open(f"{output}-{trainer.accelerator.process_index}.json", "w") as file:
         json.dump(result, file)

@@ -65,7 +65,13 @@ def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fie
     for step, theirs, loss in zip(steps, spy.steps, losses, strict=True):
         assert any(o.guided for o in step.outcomes)
         for a, b in zip(step.outcomes, theirs, strict=True):
-            assert (a.key, a.member, a.guidance_tokens, a.sampled_tokens, a.success) == (b.key, b.member, b.guidance_tokens, b.sampled_tokens, b.success)
+            assert (a.key, a.member, a.guidance_tokens, a.sampled_tokens, a.success) == (
+                b.key,
+                b.member,
+                b.guidance_tokens,
+                b.sampled_tokens,
+                b.success,
+            )
             assert a.advantage == pytest.approx(b.advantage, abs=1e-5)
         assert step.loss == pytest.approx(loss, abs=1e-6)
     assert any(abs(s.loss) > 1e-4 for s in steps)

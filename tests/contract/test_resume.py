@@ -24,7 +24,10 @@ def test_resumed_equals_uninterrupted(make_model, tokenizer, rows, config, tmp_p
     resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
     assert resumed.controller_state == whole.controller_state
     assert resumed.guidance_state() == whole.guidance_state()
-    late = [[(r["step"], r["loss"], r["reward"]) for r in t.state.log_history if "loss" in r and r["step"] > 2] for t in (whole, resumed)]
+    late = [
+        [(r["step"], r["loss"], r["reward"]) for r in t.state.log_history if "loss" in r and r["step"] > 2]
+        for t in (whole, resumed)
+    ]
     assert len(late[0]) == 2
     assert late[0] == late[1]
 

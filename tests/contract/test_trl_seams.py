@@ -28,7 +28,13 @@ def test_seam_tokenize_prompts():
 
 
 def test_seam_generate_single_turn():
-    assert parameters(GRPOTrainer._generate_single_turn)[:5] == ["self", "prompt_ids", "images", "multimodal_fields", "num_generations"]
+    assert parameters(GRPOTrainer._generate_single_turn)[:5] == [
+        "self",
+        "prompt_ids",
+        "images",
+        "multimodal_fields",
+        "num_generations",
+    ]
 
 
 def test_seam_compute_loss():

@@ -158,7 +158,13 @@ def build(output: Path, recipe: BaseRecipe) -> None:
     output.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), output / "skill.pt")
     train_phase(
-        model, tokenizer, recipe, "impatience", recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience
+        model,
+        tokenizer,
+        recipe,
+        "impatience",
+        recipe.impatience_steps,
+        recipe.impatience_learning_rate,
+        recipe.impatience,
     )
     save(model, tokenizer, output, recipe)
 

@@ -8,7 +8,13 @@ from importlib.metadata import PackageNotFoundError, version
 from rich.console import Console
 from rich.table import Table
 
-OPTIONAL = {"peft": "LoRA", "vllm": "fast generation", "deepspeed": "ZeRO", "flash-attn": "fast attention", "bitsandbytes": "quantized models"}
+OPTIONAL = {
+    "peft": "LoRA",
+    "vllm": "fast generation",
+    "deepspeed": "ZeRO",
+    "flash-attn": "fast attention",
+    "bitsandbytes": "quantized models",
+}
 
 
 def run_doctor(console: Console | None = None) -> int:
@@ -25,7 +31,11 @@ def run_doctor(console: Console | None = None) -> int:
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(i)
-            table.add_row(f"GPU {i}", card.name, f"{card.total_memory / 2**30:.0f} GiB, bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}")
+            table.add_row(
+                f"GPU {i}",
+                card.name,
+                f"{card.total_memory / 2**30:.0f} GiB, bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}",
+            )
     else:
         table.add_row("GPU", "none", "trains on the processor: right for the built-in model, slow above some 10 M parameters")
     healthy = True
@@ -36,7 +46,11 @@ def run_doctor(console: Console | None = None) -> int:
     for name, use in OPTIONAL.items():
         table.add_row(name, _version(name) or "not installed", f"optional: {use}")
     free = shutil.disk_usage(".").free / 2**30
-    table.add_row("disk here", f"{free:.1f} GiB free", "" if free > 5 else "a checkpoint with optimizer takes 12 bytes a parameter and more")
+    table.add_row(
+        "disk here",
+        f"{free:.1f} GiB free",
+        "" if free > 5 else "a checkpoint with optimizer takes 12 bytes a parameter and more",
+    )
     console.print(table)
     return 0 if healthy else 1
 

@@ -18,7 +18,11 @@ def print_fields(search: str = "") -> None:
         ("Data and rewards", DataConfig, None),
         ("Guidance", GuidedGRPOConfig, ours),
         ("Model (TRL)", ModelConfig, None),
-        ("Training (TRL, Transformers)", GuidedGRPOConfig, {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - ours),
+        (
+            "Training (TRL, Transformers)",
+            GuidedGRPOConfig,
+            {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - ours,
+        ),
     ):
         table = Table(title=title, title_justify="left", expand=True)
         for column, ratio in (("field", 2), ("default", 1), ("meaning", 5)):

@@ -120,9 +120,7 @@ def _lines(path: Path) -> Iterable[str]:
     try:
         return path.read_text(encoding="utf-8").split("\n")
     except OSError as problem:
-        raise DataError(
-            "The input", str(path), expected=f"a readable file ({problem})", then="Check the path."
-        ) from None
+        raise DataError("The input", str(path), expected=f"a readable file ({problem})", then="Check the path.") from None
 
 
 class _opened:

@@ -15,9 +15,9 @@ from g2rpo.rewards.math import DEADLINE_S, grade_math
 def grade_math_file(input: Path, output: Path, *, deadline_s: float = DEADLINE_S) -> dict[str, int]:
     """Grade the completions of a file and write a verdict for each, in order.
 
-    A line in is `{"id", "gold", "completion"}`, a line out `{"id", "verdict", "score", "reason"}`. The verdict is one of
-    equal, different, no_answer, bad_gold and timeout; `reason` says which layer decided or what went wrong. `score` is 1,
-    0, or null where the gold answer cannot be read (bad_gold) and in the rare case `worker_failed`: nothing was graded.
+    A line in is `{"id", "gold", "completion"}`, a line out `{"id", "verdict", "score", "reason"}`. The verdict is one
+    of equal, different, no_answer, bad_gold and timeout; `reason` says which layer decided or what went wrong. `score`
+    is 1, 0, or null where the gold answer cannot be read (bad_gold) or no verdict could be had (worker_failed).
 
     Args:
         input: Pairs, one JSON object per line; `-` for standard input.
@@ -62,9 +62,7 @@ def _pairs(source: TextIO, path: Path) -> Iterator[tuple[Any, str, str]]:
             )
         completion = row["completion"]
         if not isinstance(completion, str):
-            raise DataError(
-                f"`completion` in line {number} of {path}", completion, expected="a string", then="Mend the line."
-            )
+            raise DataError(f"`completion` in line {number} of {path}", completion, expected="a string", then="Mend the line.")
         yield row["id"], str(row["gold"]), completion
 
 
@@ -74,10 +72,8 @@ def _opened(path: Path, mode: str) -> Iterator[TextIO]:
         yield sys.stdin if mode == "r" else sys.stdout
         return
     try:
-        file = Path(path).open(mode, encoding="utf-8")
+        file = Path(path).open(mode, encoding="utf-8")  # noqa: SIM115  (closed below; only opening may raise here)
     except OSError as error:
-        raise DataError(
-            "The file", str(path), expected=f"a path that opens ({error})", then="Check the path."
-        ) from None
+        raise DataError("The file", str(path), expected=f"a path that opens ({error})", then="Check the path.") from None
     with file:
         yield file

@@ -16,11 +16,18 @@ def show_run(path: Path, generation: int | None, groups: int, console: Console |
     run = RunDirectory(path)
     files = sorted(run.rollouts.glob("generation_*.parquet"))
     if not files:
-        raise RunError("run directory", str(path), expected="rollouts/*.parquet", then="Check the path, or set rollouts_every above 0.")
+        raise RunError(
+            "run directory",
+            str(path),
+            expected="rollouts/*.parquet",
+            then="Check the path, or set rollouts_every above 0.",
+        )
     wanted = run.rollouts / f"generation_{generation:06d}.parquet" if generation is not None else files[-1]
     if wanted not in files:
         known = f"{int(files[0].stem[-6:])} to {int(files[-1].stem[-6:])}"
-        raise RunError("step", generation, expected=f"a recorded generation batch, {known}", then="Leave it out for the last one.")
+        raise RunError(
+            "step", generation, expected=f"a recorded generation batch, {known}", then="Leave it out for the last one."
+        )
     rows = pq.read_table(wanted).to_pylist()
     decode = decoder(run)
     console.print(Text(f"{path}, generation batch {rows[0]['generation']}: {len(rows)} rollouts", style="bold"))

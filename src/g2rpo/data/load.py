@@ -51,7 +51,9 @@ def load_problems(
         try:
             problem = read(row)
         except DataError as error:
-            raise DataError(f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=str(error)) from error
+            raise DataError(
+                f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=str(error)
+            ) from error
         problems.append(_instructed(problem, system_prompt, instruction))
     return problems
 
@@ -105,7 +107,12 @@ def _open(name: str | None, path: str | None, config: str | None, split: str) ->
 def _file(path: Path, split: str) -> Path:
     if path.is_file():
         if Path(path.name.removesuffix(".gz")).suffix not in FORMATS:
-            raise DataError("dataset_path", str(path), expected=f"a file ending in {', '.join(FORMATS)}", then="Convert it to JSONL.")
+            raise DataError(
+                "dataset_path",
+                str(path),
+                expected=f"a file ending in {', '.join(FORMATS)}",
+                then="Convert it to JSONL.",
+            )
         return path
     if path.is_dir():
         for suffix in FORMATS:

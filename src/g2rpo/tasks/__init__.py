@@ -53,6 +53,10 @@ def make(family: str, split: str, n: int, *, steps: int | tuple[int, int], seed:
         if split_of(problem) == split:
             problems.setdefault(problem.key, problem)
     else:
-        raise ConfigError("n", n, expected=f"at most about {len(problems)} different problems of {family} with {steps} steps",
-                          then="Ask for fewer problems or for more steps.")
+        raise ConfigError(
+            "n",
+            n,
+            expected=f"at most about {len(problems)} different problems of {family} with {steps} steps",
+            then="Ask for fewer problems or for more steps.",
+        )
     return list(problems.values())

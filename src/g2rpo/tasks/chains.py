@@ -30,5 +30,11 @@ def problem(rng: random.Random, steps: int) -> Problem:
             seen |= {before, operand}
         if value not in seen:
             break
-    return Problem(key=f"chains:{question.rpartition(': ')[2]}", prompt=[{"role": "user", "content": question}],
-                   answer=str(value), trace="\n".join(lines), difficulty=float(steps), source="chains")
+    return Problem(
+        key=f"chains:{question.rpartition(': ')[2]}",
+        prompt=[{"role": "user", "content": question}],
+        answer=str(value),
+        trace="\n".join(lines),
+        difficulty=float(steps),
+        source="chains",
+    )

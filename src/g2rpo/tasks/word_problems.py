@@ -48,5 +48,11 @@ def problem(rng: random.Random, steps: int) -> Problem:
         if value not in seen:
             break
     question = " ".join(story) + f" How many {things} does {name} have now?"
-    return Problem(key=f"word_problems:{question}", prompt=[{"role": "user", "content": question}], answer=str(value),
-                   trace="\n".join(lines), difficulty=float(steps), source="word_problems")
+    return Problem(
+        key=f"word_problems:{question}",
+        prompt=[{"role": "user", "content": question}],
+        answer=str(value),
+        trace="\n".join(lines),
+        difficulty=float(steps),
+        source="word_problems",
+    )

@@ -47,20 +47,38 @@ class GuidedGRPOConfig(GRPOConfig):
     logging_steps: float = _setting(1, "Optimizer steps between two lines of the run record.")
 
     # --- guidance
-    guidance_controller: str = _setting("profile", "Rule for the guidance length: a built-in name or an entry point of g2rpo.controllers.")
-    guidance_controller_kwargs: dict[str, Any] | str | None = _setting(None, "Hyperparameters of the rule, as JSON on the command line.")
+    guidance_controller: str = _setting(
+        "profile", "Rule for the guidance length: a built-in name or an entry point of g2rpo.controllers."
+    )
+    guidance_controller_kwargs: dict[str, Any] | str | None = _setting(
+        None, "Hyperparameters of the rule, as JSON on the command line."
+    )
     guidance_ratio: float = _setting(0.5, "alpha: share of each group that is guided, rounded half up to whole members.")
     guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
     guidance_loss: str = _setting("mask", "Guidance tokens in the loss: mask, or policy_gradient (paper).")
-    guidance_advantages: str = _setting("stratified", "Rows that share a baseline: joint (paper) or stratified by guided/unguided.")
-    guidance_reward: str | None = _setting(None, "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward.")
+    guidance_advantages: str = _setting(
+        "stratified", "Rows that share a baseline: joint (paper) or stratified by guided/unguided."
+    )
+    guidance_reward: str | None = _setting(
+        None,
+        "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward.",
+    )
     guidance_leak_guard: str = _setting("strict", "Where a prefix must end at the latest: strict, conclusion or off.")
-    guidance_style: str = _setting("think_answer", "How a completion is written around the trace: think_answer, think_boxed, boxed, gsm8k.")
-    guidance_missing_trace: str = _setting("error", "Rows without a usable trace: error, or unguided (train on them without guidance).")
+    guidance_style: str = _setting(
+        "think_answer", "How a completion is written around the trace: think_answer, think_boxed, boxed, gsm8k."
+    )
+    guidance_missing_trace: str = _setting(
+        "error", "Rows without a usable trace: error, or unguided (train on them without guidance)."
+    )
     guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
     guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
-    guidance_seeded_sampling: bool | None = _setting(None, "Seed each rollout by (seed, step, problem, member), independent of batch and process count. Default: on when guided and not using vLLM.")
-    max_sampled_tokens: int | None = _setting(None, "Stop after the step in which the run has sampled so many tokens: equal budgets for unequal methods.")
+    guidance_seeded_sampling: bool | None = _setting(
+        None,
+        "Seed each rollout by (seed, step, problem, member), independent of batch and process count. Default: on when guided and not using vLLM.",
+    )
+    max_sampled_tokens: int | None = _setting(
+        None, "Stop after the step in which the run has sampled so many tokens: equal budgets for unequal methods."
+    )
     rollouts_every: int = _setting(1, "Write every n-th generation batch to rollouts/*.parquet; 0 writes none.")
 
     def __post_init__(self) -> None:
@@ -77,7 +95,12 @@ class GuidedGRPOConfig(GRPOConfig):
         if self.guidance_unit is not None:
             _one_of("guidance_unit", self.guidance_unit, UNITS)
         if self.max_sampled_tokens is not None and self.max_sampled_tokens < 1:
-            raise ConfigError("max_sampled_tokens", self.max_sampled_tokens, expected="a positive number of tokens", then="Leave it unset for no limit.")
+            raise ConfigError(
+                "max_sampled_tokens",
+                self.max_sampled_tokens,
+                expected="a positive number of tokens",
+                then="Leave it unset for no limit.",
+            )
         style(self.guidance_style)
         self.controller()
         self._check_combinations()
@@ -131,7 +154,9 @@ class GuidedGRPOConfig(GRPOConfig):
                               expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
                               then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
         if self.remove_unused_columns:
-            raise ConfigError("remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used.")
+            raise ConfigError(
+                "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."
+            )
 
 
 def _json_object(name: str, text: str) -> dict[str, Any]:

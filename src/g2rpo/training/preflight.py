@@ -65,11 +65,21 @@ def driving_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
     if wanted is not None:
         if str(wanted).lstrip("-").isdigit():
             if not 0 <= int(wanted) < len(names):
-                raise ConfigError("guidance_reward", wanted, expected=f"an index below {len(names)}", then=f"Rewards: {', '.join(names)}.")
+                raise ConfigError(
+                    "guidance_reward",
+                    wanted,
+                    expected=f"an index below {len(names)}",
+                    then=f"Rewards: {', '.join(names)}.",
+                )
             return int(wanted)
         matches = [i for i, n in enumerate(names) if wanted in (n, n.removesuffix("_reward"))]
         if len(matches) != 1:
-            raise ConfigError("guidance_reward", wanted, expected=f"the name of one reward of this run ({', '.join(names)})", then=nearest(wanted, names))
+            raise ConfigError(
+                "guidance_reward",
+                wanted,
+                expected=f"the name of one reward of this run ({', '.join(names)})",
+                then=nearest(wanted, names),
+            )
         return matches[0]
     candidates = [i for i, f in enumerate(funcs) if drives(f)]
     if len(candidates) == 1 or (candidates and not args.guided):
@@ -96,7 +106,11 @@ def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
                 "guidance (guidance_controller: none).",
             }.get(column, "The leak guard needs the answer: set guidance_answer_column, or guidance_leak_guard to off for data "
                   "without answers (programs with tests).")  # fmt: skip
-            raise DataError(f"column {column!r}", expected=f"it among the columns {', '.join(columns)}", then=f"{nearest(column, columns)} {then}")
+            raise DataError(
+                f"column {column!r}",
+                expected=f"it among the columns {', '.join(columns)}",
+                then=f"{nearest(column, columns)} {then}",
+            )
     if isinstance(dataset, Dataset):
         if len(dataset) == 0:
             raise DataError("training set", expected="at least one row", then="Check the split and the filters.")

@@ -22,7 +22,14 @@ class ShowProgress(TrainerCallback):
     def on_train_begin(self, args, state, control, **kwargs):
         self.began = time.monotonic()
         if state.is_world_process_zero and self.console.is_terminal:
-            columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+            columns = (
+                TextColumn("training"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
             self.bar = Progress(*columns, console=self.console)
             self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, note="")
             self.bar.start()

@@ -29,7 +29,9 @@ def _setting(default: Any, text: str) -> Any:
 class DataConfig:
     """Where problems and rewards come from."""
 
-    preset: str | None = _setting(None, "A method by name: grpo, g2rpo-a-paper, g2rpo-a-released, g2rpo. Single fields override it.")
+    preset: str | None = _setting(
+        None, "A method by name: grpo, g2rpo-a-paper, g2rpo-a-released, g2rpo. Single fields override it."
+    )
     dataset_name: str | None = _setting(None, "Data set on the hub, such as openai/gsm8k.")
     dataset_path: str | None = _setting(None, "Local file or folder instead (JSONL, JSON, CSV, Parquet).")
     dataset_config: str | None = _setting(None, "Configuration on the hub, such as main.")
@@ -58,7 +60,12 @@ class DataConfig:
     def reward_functions(self) -> list[Any]:
         unknown = [name for name in self.reward_kwargs if name not in self.rewards]
         if unknown:
-            raise ConfigError("reward_kwargs", unknown[0], expected="one of the rewards of this run", then=nearest(unknown[0], self.rewards))
+            raise ConfigError(
+                "reward_kwargs",
+                unknown[0],
+                expected="one of the rewards of this run",
+                then=nearest(unknown[0], self.rewards),
+            )
         return [get_reward(name, **self.reward_kwargs.get(name, {})) for name in self.rewards]
 
 
@@ -127,14 +134,24 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
     known = {f.name: f for owner in owners for f in dataclasses.fields(owner) if f.init}
     for name in merged:
         if name not in known:
-            raise ConfigError("recipe field", name, expected="a field of the model, the data or the training configuration", then=nearest(name, list(known)))
+            raise ConfigError(
+                "recipe field",
+                name,
+                expected="a field of the model, the data or the training configuration",
+                then=nearest(name, list(known)),
+            )
     typed = {name: _typed(known[name], value) for name, value in merged.items()}
     try:
         model, data, training = HfArgumentParser(owners).parse_dict(typed)
     except (ValueError, TypeError) as error:
         raise ConfigError("recipe", named or "", expected="values that fit together", then=str(error)) from error
     if (data.task is None) == (data.dataset_name is None and data.dataset_path is None):
-        raise ConfigError("data", data.task or data.dataset_name, expected="exactly one of task, dataset_name and dataset_path", then="Set one of them.")
+        raise ConfigError(
+            "data",
+            data.task or data.dataset_name,
+            expected="exactly one of task, dataset_name and dataset_path",
+            then="Set one of them.",
+        )
     return Recipe(model, data, training)
 
 

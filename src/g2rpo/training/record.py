@@ -63,7 +63,12 @@ class RunDirectory:
     def steps(self) -> list[dict[str, Any]]:
         """All complete lines; a torn last line, left by a kill, is not a step."""
         if not self.steps_file.exists():
-            raise RunError("run directory", str(self.path), expected="a file steps.jsonl", then="Check the path; it is the output_dir of a run.")
+            raise RunError(
+                "run directory",
+                str(self.path),
+                expected="a file steps.jsonl",
+                then="Check the path; it is the output_dir of a run.",
+            )
         records = []
         for line in self.steps_file.read_text().splitlines():
             try:

@@ -19,7 +19,11 @@ from g2rpo.training.trainer import GuidedGRPOTrainer
 
 
 def train(
-    recipe: Recipe, *, resume: bool = False, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
 ) -> GuidedGRPOTrainer:
     """Runs a recipe to its end and saves the model. The trainer is returned for whoever wants to go on in Python.
 

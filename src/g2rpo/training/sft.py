@@ -4,11 +4,13 @@ The same rows, the same completion style, loss on the completion only, token mea
 guided rollout may see of a trace, SFT sees too, and the answer with it.
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer, PrinterCallback, ProgressCallback
+from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config
 
 from g2rpo.base_model import resolve_model
@@ -16,28 +18,23 @@ from g2rpo.data.completion import full_completion, style
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.progress import ShowProgress
-from g2rpo.training.recipe import Recipe, resolve
+from g2rpo.training.recipe import Recipe, read_flags, resolve
 from g2rpo.training.run import model_init_kwargs
 from g2rpo.types import Problem
 
-STYLE_FIELD = "guidance_style"
 
-
-def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> tuple[Recipe, str]:
-    """A recipe for SFT: the data fields as for `train`, the training fields of TRL's `SFTConfig`, and `guidance_style`.
+def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[Recipe, SFTSettings]":
+    """A recipe for SFT: the data fields as for `train`, the training fields of TRL's `SFTConfig`, and two of ours:
+    `guidance_style`, and `max_sampled_tokens`, which here bounds the completion tokens learned from.
 
     Fields that only reinforcement learning has are dropped, so that one recipe serves both.
     """
-    import dataclasses
-
-    from g2rpo.training.recipe import read_flags
-
     given = {**values, **read_flags(flags)}
-    name = given.pop(STYLE_FIELD, "think_answer")
-    style(name)
+    settings = SFTSettings(given.pop("guidance_style", "think_answer"), given.pop("max_sampled_tokens", None))
+    style(settings.style)
     sft = {f.name for f in dataclasses.fields(SFTConfig)}
     only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - sft
-    return resolve({k: v for k, v in given.items() if k not in only_rl}, config_class=SFTConfig), name
+    return resolve({k: v for k, v in given.items() if k not in only_rl}, config_class=SFTConfig), settings
 
 
 def completions_dataset(problems: Sequence[Problem], style_name: str, tokenizer: Any) -> Dataset:
@@ -56,27 +53,84 @@ def completions_dataset(problems: Sequence[Problem], style_name: str, tokenizer:
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         text = full_completion(problem, style(style_name).opened_by(prompt))
         completion_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-        rows.append({"input_ids": prompt_ids + completion_ids, "completion_mask": [0] * len(prompt_ids) + [1] * len(completion_ids)})
+        rows.append(
+            {
+                "input_ids": prompt_ids + completion_ids,
+                "completion_mask": [0] * len(prompt_ids) + [1] * len(completion_ids),
+            }
+        )
     if not rows:
-        raise DataError("traces", expected="at least one problem with a trace", then="SFT learns the traces; see `columns` in the recipe.")
+        raise DataError(
+            "traces",
+            expected="at least one problem with a trace",
+            then="SFT learns the traces; see `columns` in the recipe.",
+        )
     return Dataset.from_list(rows)
 
 
-def train_sft(resolved: tuple[Recipe, str], *, quiet: bool = False) -> SFTTrainer:
-    """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run."""
-    recipe, style_name = resolved
+class TraceSFTTrainer(SFTTrainer):
+    """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
+
+    completion_tokens = 0
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        labels = (inputs["labels"] != -100).sum()
+        self.completion_tokens += int(self.accelerator.reduce(labels, reduction="sum"))
+        return super().training_step(model, inputs, num_items_in_batch)
+
+
+class _StopAtBudget(TrainerCallback):
+    def __init__(self, trainer: TraceSFTTrainer, tokens: int) -> None:
+        self.trainer, self.tokens = trainer, tokens
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.trainer.completion_tokens >= self.tokens:
+            control.should_training_stop = True
+
+
+@dataclass(frozen=True)
+class SFTSettings:
+    """The two settings of a recipe that SFT shares with guided training and TRL's `SFTConfig` does not have."""
+
+    style: str = "think_answer"
+    max_tokens: int | None = None
+
+
+def train_sft(
+    resolved: tuple[Recipe, SFTSettings],
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
+) -> TraceSFTTrainer:
+    """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
+    recipe, settings = resolved
     args: SFTConfig = recipe.training
     model = resolve_model(recipe.model.model_name_or_path)
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=args.trust_remote_code)
     if tokenizer.eos_token_id is None:
-        raise ConfigError("tokenizer.eos_token_id", None, expected="a token that ends a completion", then="Set the tokenizer's eos_token.")
+        raise ConfigError(
+            "tokenizer.eos_token_id",
+            None,
+            expected="a token that ends a completion",
+            then="Set the tokenizer's eos_token.",
+        )
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    rows = completions_dataset(recipe.data.problems(), style_name, tokenizer)
-    trainer = SFTTrainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer, peft_config=get_peft_config(recipe.model))
+    rows = completions_dataset(recipe.data.problems(), settings.style, tokenizer)
+    trainer = TraceSFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        peft_config=get_peft_config(recipe.model),
+    )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if not quiet:
         trainer.add_callback(ShowProgress())
+    if settings.max_tokens is not None:
+        trainer.add_callback(_StopAtBudget(trainer, settings.max_tokens))
+    for callback in callbacks:
+        trainer.add_callback(callback(trainer))
     trainer.train()
     trainer.save_model(args.output_dir)
     return trainer

@@ -150,7 +150,8 @@ class GuidedGRPOTrainer(GRPOTrainer):
             output["logprobs"] = [[unknown] * len(s.guidance_ids) + lp for s, (_, lp) in zip(starts, sampled, strict=True)]
         if training and self.args.guidance_loss == "mask":
             output["env_mask"] = [
-                loss_mask(len(s.guidance_ids), len(ids), self.args.guidance_loss) for s, (ids, _) in zip(starts, sampled, strict=True)
+                loss_mask(len(s.guidance_ids), len(ids), self.args.guidance_loss)
+                for s, (ids, _) in zip(starts, sampled, strict=True)
             ]
         return output
 
@@ -161,7 +162,9 @@ class GuidedGRPOTrainer(GRPOTrainer):
         if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
             # num_generations=1: in server mode vLLM would otherwise give the whole group the first row's prefix.
             ids, logprobs = self._generate_single_turn(prompts, images, fields, num_generations=1)
-            return [(x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))]
+            return [
+                (x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))
+            ]
         seeds = None
         if self.args.seeded_sampling:
             phase = ("train", self._generations) if training else ("eval", self.state.global_step)
@@ -192,7 +195,12 @@ class GuidedGRPOTrainer(GRPOTrainer):
                 names = [n for n, bad in zip(self.reward_func_names, torch.isinf(rewards_per_func).any(0), strict=True) if bad]
                 raise RunError(f"reward {names[0]!r}", float("inf"), expected="finite numbers, or None for a rollout it cannot score",
                                then="Mend the reward function; one infinite reward makes every advantage of its group NaN.")  # fmt: skip
-            self._scored = {"rewards": rewards_per_func, "completions": completions, "prompts": prompts, "ids": completion_ids_list}
+            self._scored = {
+                "rewards": rewards_per_func,
+                "completions": completions,
+                "prompts": prompts,
+                "ids": completion_ids_list,
+            }
         return rewards_per_func
 
     def _generate_and_score_completions(self, inputs):
@@ -208,7 +216,8 @@ class GuidedGRPOTrainer(GRPOTrainer):
         group_size = self.num_generations
         rewards_per_func = self._scored["rewards"]
         starts = self._starts or [
-            GuidedPrompt((), (), 0, row_key(row), self._member(i, len(self._rows), group_size)) for i, row in enumerate(self._rows)
+            GuidedPrompt((), (), 0, row_key(row), self._member(i, len(self._rows), group_size))
+            for i, row in enumerate(self._rows)
         ]
         local = [
             (s.key, s.member, len(s.guidance_ids), s.fraction, len(ids) - len(s.guidance_ids))
@@ -243,8 +252,8 @@ class GuidedGRPOTrainer(GRPOTrainer):
         self._totals["tokens/sampled_total"] += metrics["tokens/sampled"]
         self._totals["tokens/guidance_total"] += metrics["tokens/guidance"]
         self._totals["rollouts_total"] += len(outcomes)
-        local = torch.stack([output["prompt_mask"].sum(), output["completion_mask"].sum()])
-        prefilled, completed = self.accelerator.reduce(local, reduction="sum").tolist()
+        local = output["prompt_mask"].sum()
+        prefilled = self.accelerator.reduce(local, reduction="sum").item()
         metrics["tokens/prefilled"] = prefilled + metrics["tokens/guidance"]
         metrics["tokens/trained"] = float(output["num_items_in_batch"])
         for name, value in metrics.items():

@@ -26,7 +26,12 @@ def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str
         value = {role: row.get(column) for role, column in where.items()}
         prompt = value["prompt"]
         if prompt is None or prompt == "" or prompt == []:
-            raise DataError(f"column {where['prompt']!r}", prompt, expected="a question or a conversation", then="Fill it or drop the row.")
+            raise DataError(
+                f"column {where['prompt']!r}",
+                prompt,
+                expected="a question or a conversation",
+                then="Fill it or drop the row.",
+            )
         if where["prompt"] != "prompt" and isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}]  # a mapped question is a question, not a rendered prompt
         tests = value["tests"]

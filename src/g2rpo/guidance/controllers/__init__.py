@@ -38,6 +38,9 @@ def get_controller(name: str, **hyperparameters: Any) -> Controller:
     for key in hyperparameters:
         if fields and key not in fields:
             raise ConfigError(
-                f"guidance_controller_kwargs of {name!r}", key, expected="one of its hyperparameters", then=nearest(key, fields)
+                f"guidance_controller_kwargs of {name!r}",
+                key,
+                expected="one of its hyperparameters",
+                then=nearest(key, fields),
             )
     return kind(**hyperparameters)

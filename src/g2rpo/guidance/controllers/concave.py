@@ -1,6 +1,6 @@
 """Concave decay of the guidance length over training (arXiv 2508.13023, configuration study).
 
-    l_t = l_0 (1 - t / T)^beta,   0 < beta < 1 falls late, beta = 1 is linear
+l_t = l_0 (1 - t / T)^beta,   0 < beta < 1 falls late, beta = 1 is linear
 """
 
 from dataclasses import dataclass

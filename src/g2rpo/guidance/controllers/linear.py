@@ -1,6 +1,6 @@
 """Linear decay of the guidance length over training (arXiv 2508.13023, configuration study).
 
-    l_t = l_0 (1 - t / T),   t: generation steps done, T: generation steps of the run
+l_t = l_0 (1 - t / T),   t: generation steps done, T: generation steps of the run
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Stepwise decay of the guidance length (arXiv 2508.13023, configuration study).
 
-    l_t = l_0 gamma^floor(t / s)
+l_t = l_0 gamma^floor(t / s)
 """
 
 from dataclasses import dataclass
