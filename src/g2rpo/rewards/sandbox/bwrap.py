@@ -25,7 +25,7 @@ def launcher() -> tuple[str, ...] | None:
     words = [program, "--unshare-all", "--unshare-user", "--uid", "65534", "--gid", "65534"]
     if "--disable-userns" in subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout:
         words.append("--disable-userns")  # since 0.8; the filter refuses namespaces anyway
-    words += ["--cap-drop", "ALL", "--new-session", "--hostname", "sandbox", "--clearenv"]
+    words += ["--cap-drop", "ALL", "--new-session", "--as-pid-1", "--hostname", "sandbox", "--clearenv"]
     for path in _FROM_SYSTEM:
         if os.path.islink(path):
             words += ["--symlink", os.readlink(path), path]

@@ -77,9 +77,7 @@ def open_sandbox(
         SandboxError: The level does not work here, with the reason per level; or the platform has none.
     """
     if level not in ("auto", *PREFERENCE, "rlimits"):
-        raise SandboxError(
-            "The sandbox level", level, expected="auto, landlock, bwrap+ or rlimits", then="Choose one of these."
-        )
+        raise SandboxError("The sandbox level", level, expected="auto, landlock, bwrap+ or rlimits", then="Choose one of these.")
     if sys.platform == "win32":
         raise SandboxError(
             "A local sandbox on Windows",
@@ -106,19 +104,13 @@ def open_sandbox(
 def make_pool(name: str, workers: int | None = None) -> Pool:
     """The pool of one level, not yet tested. Raises `WorkerLost` where it cannot start."""
     if name == "landlock":
-        return Pool(
-            level=name, confined=True, workers=workers, protects=LANDLOCK_PROTECTS, does_not_protect=LANDLOCK_NOT
-        )
+        return Pool(level=name, confined=True, workers=workers, protects=LANDLOCK_PROTECTS, does_not_protect=LANDLOCK_NOT)
     if name == "rlimits":
-        return Pool(
-            level=name, confined=False, workers=workers, protects=RLIMITS_PROTECTS, does_not_protect=RLIMITS_NOT
-        )
+        return Pool(level=name, confined=False, workers=workers, protects=RLIMITS_PROTECTS, does_not_protect=RLIMITS_NOT)
     words = bwrap.launcher()
     if words is None:
         raise WorkerLost("bubblewrap (bwrap) is not installed")
-    return Pool(
-        level=name, confined=True, launcher=words, workers=workers, protects=BWRAP_PROTECTS, does_not_protect=BWRAP_NOT
-    )
+    return Pool(level=name, confined=True, launcher=words, workers=workers, protects=BWRAP_PROTECTS, does_not_protect=BWRAP_NOT)
 
 
 def describe_levels() -> list[LevelReport]:

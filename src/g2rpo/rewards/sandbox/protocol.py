@@ -82,9 +82,7 @@ def _how_it_ended(mode: str, report: Report, code: int, limit_s: float) -> tuple
     if mode == "check":
         code = 0 if code == -signal.SIGKILL else code  # a candidate is killed once its test is done
     if code < 0:
-        return "crash", f"killed by {signal.Signals(-code).name}" if -code in set(
-            signal.Signals
-        ) else f"killed by {-code}"
+        return "crash", f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by {-code}"
     if code and mode == "stdio":
         return "crash", f"exit code {code}"
     return None

@@ -142,9 +142,7 @@ class Worker:
         self.job = job
         self.busy_until = time.monotonic() + remote.STARVED_STRETCH * timeout_s + GRACE_S
         flags = remote.HAS_STDIN if cells[0].stdin is not None else 0
-        command = remote.COMMAND.pack(
-            remote.RUN, len(cells), flags, job, timeout_s, timeout_s, memory_bytes, file_bytes
-        )
+        command = remote.COMMAND.pack(remote.RUN, len(cells), flags, job, timeout_s, timeout_s, memory_bytes, file_bytes)
         try:
             sent = socket.send_fds(self.control, [command], [fd for cell in cells for fd in cell.descriptors()])
             if sent < len(command):

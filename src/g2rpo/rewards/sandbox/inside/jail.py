@@ -85,9 +85,7 @@ class Jail:
         try:
             resource.setrlimit(which, (soft, hard))
         except (OSError, ValueError):
-            if (
-                which != resource.RLIMIT_AS or os.uname().sysname == "Linux"
-            ):  # macOS knows the limit and refuses to set it
+            if which != resource.RLIMIT_AS or os.uname().sysname == "Linux":  # macOS knows the limit and refuses to set it
                 raise
 
     @staticmethod

@@ -93,7 +93,5 @@ def this_machine() -> Machine:
 
     name = os.uname().machine
     if name not in MACHINES or os.uname().sysname != "Linux":
-        raise OSError(
-            f"no system call table for {os.uname().sysname} on {name}; there is one for {', '.join(MACHINES)}"
-        )
+        raise OSError(f"no system call table for {os.uname().sysname} on {name}; there is one for {', '.join(MACHINES)}")
     return MACHINES[name]
