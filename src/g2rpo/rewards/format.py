@@ -50,10 +50,7 @@ def think_answer_format_strict(completions: list[Any], **columns: Any) -> list[f
     The layout of the DeepSeek-R1 prompt (arXiv 2501.12948, table 1), with a line break around each block; one inside
     the answer tags is allowed. Here the opening tag must be part of the completion.
     """
-    return [
-        float(_once_in_order(text) and _STRICT.fullmatch(text) is not None)
-        for text in map(completion_text, completions)
-    ]
+    return [float(_once_in_order(text) and _STRICT.fullmatch(text) is not None) for text in map(completion_text, completions)]
 
 
 def tag_count(completions: list[Any], **columns: Any) -> list[float]:

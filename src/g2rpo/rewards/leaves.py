@@ -24,6 +24,11 @@ _ENDLESS = re.compile(r"[+-]? ?\\infty")
 _WORDS = re.compile(
     r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[ap]\.?m)?|[0-9]+ ?: ?[0-9]+"
 )
+# What math-verify must never see: it would compute it.
+_NEVER = re.compile(
+    r"\^ ?[{(]? ?-? ?[0-9]+ ?\^ ?[{(]? ?-? ?[0-9]|\^ ?[{(]? ?-? ?[0-9]{6,}"
+    r"|[0-9]{5,} ?[)}]? ?!|[)}!] ?!|[0-9] ?! ?[)}] ?!"
+)
 _TRIGONOMETRY = re.compile(r"(?<!arc)(?<!a)(?:sin|cos|tan|cot|sec|csc)(?!h)[^)]*$")
 _LONG_WORD = re.compile(r"[A-Za-z]{2,}")
 
@@ -59,6 +64,8 @@ def read_leaf(text: str) -> Leaf:
     try:
         tree = parse_expression(formula)
     except Unsupported:
+        if _NEVER.search(formula):
+            return Leaf(canonical, formula=formula, unit=unit, problem="a tower of powers or a huge factorial")
         return Leaf(canonical, formula=formula, unit=unit, problem="beyond")
     except Malformed as error:
         return Leaf(canonical, problem=str(error))
@@ -93,6 +100,8 @@ def is_words(text: str) -> bool:
 def is_readable(text: str, deadline_s: float) -> bool:
     """Whether a gold scalar can be compared with anything: a value, a formula, words, or what math-verify can read."""
     leaf = read_leaf(text)
+    if not any(char.isalnum() for char in text):
+        return False
     if leaf.quantity is not None or leaf.tree is not None or _ENDLESS.fullmatch(text) or is_words(text):
         return True
     if leaf.problem != "beyond":

@@ -12,13 +12,13 @@ A grade is a score and a reason. `score` None means *not scored*: the gold answe
 model.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from g2rpo.errors import DataError
+from g2rpo.errors import DataError, SandboxError
 from g2rpo.rewards.exact import normalise_text
 from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, completion_text, extract_answer
 from g2rpo.rewards.latex import balanced, normalise
@@ -31,6 +31,7 @@ from g2rpo.types import Grade
 
 Verdict = Literal["equal", "different", "no_answer", "bad_gold", "timeout", "worker_failed"]
 
+UNSCORED_WINDOW, UNSCORED_AT_LEAST = 200, 50
 DEADLINE_S = 5.0
 """Longest time in seconds that one verdict may take in the worker."""
 
@@ -78,7 +79,7 @@ def parse_gold(text: str) -> Gold:
     if quantity is not None:
         return Gold(answer, spelling, quantity, None, Shape("scalar", (spelling,)))
     shape = parse_shape(spelling)
-    if not balanced(spelling) or not any(c.isalnum() for c in spelling) or not _readable(shape):
+    if not balanced(spelling) or not _readable(shape):
         raise DataError("The gold answer", text, expected=expected, then=then)
     return Gold(answer, spelling, None, choice_letter(spelling), shape, is_words(spelling))
 
@@ -144,17 +145,24 @@ class MathReward:
 
     Args:
         deadline_s: As in `grade_math`.
+        max_unscored: Share of the last 200 completions that may go unscored before the run is stopped.
 
     Attributes:
         counts: How often each verdict was given, since the object was made.
+
+    Raises:
+        SandboxError: On a call, when too many completions could not be scored.
     """
 
     __name__ = "accuracy_reward"
     drives_guidance = True
 
-    def __init__(self, deadline_s: float = DEADLINE_S) -> None:
-        self.deadline_s = deadline_s
+    def __init__(self, deadline_s: float = DEADLINE_S, max_unscored: float = 0.2) -> None:
+        if deadline_s <= 0:
+            raise ValueError(f"deadline_s is {deadline_s}, expected a positive number of seconds")
+        self.deadline_s, self.max_unscored = deadline_s, max_unscored
         self.counts: Counter[str] = Counter()
+        self._recent: deque[bool] = deque(maxlen=UNSCORED_WINDOW)
 
     def __call__(
         self,
@@ -172,7 +180,20 @@ class MathReward:
         if log_metric is not None and grades:
             for reason in ("no_answer", "bad_gold", "timeout", "worker_failed"):
                 log_metric(f"math/{reason}", sum(g.reason == reason for g in grades) / len(grades))
+        self._recent.extend(grade.score is None for grade in grades)
+        self._stop_when_blind(grades)
         return [grade.score for grade in grades]
+
+    def _stop_when_blind(self, grades: list[MathGrade]) -> None:
+        unscored = sum(self._recent)
+        if len(self._recent) >= UNSCORED_AT_LEAST and unscored > self.max_unscored * len(self._recent):
+            last = next((f"{g.reason}: {g.detail}" for g in reversed(grades) if g.score is None), "none in this batch")
+            raise SandboxError(
+                f"The share of the last {len(self._recent)} answers that could not be graded",
+                unscored / len(self._recent),
+                expected=f"at most {self.max_unscored}",
+                then=f"The last one: {last}. Check the gold answers with `g2rpo data check`.",
+            )
 
 
 def math_accuracy(completions: list[Any], answer: list[str], **columns: Any) -> list[float | None]:

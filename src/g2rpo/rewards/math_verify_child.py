@@ -120,9 +120,7 @@ def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
         a, b = (("add", parse_expression(l), ("neg", parse_expression(r))) for l, r in (gold, answer))  # noqa: E741
         return {"equal": bool(same_relation(a, b, positive)), "detail": "relation"}
     except Unsupported:
-        return (
-            _by_math_verify("=".join(gold), "=".join(answer)) if not positive else {"equal": None, "detail": "relation"}
-        )
+        return _by_math_verify("=".join(gold), "=".join(answer)) if not positive else {"equal": None, "detail": "relation"}
     except (ValueError, TooLarge) as error:
         return {"equal": False, "detail": f"malformed: {error}"}
 

@@ -45,6 +45,17 @@ class MathWorker:
         self._greeted = False
         self._served = 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is up: a request would not wait for the interpreter to start."""
+        if self._process is None or self._process.stdout is None or self._process.poll() is not None:
+            return False
+        if self._greeted:
+            return True
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            return bool(selector.select(0))
+
     def start(self) -> None:
         """Starts the process without waiting for it to come up."""
         if self._process is not None:
@@ -163,14 +174,35 @@ class _Pool:
     def ask(self, request: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         with self._free:
             with self._lock:
-                worker = self._idle.pop() if self._idle else MathWorker()
-                if worker not in self._all:
-                    self._all.append(worker)
+                worker = self._pick()
             try:
                 return worker.ask(request, deadline_s)
+            except WorkerTimeout:
+                self._add_spare()
+                raise
             finally:
                 with self._lock:
                     self._idle.append(worker)
+
+    def _pick(self) -> MathWorker:
+        """An idle worker that is up, else any idle one, else a new one."""
+        for index, worker in enumerate(self._idle):
+            if worker.ready:
+                return self._idle.pop(index)
+        if self._idle:
+            return self._idle.pop(0)
+        worker = MathWorker()
+        self._all.append(worker)
+        return worker
+
+    def _add_spare(self) -> None:
+        # Hostile answers come in rows: with a second worker up, a kill costs nobody the wait for a new start.
+        with self._lock:
+            if len(self._all) < MAX_WORKERS:
+                spare = MathWorker()
+                spare.start()
+                self._all.append(spare)
+                self._idle.append(spare)
 
     def close(self) -> None:
         with self._lock:

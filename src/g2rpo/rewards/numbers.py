@@ -27,9 +27,7 @@ _SCIENTIFIC = re.compile(rf"({_UNSIGNED})[eE]([+-]?[0-9]{{1,6}})(?![0-9A-Za-z])"
 _TIMES_TEN = re.compile(rf"({_UNSIGNED}) ?\* ?10 ?\^ ?(?:\{{ ?([+-]?[0-9]{{1,6}}) ?\}}|([+-]?[0-9]{{1,6}})(?![0-9^!]))")
 _LATEX_FRACTION = re.compile(rf"\\frac ?\{{ ?([+-]?{_UNSIGNED}) ?\}} ?\{{ ?([+-]?{_UNSIGNED}) ?\}}")
 _PLAIN_FRACTION = re.compile(rf"({_UNSIGNED}) ?/ ?(-?{_UNSIGNED})(?![0-9^!])")
-_MIXED = re.compile(
-    r"([0-9]+)(?: (?:and )?([0-9]+) ?/ ?([0-9]+)| ?\\frac ?\{ ?([0-9]+) ?\} ?\{ ?([0-9]+) ?\})(?![0-9^!])"
-)
+_MIXED = re.compile(r"([0-9]+)(?: (?:and )?([0-9]+) ?/ ?([0-9]+)| ?\\frac ?\{ ?([0-9]+) ?\} ?\{ ?([0-9]+) ?\})(?![0-9^!])")
 _BASE = re.compile(r"([0-9][0-9A-Za-z]*|[0-9A-F]{2,}) ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9]{1,2}))(?![0-9])")
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SCALE = re.compile(rf" ?({'|'.join(_SCALES)})s?\b", re.IGNORECASE)
@@ -57,9 +55,7 @@ _SMALL = [
     "eighteen",
     "nineteen",
 ]
-_TENS = dict(
-    zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10), strict=True)
-)
+_TENS = dict(zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10), strict=True))
 _WORDS = {word: value for value, word in enumerate(_SMALL)} | _TENS
 _WORDS |= {f"{ten}-{_SMALL[d]}": value + d for ten, value in _TENS.items() for d in range(1, 10)}
 _WORD = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)?)(?![A-Za-z])")
@@ -152,8 +148,8 @@ def parse_quantity(text: str) -> Quantity | None:
     if len(text) > 2 * MAX_DIGITS:
         return None
     rest, sign, unit = text, 1, None
-    for _ in range(2):  # the sign stands before or behind the currency
-        if rest[:1] in ("-", "+"):
+    for attempt in range(2):  # the sign stands before or behind the currency
+        if rest[:1] in ("-", "+") and (attempt == 0 or unit is not None):
             sign = -sign if rest[0] == "-" else sign
             rest = rest[1:].lstrip()
         if unit is None and (currency := _CURRENCY.match(rest)):
@@ -182,14 +178,19 @@ def parse_quantity(text: str) -> Quantity | None:
     if unit is not None or (len(tail) == 1 and tail.isalpha()):
         return Quantity(value, unit, percent) if unit is not None and _same_currency(unit, tail) else None
     unit = parse_unit(tail.strip())
-    return None if unit is None else Quantity(value, unit, percent)
+    if unit is None or not _WORDS.keys().isdisjoint(unit.words):  # `five six` is no count of sixes
+        return None
+    return Quantity(value, unit, percent)
 
 
 def _same_currency(unit: Unit, tail: str) -> bool:
     said_again = parse_unit(tail.strip())  # `$5 dollars`, `$18 per day`
-    return said_again is not None and (
-        said_again == unit or tail.strip().startswith(("per ", "/", "a ", "each", "total"))
-    )
+    return said_again is not None and (said_again == unit or tail.strip().startswith(("per ", "/", "a ", "each", "total")))
+
+
+def _is_rate(plain: Unit, rate: Unit) -> bool:
+    # `$18` is how people write 18 dollars per day.
+    return plain.words == ("$",) and rate.words[:2] == ("$", "/")
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool:
@@ -206,6 +207,8 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
         if bare.value == marked.value * 100 and abs(bare.value) > 1:
             return True
     if gold.unit is None or answer.unit is None or gold.unit.words == answer.unit.words:
+        return gold.value == answer.value
+    if _is_rate(gold.unit, answer.unit) or _is_rate(answer.unit, gold.unit):
         return gold.value == answer.value
     if gold.unit.known and answer.unit.known:
         same_kind = gold.unit.dimension == answer.unit.dimension

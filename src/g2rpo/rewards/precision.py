@@ -100,13 +100,7 @@ def _power(base, exponent):
 def _root(value, index):
     if index == 0:
         raise Undefined("zeroth root")
-    real_odd = (
-        mp.im(value) == 0
-        and mp.re(value) < 0
-        and mp.im(index) == 0
-        and mp.isint(mp.re(index))
-        and int(mp.re(index)) % 2
-    )
+    real_odd = mp.im(value) == 0 and mp.re(value) < 0 and mp.im(index) == 0 and mp.isint(mp.re(index)) and int(mp.re(index)) % 2
     # The sign of an odd root of a negative number follows the real convention, as in school.
     return -mp.root(-mp.re(value), int(mp.re(index))) if real_odd else _power(value, 1 / index)
 

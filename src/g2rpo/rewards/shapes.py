@@ -138,9 +138,7 @@ def _relation(text: str, nesting: int) -> Shape | None:
         return None
     operators = [operator for operator, _ in pieces[1:]]
     sides = [side for _, side in pieces]
-    if len(split_top(text, _AND)) > 1 and not (
-        operators == ["\\in"] or (len(operators) == 1 and _has_comma(sides[-1]))
-    ):
+    if len(split_top(text, _AND)) > 1 and not (operators == ["\\in"] or (len(operators) == 1 and _has_comma(sides[-1]))):
         return None
     if operators == ["\\in"]:
         return _labelled(parse_shape(sides[1], nesting), sides[0]) if _is_variable(sides[0]) else None

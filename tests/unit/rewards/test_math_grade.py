@@ -1,0 +1,152 @@
+r"""The whole grader: labelled pairs, gold answers, GSM8K, and the reward around it."""
+
+import json
+import pickle
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from g2rpo.cli.grade_math import grade_math_file
+from g2rpo.errors import DataError, SandboxError
+from g2rpo.rewards import math_verify_worker
+from g2rpo.rewards.math import MathReward, grade_math, math_accuracy, parse_gold
+from g2rpo.types import Grade
+
+DATA = Path(__file__).parents[2] / "data"
+
+
+@pytest.mark.parametrize("name", ["math_pairs", "math_pairs_held_out"])
+def test_labelled_pairs(name):
+    pairs = [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(pairs) >= 150
+    wrong = [
+        (pair["gold"], pair["answer"], grade)
+        for pair in pairs
+        if (grade := grade_math(pair["gold"], "\\boxed{" + pair["answer"] + "}")).score != float(pair["equal"])
+    ]
+    assert wrong == []
+
+
+def test_equality_is_symmetric_on_the_labelled_pairs():
+    """Except for choices and words around a value, which only the gold answer can ask for."""
+    pairs = [json.loads(line) for line in (DATA / "math_pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+    for pair in pairs:
+        if pair["kind"] in ("text", "malformed") or not pair["answer"]:
+            continue
+        assert grade_math(pair["answer"], "\\boxed{" + pair["gold"] + "}").score == float(pair["equal"]), pair
+
+
+def test_a_grade_has_a_score_and_a_reason():
+    assert isinstance(grade_math("5", "\\boxed{5}"), Grade)
+    cases = [("5", "\\boxed{5.0}", 1.0, "equal"), ("5", "\\boxed{6}", 0.0, "different"), ("5", "5", 0.0, "no_answer"),
+             ("\\frac{1}{", "\\boxed{5}", None, "bad_gold")]  # fmt: skip
+    for gold, completion, score, reason in cases:
+        grade = grade_math(gold, completion)
+        assert (grade.score, grade.reason) == (score, reason)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "   ", r"\frac{1}{", "1//2", "7 7", "3 +", "x" * 3_000, "{", "((", r"\undefined{3}", r"\boxed{}", "#### ", "$"],
+)
+def test_a_gold_answer_that_cannot_be_read_is_an_error(text):
+    with pytest.raises(DataError, match="gold answer"):
+        parse_gold(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("She sells 9 eggs.\n#### 18", "18"), (r"Thus \boxed{\frac12}.", r"\frac12"), ("<answer>3</answer>", "3"),
+     ("Monday", "Monday"), ("10:30", "10:30"), (r"\int_0^1 x\,dx", r"\int_0^1 x\,dx"), ("B", "B")],
+)  # fmt: skip
+def test_a_gold_answer_may_be_a_solution(text, answer):
+    assert parse_gold(text).text == answer
+
+
+def test_every_gsm8k_reference_solution_is_right_and_no_neighbour_is(data_folder):
+    rows = [
+        json.loads(line)["answer"]
+        for name in ("train", "test")
+        for line in (data_folder / "gsm8k" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    golds = [row.split("####")[-1].strip() for row in rows]
+    assert Counter(grade_math(g, row).reason for g, row in zip(golds, rows, strict=True)) == {"equal": 8792}
+    for gold, other in pairwise(golds):
+        right = gold.replace(",", "") == other.replace(",", "")
+        assert grade_math(gold, f"<think>x</think><answer>{other}</answer>").score == float(right)
+
+
+def test_the_reward_speaks_trls_signature():
+    reward = MathReward()
+    conversation = [{"role": "assistant", "content": "\\boxed{5}"}]
+    logged = {}
+    scores = reward(
+        completions=[conversation, "\\boxed{6}", "five", "\\boxed{1}"],
+        answer=["5", "5", "5", "\\frac{"],
+        prompts=["p"] * 4,
+        completion_ids=[[1]] * 4,
+        trainer_state=None,
+        log_extra=None,
+        log_metric=lambda name, value: logged.update({name: value}),
+    )
+    assert scores == [1.0, 0.0, 0.0, None]
+    assert reward.counts == {"equal": 1, "different": 1, "no_answer": 1, "bad_gold": 1}
+    assert logged["math/no_answer"] == 0.25
+    assert reward.__name__ == math_accuracy.__name__ == "accuracy_reward"
+    assert reward.drives_guidance
+    assert math_accuracy([conversation], ["5"]) == [1.0]
+
+
+def test_the_reward_survives_pickling():
+    copy = pickle.loads(pickle.dumps(MathReward(deadline_s=2.0)))
+    assert copy.deadline_s == 2.0
+    assert copy(["\\boxed{5}"], ["5"]) == [1.0]
+
+
+def test_a_worker_that_fails_leaves_the_completion_unscored(monkeypatch):
+    def broken(request, deadline_s):
+        raise math_verify_worker.WorkerFailed("no memory")
+
+    monkeypatch.setattr(math_verify_worker, "ask", broken)
+    grade = grade_math(r"\sqrt{2}", r"\boxed{\sqrt{8}/2}")
+    assert (grade.score, grade.reason, grade.detail) == (None, "worker_failed", "no memory")
+    reward = MathReward()
+    assert reward([r"\boxed{\sqrt{8}/2}"] * 40, [r"\sqrt{2}"] * 40) == [None] * 40
+    with pytest.raises(SandboxError, match="could not be graded"):
+        reward([r"\boxed{\sqrt{8}/2}"] * 40, [r"\sqrt{2}"] * 40)
+
+
+def test_a_worker_that_is_late_costs_the_answer_its_score(monkeypatch):
+    def late(request, deadline_s):
+        raise math_verify_worker.WorkerTimeout
+
+    monkeypatch.setattr(math_verify_worker, "ask", late)
+    grade = grade_math(r"\sqrt{2}", r"\boxed{\sqrt{8}/2}")
+    assert (grade.score, grade.reason) == (0.0, "timeout")
+
+
+def test_grade_math_reads_and_writes_lines(tmp_path):
+    rows = [
+        {"id": 1, "gold": "5", "completion": "\\boxed{5}"},
+        {"id": "b", "gold": "5", "completion": "\\boxed{4}"},
+        {"id": 3, "gold": 5, "completion": "none"},
+        {"id": 4, "gold": "\\frac{", "completion": "\\boxed{4}"},
+    ]
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")
+    assert grade_math_file(source, target) == {"equal": 1, "different": 1, "no_answer": 1, "bad_gold": 1}
+    out = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [(row["id"], row["verdict"], row["score"]) for row in out] == [
+        (1, "equal", 1.0), ("b", "different", 0.0), (3, "no_answer", 0.0), (4, "bad_gold", None),
+    ]  # fmt: skip
+    assert all(set(row) == {"id", "verdict", "score", "reason"} for row in out)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '"x"', '{"id": 1, "gold": "5"}', '{"id": 1, "gold": "5", "completion": 7}'])
+def test_grade_math_names_the_line_that_is_wrong(tmp_path, line):
+    source = tmp_path / "in.jsonl"
+    source.write_text('{"id": 0, "gold": "5", "completion": ""}\n' + line + "\n")
+    with pytest.raises(DataError, match=r"(?i)line 2"):
+        grade_math_file(source, tmp_path / "out.jsonl")
