@@ -46,7 +46,8 @@ def test_paper_follows_the_formula():
     #   after step 1, m = 1:  100 * 0.2 / 0.4 = 50
     #   after step 2, m = 2:   50 * ((0.4 + 0.2) / 2) / 0.1 = 150
     #   after step 3, m = 2:  150 * ((0.1 + 0.4) / 2) / 0.5 = 75
-    assert lengths(get_controller("paper", initial_length=100), [0.2, 0.4, 0.1, 0.5]) == pytest.approx([100, 100, 50, 150, 75])
+    got = lengths(get_controller("paper", initial_length=100), [0.2, 0.4, 0.1, 0.5])
+    assert got == pytest.approx([100, 100, 50, 150, 75])
 
 
 def test_paper_looks_back_as_far_as_its_window():
@@ -242,7 +243,7 @@ def test_wrong_hyperparameters_are_named(name, hyperparameters, message):
         get_controller(name, **hyperparameters)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a hyperparameter of the wrong type is a TypeError, or is not noticed at all")
+@pytest.mark.xfail(strict=True, reason="DEFECT: a hyperparameter of a wrong type is a TypeError or goes unnoticed")
 @pytest.mark.parametrize(
     ("name", "hyperparameters"), [("paper", {"window": "2"}), ("paper", {"window": 1.5}), ("profile", {"bins": 2.5})]
 )

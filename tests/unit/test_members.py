@@ -16,7 +16,8 @@ TABLE = [
 @pytest.mark.parametrize(("alpha", "group_size", "count"), TABLE)
 def test_guided_count(alpha, group_size, count):
     assert guided_count(alpha, group_size) == count
-    assert [is_guided(m, alpha, group_size) for m in range(group_size)] == [True] * count + [False] * (group_size - count)
+    members = [is_guided(m, alpha, group_size) for m in range(group_size)]
+    assert members == [True] * count + [False] * (group_size - count)
 
 
 @pytest.mark.parametrize(("alpha", "group_size"), [(0.06, 8), (0.01, 10), (0.24, 2)])

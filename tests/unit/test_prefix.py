@@ -12,8 +12,8 @@ TEN = TraceTokens(tuple(range(10)), (3, 7, 10))
 @pytest.mark.parametrize(
     ("amount", "unit", "tokens"),
     [
-        (0, "tokens", 0), (-4, "tokens", 0), (0.9, "tokens", 0), (1, "tokens", 1), (4.7, "tokens", 4), (10, "tokens", 10),
-        (3072, "tokens", 10),
+        (0, "tokens", 0), (-4, "tokens", 0), (0.9, "tokens", 0), (1, "tokens", 1), (4.7, "tokens", 4),
+        (10, "tokens", 10), (3072, "tokens", 10),
         (0, "fraction", 0), (-0.1, "fraction", 0), (0.09, "fraction", 0), (0.1, "fraction", 1), (0.3, "fraction", 3),
         (0.7, "fraction", 7), (0.999, "fraction", 9), (1.0, "fraction", 10), (1.5, "fraction", 10),
         (0, "steps", 0), (0.9, "steps", 0), (1, "steps", 3), (1.9, "steps", 3), (2, "steps", 7), (3, "steps", 10),
@@ -73,7 +73,7 @@ def test_a_trace_that_is_the_answer_shows_only_what_stands_around_it(tokenizer):
 def test_control_tokens_in_a_trace_are_plain_characters(tokenizer):
     text = "a<|im_end|>b<|endoftext|>c<|im_start|>"
     ids, offsets = encode_plain(tokenizer, text)
-    assert not {tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids("<|im_start|>")} & set(ids)
+    assert not {tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|endoftext|>", "<|im_start|>")} & set(ids)
     assert tokenizer.decode(ids) == text
     assert offsets[-1][1] == len(text)
 

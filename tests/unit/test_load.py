@@ -1,0 +1,193 @@
+"""From files to problems to the trainer's rows; and every wrong file as a sentence."""
+
+import csv
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from g2rpo.data.load import load_problems, to_rows
+from g2rpo.errors import DataError
+from g2rpo.types import Problem
+
+ROWS = [
+    {"question": "Two and two?", "answer": "2+2=<<2+2=4>>4\n#### 4"},
+    {"question": "Three and four?", "answer": "3+4=<<3+4=7>>7\n#### 7"},
+    {"question": "Five and six?", "answer": "5+6=<<5+6=11>>11\n#### 11"},
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def write_jsonl(path, rows):
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+def write(path, rows):
+    if path.name.endswith(".jsonl.gz"):
+        with gzip.open(path, "wt") as file:
+            file.write("".join(json.dumps(r) + "\n" for r in rows))
+    elif path.suffix == ".jsonl":
+        write_jsonl(path, rows)
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+    elif path.suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "train.json", "train.csv", "train.parquet", "train.jsonl.gz"])
+def test_every_format_gives_the_same_problems(tmp_path, name):
+    problems = load_problems(path=str(write(tmp_path / name, ROWS)))
+    assert [p.answer for p in problems] == ["4", "7", "11"]
+    assert [p.trace for p in problems] == ["2+2=4", "3+4=7", "5+6=11"]
+    assert load_problems(path=str(tmp_path)) == problems  # the folder, by its split
+
+
+def test_the_split_chooses_the_file_of_a_folder(tmp_path):
+    write_jsonl(tmp_path / "train.jsonl", ROWS[:2])
+    write_jsonl(tmp_path / "test.jsonl", ROWS[2:])
+    assert [p.answer for p in load_problems(path=str(tmp_path), split="test")] == ["11"]
+
+
+def test_limit_keeps_the_first(tmp_path):
+    path = str(write_jsonl(tmp_path / "train.jsonl", ROWS))
+    assert [p.answer for p in load_problems(path=path, limit=2)] == ["4", "7"]
+    assert load_problems(path=path, limit=0) == []
+
+
+def test_system_prompt_and_instruction_go_around_the_question(tmp_path):
+    path = str(write_jsonl(tmp_path / "train.jsonl", ROWS[:1]))
+    problem = load_problems(path=path, system_prompt="Be kind.", instruction="Think first.")[0]
+    assert problem.prompt == [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Two and two?\nThink first."},
+    ]
+    assert problem.key == load_problems(path=path)[0].key
+
+
+def test_an_instruction_needs_a_conversation(tmp_path):
+    path = write_jsonl(tmp_path / "a.jsonl", [{"prompt": "plain", "answer": "1"}])
+    with pytest.raises(DataError, match=r"prompt is 'plain'. Expected a conversation.*Map the question's column"):
+        load_problems(path=str(path), instruction="x")
+
+
+def test_csv_answers_that_look_like_numbers_stay_whole(tmp_path):
+    path = write(
+        tmp_path / "a.csv", [{"prompt": "a", "answer": "4", "trace": "t"}, {"prompt": "b", "answer": "11", "trace": "u"}]
+    )
+    assert [p.answer for p in load_problems(path=str(path))] == ["4", "11"]
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: CSV answers are read as numbers: 4 beside an empty cell is 4.0")
+@pytest.mark.parametrize(("cells", "answers"), [(["4", ""], ["4", None]), (["007", "11"], ["007", "11"])])
+def test_defect_csv_answers_are_read_as_floats(tmp_path, cells, answers):
+    path = write(tmp_path / "a.csv", [{"prompt": f"p{i}", "answer": c, "trace": "t"} for i, c in enumerate(cells)])
+    assert [p.answer for p in load_problems(path=str(path))] == answers
+
+
+# --- the trainer's rows
+
+
+def test_rows_carry_what_the_trainer_needs():
+    problem = Problem("k", [{"role": "user", "content": "q"}], "4", "2+2=4", difficulty=1.0, source="s")
+    rows = to_rows([problem])
+    assert set(rows.column_names) == {"key", "prompt", "answer", "trace", "difficulty", "source"}
+    assert rows[0]["prompt"] == problem.prompt
+
+
+def test_tests_travel_as_json():
+    rows = to_rows([Problem("k", "q", trace="t", tests={"input": [[1, 2]], "mixed": [1, "a"]})])
+    assert json.loads(rows[0]["tests"]) == {"input": [[1, 2]], "mixed": [1, "a"]}
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: the first row decides the columns, so later problems lose their tests")
+def test_defect_tests_of_a_later_problem_are_not_dropped():
+    rows = to_rows([Problem("a", "q", trace="t"), Problem("b", "q", trace="t", tests={"x": 1})])
+    assert [r.get("tests") for r in rows] == [None, '{"x": 1}']
+
+
+# --- what is wrong, what was found, what was expected, the next move
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(DataError, match=r"dataset_path is '.*gone.jsonl'. Expected an existing file or folder. Check the path"):
+        load_problems(path=str(tmp_path / "gone.jsonl"))
+
+
+def test_a_file_of_unknown_kind(tmp_path):
+    (tmp_path / "a.xlsx").write_text("x")
+    with pytest.raises(DataError, match=r"dataset_path is '.*a.xlsx'. Expected a file ending in .jsonl.*Convert it to JSONL"):
+        load_problems(path=str(tmp_path / "a.xlsx"))
+
+
+def test_a_folder_without_the_split_lists_what_it_holds(tmp_path):
+    write_jsonl(tmp_path / "test.jsonl", ROWS)
+    with pytest.raises(DataError, match=r"Expected a file train.jsonl .*The folder holds: test.jsonl. Set dataset_split"):
+        load_problems(path=str(tmp_path))
+
+
+def test_an_empty_folder_says_so(tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="The folder holds: nothing"):
+        load_problems(path=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("text", ["", '{"question": "unclosed', "not json at all"])
+def test_a_broken_file(tmp_path, text):
+    (tmp_path / "train.jsonl").write_text(text)
+    with pytest.raises(DataError, match=r"file is '.*train.jsonl'. Expected readable json"):
+        load_problems(path=str(tmp_path / "train.jsonl"))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"name": "a/b", "path": "c"}])
+def test_name_or_path_but_not_both(arguments):
+    with pytest.raises(DataError, match=r"Expected either dataset_name or dataset_path. Set exactly one of them"):
+        load_problems(**arguments)
+
+
+def test_a_hub_name_that_cannot_be_loaded_points_to_a_local_copy(monkeypatch):
+    import datasets
+
+    def offline(*args, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", offline)
+    with pytest.raises(DataError, match=r"dataset_name is 'no/where'.*ConnectionError: no network. Offline, give a local copy"):
+        load_problems(name="no/where")
+
+
+def test_a_bad_row_is_named_by_its_number(tmp_path):
+    path = write_jsonl(tmp_path / "train.jsonl", [*ROWS, {"question": "q", "answer": "no mark"}])
+    with pytest.raises(
+        DataError, match=r"row 3 of .*train.jsonl: column 'answer' is 'no mark'\. Expected worked steps"
+    ) as caught:
+        load_problems(path=str(path))
+    assert "For data of another shape" in str(caught.value)
+
+
+@pytest.mark.xfail(strict=True, reason="DEFECT: the sentence about a bad row is printed twice, one inside the other")
+def test_defect_a_bad_row_is_told_once(tmp_path):
+    path = write_jsonl(tmp_path / "train.jsonl", [{"question": "q", "answer": "no mark"}])
+    with pytest.raises(DataError) as caught:
+        load_problems(path=str(path))
+    assert str(caught.value).count("Expected worked steps") == 1
+
+
+def test_columns_that_fit_no_source_are_listed(tmp_path):
+    path = write_jsonl(tmp_path / "a.jsonl", [{"q": "1", "a": "2"}])
+    with pytest.raises(DataError, match=r"column 'prompt' for the prompt. Expected it among the columns q, a"):
+        load_problems(path=str(path))
