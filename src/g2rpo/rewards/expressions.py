@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 
 from g2rpo.rewards.numbers import read_atom
-from g2rpo.rewards.vocabulary import ALIASES, BEYOND, FUNCTIONS, GREEK, INVERSE
+from g2rpo.rewards.vocabulary import ALIASES, BEYOND, FUNCTIONS, GREEK, INVERSE, NOT_PRODUCTS
 
 Node = tuple  # ("num", Fraction) | ("var", name) | ("const", name) | ("add"|"mul"|"div"|"pow", a, b) | ("neg"|…, a) | …
 
@@ -80,12 +80,17 @@ class _Parser:
                 self.at += 1
                 left = ("mul" if char == "*" else "div", left, self.signed())
             elif self.starts_atom(char):
-                # `7 7`, `x2`: two numbers side by side are no product, but `3!2!` and `(1+2)3` are.
-                if (char.isdigit() or char == ".") and self.text[: self.at].rstrip()[-1:] not in ("!", ")"):
+                # `7 7` and `x2` are no products, but `3!2!`, `(1+2)3` and `2^x 3^x` are.
+                if (char.isdigit() or char == ".") and not self.may_precede_number():
                     raise Malformed("a number after another factor")
                 left = ("mul", left, self.power())
             else:
                 return left
+
+    def may_precede_number(self) -> bool:
+        before = self.text[: self.at]
+        last = before.rstrip()[-1:]
+        return last in ("!", ")") or (before.endswith(" ") and not last.isdigit() and last != ".")
 
     def starts_atom(self, char: str) -> bool:
         if char == "|":
@@ -211,7 +216,9 @@ class _Parser:
         if word == "pi":
             self.at = match.end()
             return ("const", "pi")
-        if len(word) > 3 or word.lower() in ("or", "and", "not", "the", "is", "if", "nan", "inf", "to", "of"):
+        # `abc/2` is a product, but `yes` and `red` standing alone are words, and no anagram of them is right.
+        alone = len(word) == 3 and word == self.text.strip()
+        if len(word) > 3 or alone or word.lower() in NOT_PRODUCTS:
             raise Malformed(f"the word {word!r}")
         self.at += 1  # letter by letter, so that `xy^2` is x·y²
         letter = word[0]

@@ -40,6 +40,7 @@ _PHRASE = re.compile(
     r"(?:\*\*)?\s*[:=]?[ \t]*(?:\*\*)?\n?([^\n]*)",
     re.IGNORECASE,
 )
+_REASON = re.compile(r"[,;]?\s(?:because|since|so|which|where|when)\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"'(]|\s*$)")
 
 
@@ -114,8 +115,10 @@ def _last_match(pattern: re.Pattern[str], text: str) -> tuple[str, int] | None:
 
 
 def _sentence(text: str) -> str:
-    end = _SENTENCE_END.search(text)
-    return text[: end.start()] if end else text
+    for stop in (_SENTENCE_END, _REASON):
+        if end := stop.search(text):
+            text = text[: end.start()]
+    return text
 
 
 def extract_answer(completion: str) -> Extracted | None:

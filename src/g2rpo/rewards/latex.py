@@ -10,6 +10,9 @@ import re
 ROW = "\x02"
 """Stands for the row separator of matrices in normalised text."""
 
+UNIT = "\x03"
+"""Stands before a single letter that `\\text{}` marked as a unit: `2\\pi\\text{ m}` is metres, `2\\pi m` is a product."""
+
 _SUPERSCRIPTS = {ord(c): d for c, d in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True)}
 _SUBSCRIPTS = {ord(c): d for c, d in zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True)}
 _VULGAR = {
@@ -36,6 +39,7 @@ _EMPTY_DELIMITER = re.compile(r"\\(?:left|right)\s*\.(?!\d)")
 _SPACING = re.compile(r"\\[,;:> ~]|\\(?:quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|hfill)(?![a-zA-Z])|~")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup)\s*\{([^{}]*)\}")
 _FONT = re.compile(r"\\(?:math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{([^{}]*)\}")
+_NO_UNIT = re.compile(rf"{UNIT}(?!\s*[mgshlLNJWt](?:\s*$|\s*\^|\s*/|\s*[.,]?\s*$))|^\s*{UNIT}")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?(?![a-zA-Z])|\^\s*\{?\s*o\s*\}?(?=\s*$)")
 _ARGUMENT = r"([0-9a-zA-Z]|\\(?:pi|theta|alpha|beta)(?![a-zA-Z]))"
 _UNBRACED = re.compile(rf"\\(frac|binom)\s*{_ARGUMENT}\s*(?:{_ARGUMENT}|(?=\{{))")
@@ -44,6 +48,7 @@ _UNBRACED_SQRT = re.compile(rf"\\sqrt\s*{_ARGUMENT}")
 _PLAIN_SQRT = re.compile(r"(?<![A-Za-z\\])sqrt ?([0-9]+(?:\.[0-9]+)?)")
 _SQRT_PARENS = re.compile(r"(\\sqrt|(?<![A-Za-z\\])sqrt|√)\s*\(")
 _SQRT_SIGN = re.compile(r"√\s*([0-9.]+|[a-zA-Z]|\\pi)")
+_LEADING = re.compile(r"(?:=|\\approx(?![a-z])|≈|:) ?")
 _SPACES = re.compile(r"\s+")
 _PLAIN = re.compile(r"-?[0-9]{1,18}")
 _UPPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
@@ -78,6 +83,7 @@ def normalise(text: str) -> str:
     if "sqrt" in text or "√" in text:
         text = _roots(text)
     text = _SPACES.sub(" ", text).strip()
+    text = _LEADING.sub("", text, count=1) if text[:1] in ("=", "\\", "≈", ":") and _LEADING.match(text) else text
     if text.endswith("\\") and not text.endswith(ROW):  # what remains of a final `\ `
         text = text[:-1].rstrip()
     while text and (text[-1] in ".,;:!" and not text.endswith("\\!")) and not _factorial(text):
@@ -117,10 +123,11 @@ def _from_latex(text: str) -> str:
     text = _SPACING.sub(" ", text)
     for _ in range(4):  # fonts nest; deeper nesting than this is not typography
         before = text
-        text = _TEXT.sub(r" \1 ", text)
+        text = _TEXT.sub(rf" {UNIT}\1 ", text)
         text = _FONT.sub(_font, text)
         if text == before:
             break
+    text = _NO_UNIT.sub("", text)
     text = _DEGREES.sub(" degrees ", text)
     text = _COMMAND.sub(lambda m: _COMMANDS[m.group(1)], text)
     if "frac" in text or "binom" in text:

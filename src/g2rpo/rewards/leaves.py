@@ -14,7 +14,7 @@ from functools import lru_cache
 from g2rpo.rewards import math_verify_worker
 from g2rpo.rewards.exact_value import TooLarge, exact_value
 from g2rpo.rewards.expressions import Malformed, Node, Unsupported, parse_expression
-from g2rpo.rewards.latex import balanced
+from g2rpo.rewards.latex import UNIT, balanced
 from g2rpo.rewards.numbers import Quantity, parse_quantity, same_quantity
 from g2rpo.rewards.units import Unit, parse_unit
 
@@ -52,7 +52,7 @@ class Leaf:
 def read_leaf(text: str) -> Leaf:
     """Reads a normalised scalar; never raises."""
     text = text.strip()
-    canonical = _LOOSE_SPACE.sub("", text)
+    canonical = _LOOSE_SPACE.sub("", text.replace(UNIT, ""))
     if len(text) > MAX_LEAF_CHARS:
         return Leaf(canonical, problem="too long")
     quantity = parse_quantity(text)
@@ -81,6 +81,10 @@ def _without_unit(text: str) -> tuple[str, Unit | None]:
     """Splits `12\\pi cm^2` or `2^5 apples` before its unit: a known one, or a noun that no formula could hold."""
     if text.startswith("$"):
         return text[1:].strip(), parse_unit("$")
+    if UNIT in text:
+        formula, _, phrase = text.partition(UNIT)
+        unit = parse_unit(phrase)
+        return (formula.strip(), unit) if unit is not None else (text.replace(UNIT, ""), None)
     for match in re.finditer(r"(?<=[0-9A-Za-z})!]) +(?=[A-Za-z])", text):
         phrase = text[match.end() :]
         first = _LONG_WORD.match(phrase)

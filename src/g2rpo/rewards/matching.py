@@ -11,6 +11,8 @@ from g2rpo.rewards.shapes import INFINITY, Shape
 
 def same(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
     """Whether two shapes are the same answer; may raise what `Comparer` raises."""
+    if _kind(gold) == _kind(answer) == "labelled" and gold.label != answer.label and _are_variables(gold, answer):
+        return _equations(gold, answer, comparer)  # `y = 2x` is `x = y/2`, and `x = 5` is not `y = 5`
     if not _labels_agree(gold.label, answer.label):
         comparer.detail = "another variable"
         return False
@@ -31,6 +33,10 @@ def _labels_agree(gold: str | None, answer: str | None) -> bool:
         return True
     # `y = x^2` and `f(x) = x^2` say the same; so do a name in words and a symbol.
     return ("(" in gold) != ("(" in answer) or (len(gold) > 3) != (len(answer) > 3)
+
+
+def _are_variables(*shapes: Shape) -> bool:
+    return all(shape.label is not None and len(shape.label.lstrip("\\")) == 1 for shape in shapes)
 
 
 def _scalars(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
@@ -150,6 +156,18 @@ def _inequalities(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
     return gold.open == answer.open and comparer.relations(gold.parts, answer.parts, positive=True)
 
 
+def _ray_as_inequality(one: Shape, other: Shape, comparer: Comparer) -> bool:
+    """`x < 5` next to `-x > -5`."""
+    ray, inequality = (one, other) if one.kind == "interval" else (other, one)
+    ends = [part.parts[0] if part.kind == "scalar" else "" for part in ray.parts]
+    infinite = [INFINITY in end for end in ends]
+    if ray.label is None or sum(infinite) != 1 or not all(ends):
+        return False
+    sides = (ray.label, ends[1]) if infinite[0] else (ends[0], ray.label)
+    strict = ray.open[1] if infinite[0] else ray.open[0]
+    return strict == inequality.open[0] and comparer.relations(sides, inequality.parts, positive=True)
+
+
 def _equation_for_value(one: Shape, other: Shape, comparer: Comparer) -> bool:
     """`12 * 3 = 36` states 36, provided that it is true and both sides are numbers."""
     equation, scalar = (one, other) if one.kind == "equation" else (other, one)
@@ -189,6 +207,7 @@ _HANDLERS = {
     ("tuple", "interval"): _pair_as_interval,
     ("interval", "interval"): _intervals,
     ("interval", "union"): _unions,
+    ("interval", "inequality"): _ray_as_inequality,
     ("union", "tuple"): _unions,
     ("union", "union"): _unions,
     ("union", "set"): _unions,

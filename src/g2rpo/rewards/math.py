@@ -22,7 +22,7 @@ from g2rpo.errors import DataError, SandboxError
 from g2rpo.rewards.exact import normalise_text
 from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, completion_text, extract_answer
 from g2rpo.rewards.latex import balanced, normalise
-from g2rpo.rewards.leaves import Comparer, LimitReached, is_readable, is_words
+from g2rpo.rewards.leaves import Comparer, LimitReached, is_readable, is_words, read_leaf
 from g2rpo.rewards.matching import same
 from g2rpo.rewards.math_verify_worker import WorkerFailed, WorkerTimeout
 from g2rpo.rewards.numbers import Quantity, parse_quantity, same_quantity
@@ -81,7 +81,12 @@ def parse_gold(text: str) -> Gold:
     shape = parse_shape(spelling)
     if not balanced(spelling) or not _readable(shape):
         raise DataError("The gold answer", text, expected=expected, then=then)
-    return Gold(answer, spelling, None, choice_letter(spelling), shape, is_words(spelling))
+    return Gold(answer, spelling, None, choice_letter(spelling), shape, _is_worded(spelling))
+
+
+def _is_worded(spelling: str) -> bool:
+    leaf = read_leaf(spelling)
+    return is_words(spelling) and leaf.tree is None and leaf.problem != "beyond"
 
 
 def _readable(shape: Shape) -> bool:

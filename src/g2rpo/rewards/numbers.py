@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from g2rpo.rewards.latex import UNIT
 from g2rpo.rewards.units import Unit, parse_unit
 
 MAX_DIGITS = 4_000
@@ -147,7 +148,7 @@ def parse_quantity(text: str) -> Quantity | None:
     """
     if len(text) > 2 * MAX_DIGITS:
         return None
-    rest, sign, unit = text, 1, None
+    rest, sign, unit = text.replace(UNIT, ""), 1, None
     for attempt in range(2):  # the sign stands before or behind the currency
         if rest[:1] in ("-", "+") and (attempt == 0 or unit is not None):
             sign = -sign if rest[0] == "-" else sign

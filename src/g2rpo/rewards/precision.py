@@ -31,6 +31,10 @@ _CONSTANTS = {"pi": lambda: +mp.pi, "e": lambda: +mp.e, "i": lambda: mp.mpc(0, 1
 _UNDEFINED = (ZeroDivisionError, ValueError, OverflowError, NoConvergence, TypeError)
 
 
+_spreads: list[float] = []
+"""Decades between the parts of each sum of the evaluation that runs: what a precision must span to see the smaller."""
+
+
 class Undefined(ValueError):
     """The formula has no value here."""
 
@@ -53,6 +57,8 @@ def evaluate(node: Node):
     if kind == "neg":
         return -a
     if kind == "add":
+        if a != 0 and b != 0:
+            _spreads.append(abs(_decades(a) - _decades(b)))
         return a + b
     if kind == "mul":
         return a * b
@@ -75,12 +81,19 @@ def evaluate(node: Node):
     raise Undefined(kind)
 
 
+def _decades(value) -> float:
+    return float(mp.log10(abs(value)))
+
+
 def _function(name: str, x):
+    if x != 0:
+        # cos x is 1 - x^2/2, arctan x is pi/2 - 1/x, tanh x is 1 - 2 exp(-2x): small and large arguments hide in sums.
+        _spreads.append(float(0.9 * abs(x)) if name == "tanh" and abs(x) > 1 else 2 * abs(_decades(x)))
     if name == "exp":
         return _power(+mp.e, x)
     if abs(x) > mp.mpf(10) ** 50 and name not in ("abs", "ln"):
         raise TooLarge(f"{name} of a huge number")
-    if name in ("sinh", "cosh") and abs(x) > 10**6:
+    if name in ("sinh", "cosh", "tanh") and abs(x) > 10**6:
         raise TooLarge(name)
     if name == "ln" and x == 0:
         raise Undefined("logarithm of zero")
@@ -140,6 +153,25 @@ def _values(nodes: tuple[Node, ...], digits: int):
         return values
 
 
+def _resolved(nodes: tuple[Node, ...], digits: int):
+    """Values at `digits` and twice as many, digits raised until every small part of a sum is seen.
+
+    A part that is truly zero shows as noise, whose size follows the precision; a part that is merely small does not.
+    """
+    while digits <= MAX_DIGITS:
+        _spreads.clear()
+        rough = _values(nodes, digits)
+        before = list(_spreads)
+        _spreads.clear()
+        fine = _values(nodes, 2 * digits)
+        pairs = zip(before, _spreads, strict=False)
+        needed = max((b for a, b in pairs if abs(a - b) <= 5 + 0.05 * b), default=0.0)
+        if needed + BASE_DIGITS // 2 <= digits:
+            return digits, rough, fine
+        digits = int(needed) + BASE_DIGITS
+    raise TooLarge("needs too many digits")
+
+
 def _is_real(value, digits: int) -> bool:
     return abs(mp.im(value)) <= abs(value) * mp.mpf(10) ** (-digits // 2)
 
@@ -151,10 +183,7 @@ def same_closed(a: Node, b: Node) -> tuple[bool, bool, bool]:
         TooLarge, Undefined: See `evaluate`; TooLarge also when more than `MAX_DIGITS` digits would be needed.
     """
     digits = BASE_DIGITS + int(digits_needed(a) + digits_needed(b))
-    if digits > MAX_DIGITS:
-        raise TooLarge("needs too many digits")
-    a1, b1 = _values((a, b), digits)
-    a2, b2 = _values((a, b), 2 * digits)
+    digits, (a1, b1), (a2, b2) = _resolved((a, b), digits)
     with mp.workdps(2 * digits):
         rough, fine, scale = abs(a1 - b1), abs(a2 - b2), max(abs(a2), abs(b2))
         small = mp.mpf(10) ** (-digits // 3)

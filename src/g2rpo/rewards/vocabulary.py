@@ -17,6 +17,9 @@ GREEK = _words(
     "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar"
 )
 
+NOT_PRODUCTS = _words("or and not the is if nan inf to of no up am pm it at on in by an as we he us")
+"""Short words that are not products of variables."""
+
 BEYOND = _words(
     "int iint sum prod lim limsup liminf lfloor rfloor lceil rceil max min gcd lcm det overline vec hat bar ldots dots "
     "cdots begin end mod bmod pmod partial infty lg cup cap setminus in mid mathbb to rightarrow prime langle rangle "

@@ -32,6 +32,7 @@ from g2rpo.rewards.extract import MAX_COMPLETION_CHARS, choice_letter, completio
         ("**Answer:** 42", "42"),
         ("Answer: (B)", "(B)"),
         ("The answer is 7", "7"),
+        ("The answer is 5, because 2+3=5.", "5"),
         ("<think>\\boxed{1}</think> \\boxed{2}", "2"),
         ("\\boxed{1}</think> the answer is 2", "2"),
         ("<think>a</think> \\boxed{1} <think>b</think> \\boxed{2}", "2"),

@@ -7,6 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from g2rpo.cli.grade_math import grade_math_file
 from g2rpo.errors import DataError, SandboxError
@@ -17,16 +19,35 @@ from g2rpo.types import Grade
 DATA = Path(__file__).parents[2] / "data"
 
 
-@pytest.mark.parametrize("name", ["math_pairs", "math_pairs_held_out"])
+@pytest.mark.parametrize("name", ["math_pairs", "math_pairs_held_out", "math_pairs_third"])
 def test_labelled_pairs(name):
     pairs = [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len(pairs) >= 150
+    assert len(pairs) >= 80
     wrong = [
         (pair["gold"], pair["answer"], grade)
         for pair in pairs
         if (grade := grade_math(pair["gold"], "\\boxed{" + pair["answer"] + "}")).score != float(pair["equal"])
     ]
     assert wrong == []
+
+
+atoms = st.sampled_from(["2", "7", r"\pi", "e", r"\sqrt{5}", r"\frac{3}{4}", r"\ln 3"])
+closed = st.recursive(
+    atoms,
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from(["+", "-", r"\cdot "]), inner).map(lambda t: f"({t[0]}{t[1]}{t[2]})"),
+        inner.map(lambda a: rf"\sqrt{{({a})^2+1}}"),
+        st.tuples(inner, inner).map(lambda t: rf"\frac{{{t[0]}}}{{({t[1]})^2+1}}"),
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(closed, closed, st.integers(5, 80))
+def test_a_rewritten_number_is_equal_and_one_moved_by_a_hair_is_not(number, detour, places):
+    assert grade_math(number, rf"\boxed{{({detour})+{number}-({detour})}}").score == 1.0
+    assert grade_math(number, rf"\boxed{{{number}+10^{{-{places}}}}}").score == 0.0
 
 
 def test_equality_is_symmetric_on_the_labelled_pairs():
