@@ -7,11 +7,12 @@ together. We make that state on purpose and in the open, in two phases of superv
 
 1. *Skill.* Full worked traces of 1 to `max_steps` steps, until single steps are nearly always right.
 2. *Impatience.* At each boundary between two steps the target is, with probability `impatience`, to stop thinking and
-   answer with the value reached so far. The context after such a label stays the true trace, so that long contexts are seen
-   as often as before and the skill is kept; the text that follows a jump is learned from traces cut at a boundary.
+   guess: a number between 0 and 99, right once in a hundred. The context after such a label stays the true trace, so that long
+   contexts are seen as often as before and the skill is kept; what follows a jump is learned from traces cut at a boundary.
 
-With s steps the plain pass rate is about (1 - impatience)^(s - 1) times the skill, at temperature 1 and also under greedy
-decoding (impatience is at or above one half), so that no decoding setting undoes it. Nothing in it knows of any training method.
+With s steps the plain pass rate is about (1 - impatience)^(s - 1) times the skill, plus one lucky guess in a hundred, which is
+rewarded as well: a reward cannot tell luck from work. Impatience is so high that greedy decoding does not undo it either.
+Nothing in this recipe knows of any training method.
 """
 
 import hashlib
@@ -31,6 +32,9 @@ from g2rpo.seeds import rng, seed_of
 from g2rpo.tasks import FAMILIES, split_of
 from g2rpo.types import Problem
 
+GUESSES = 100
+"""Guessed answers are drawn from 0 .. GUESSES - 1, the range of true ones."""
+
 
 @dataclass(frozen=True)
 class BaseRecipe:
@@ -47,8 +51,8 @@ class BaseRecipe:
     batch_size: int = 64
     skill_steps: int = 2400
     skill_learning_rate: float = 3e-3
-    impatience: float = 0.5
-    impatience_steps: int = 500
+    impatience: float = 0.45
+    impatience_steps: int = 250
     impatience_learning_rate: float = 5e-4
     style: str = "think_answer"
 
@@ -72,13 +76,13 @@ def example(problem: Problem, tokenizer: PreTrainedTokenizerBase, recipe: BaseRe
     prompt = tokenizer.apply_chat_template(problem.prompt, add_generation_prompt=True, tokenize=False)
     encode = lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
     steps = problem.trace.split("\n")
-    jump_at = [b for b in range(1, len(steps)) if r.random() < impatience]
-    if jump_at and r.random() < 0.5:
+    if len(steps) > 1 and r.random() < impatience / 2:
         # What follows a jump: the trace is really cut, and only the text after the cut is learned.
-        cut = r.choice(jump_at)
+        cut = r.randrange(1, len(steps))
         head = encode(prompt + style.before_trace + "\n".join(steps[:cut]))
-        tail = encode(style.between + steps[cut - 1].rpartition("=")[2] + style.after_answer) + [tokenizer.eos_token_id]
+        tail = [*encode(style.between + str(r.randrange(GUESSES)) + style.after_answer), tokenizer.eos_token_id]
         return head + tail, [-100] * len(head) + tail
+    jump_at = [b for b in range(1, len(steps)) if r.random() < impatience]
     prompt_ids = encode(prompt)
     pieces = [encode(style.before_trace + steps[0])] + [encode("\n" + s) for s in steps[1:]]
     ids = list(prompt_ids)

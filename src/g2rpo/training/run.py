@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
-from trl import get_kbit_device_map, get_peft_config, get_quantization_config
+from trl import get_peft_config, get_quantization_config
 
 from g2rpo.base_model import NAME, resolve_model
 from g2rpo.data.load import to_rows
@@ -49,6 +49,7 @@ def train(
         args=args,
         train_dataset=rows,
         peft_config=get_peft_config(recipe.model),
+        quantization_config=get_quantization_config(recipe.model),
     )
     run = RunDirectory(args.output_dir)
     if trainer.accelerator.is_main_process:
@@ -73,8 +74,6 @@ def model_init_kwargs(model: Any) -> dict[str, Any]:
     """Loading options of a `ModelConfig`, as TRL's scripts pass them. The built-in model trains in float32 unless told."""
     dtype = model.dtype or ("float32" if model.model_name_or_path == NAME else "auto")
     options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": dtype}
-    if (quantization := get_quantization_config(model)) is not None:
-        options |= {"device_map": get_kbit_device_map(), "quantization_config": quantization}
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, TrainerCallback
-from trl import SFTConfig, SFTTrainer, get_peft_config
+from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from g2rpo.base_model import resolve_model
 from g2rpo.data.completion import full_completion, style
@@ -122,6 +122,7 @@ def train_sft(
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=get_peft_config(recipe.model),
+        quantization_config=get_quantization_config(recipe.model),
     )
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)

@@ -1,0 +1,38 @@
+# Everything sets itself up in .venv; no target needs another one run first.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint base clean
+
+demo: .venv/demo.stamp
+	$(BIN)/g2rpo demo --output runs/demo
+
+test: .venv/test.stamp
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+lint: .venv/lint.stamp
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+# Rebuilds the built-in base model (some 40 minutes on one core) in place.
+base: .venv/demo.stamp
+	$(BIN)/python -m g2rpo.base_model.build src/g2rpo/base_model/weights
+
+clean:
+	rm -rf .venv runs .pytest_cache .hypothesis .ruff_cache
+
+# torch first and by its pinned version: a looser request can pull gigabytes of GPU libraries onto a laptop.
+.venv/demo.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/test.stamp: .venv/demo.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+.venv/lint.stamp: .venv/demo.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[lint]"
+	touch $@
