@@ -39,6 +39,7 @@ _EMPTY_DELIMITER = re.compile(r"\\(?:left|right)\s*\.(?!\d)")
 _SPACING = re.compile(r"\\[,;:> ~]|\\(?:quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|hfill)(?![a-zA-Z])|~")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup)\s*\{([^{}]*)\}")
 _FONT = re.compile(r"\\(?:math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{([^{}]*)\}")
+_NEGATIVE_SPACE = re.compile(r"\\!\s*")
 _NO_UNIT = re.compile(rf"{UNIT}(?!\s*[mgshlLNJWt](?:\s*$|\s*\^|\s*/|\s*[.,]?\s*$))|^\s*{UNIT}")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?(?![a-zA-Z])|\^\s*\{?\s*o\s*\}?(?=\s*$)")
 _ARGUMENT = r"([0-9a-zA-Z]|\\(?:pi|theta|alpha|beta)(?![a-zA-Z]))"
@@ -113,7 +114,7 @@ def _markdown(text: str) -> str:
 
 def _from_latex(text: str) -> str:
     text = text.replace("\\\\", ROW)  # before anything else looks at single backslashes
-    text = text.replace("\\!", "")
+    text = _NEGATIVE_SPACE.sub("", text)
     for opening, closing in (("\\(", "\\)"), ("\\[", "\\]")):
         if text.startswith(opening) and text.endswith(closing):
             text = text[2:-2].strip()

@@ -23,7 +23,7 @@ MAX_LEAF_CHARS = 1_000
 _LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _ENDLESS = re.compile(r"[+-]? ?\\infty")
 _WORDS = re.compile(
-    r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[ap]\.?m)?|[0-9]+ ?: ?[0-9]+"
+    r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[ap]\.?m)?|[0-9]{1,2} ?[ap]\.?m|[0-9]+ ?: ?[0-9]+"
 )
 # What math-verify must never see: it would compute it.
 _NEVER = re.compile(

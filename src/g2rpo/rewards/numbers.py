@@ -30,6 +30,7 @@ _LATEX_FRACTION = re.compile(rf"\\frac ?\{{ ?([+-]?{_UNSIGNED}) ?\}} ?\{{ ?([+-]
 _PLAIN_FRACTION = re.compile(rf"({_UNSIGNED}) ?/ ?(-?{_UNSIGNED})(?![0-9^!])")
 _MIXED = re.compile(r"([0-9]+)(?: (?:and )?([0-9]+) ?/ ?([0-9]+)| ?\\frac ?\{ ?([0-9]+) ?\} ?\{ ?([0-9]+) ?\})(?![0-9^!])")
 _BASE = re.compile(r"([0-9][0-9A-Za-z]*|[0-9A-F]{2,}) ?_ ?(?:\{ ?([0-9]{1,2}) ?\}|([0-9]{1,2}))(?![0-9])")
+_BETWEEN = re.compile(r",? and |, | (?=[0-9])")
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SCALE = re.compile(rf" ?({'|'.join(_SCALES)})s?\b", re.IGNORECASE)
 _PERCENT = re.compile(r" ?(?:%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
@@ -148,6 +149,29 @@ def parse_quantity(text: str) -> Quantity | None:
     """
     if len(text) > 2 * MAX_DIGITS:
         return None
+    quantity = _single(text)
+    return _compound(text) if quantity is None and " " in text and text[:1].isdigit() else quantity
+
+
+def _compound(text: str) -> Quantity | None:
+    """`4 hours and 30 minutes`, `5 feet 3 inches`: known units of one kind, each smaller than the one before."""
+    pieces = _BETWEEN.split(text, maxsplit=4)
+    if len(pieces) < 2:
+        return None
+    total, first, last = Fraction(0), None, None
+    for piece in pieces:
+        quantity = _single(piece)
+        if quantity is None or quantity.unit is None or not quantity.unit.known or quantity.percent:
+            return None
+        unit = quantity.unit
+        if last is not None and not (last.dimension == unit.dimension and last.factor > unit.factor):
+            return None
+        first, last = first or unit, unit
+        total += quantity.value * unit.factor
+    return None if first is None else Quantity(total / first.factor, first)
+
+
+def _single(text: str) -> Quantity | None:
     rest, sign, unit = text.replace(UNIT, ""), 1, None
     for attempt in range(2):  # the sign stands before or behind the currency
         if rest[:1] in ("-", "+") and (attempt == 0 or unit is not None):

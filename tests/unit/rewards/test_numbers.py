@@ -53,6 +53,8 @@ def test_does_not_read(text):
         ("$18", "18 dollars per day", True), ("$1", "100 cents", True), ("$1", "1 cent", False), ("€5", "$5", False),
         ("50%", "0.5", True), ("50", "50%", True), ("0.5", "0.5%", False), ("1", "1%", False), ("3 ft", "1 yd", True),
         ("45 mph", "45 miles per hour", True), ("8 hours", "8 apples", False),
+        ("4 hours and 30 minutes", "4.5 hours", True), ("5 feet 3 inches", "63 inches", True),
+        ("5 feet 3 inches", "5.3 feet", False),
     ],
 )  # fmt: skip
 def test_units(gold, answer, equal):
