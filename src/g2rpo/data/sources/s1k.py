@@ -1,5 +1,8 @@
 """s1K-1.1 (simplescaling/s1K-1.1): `question`, `solution` (the final answer or a text that boxes it),
-`deepseek_thinking_trajectory` as the trace.
+`deepseek_thinking_trajectory` as the trace, `deepseek_attempt` and `deepseek_grade`, which says whether the attempt is right.
+
+A trace that was graded as wrong is not used. Where the solution is prose, the box of an attempt graded as right is the answer;
+without any answer there is no trace either, for nothing could keep it from being given away.
 """
 
 from typing import Any
@@ -16,19 +19,28 @@ def matches(columns: list[str]) -> bool:
 
 
 def problem(row: dict[str, Any]) -> Problem:
+    grade = str(row.get("deepseek_grade") or "").strip().lower()
+    answer = _answer(row["solution"] or "")
+    if answer is None and grade == "yes":
+        answer = _boxed(row.get("deepseek_attempt") or "")
+    trace = None if answer is None or grade == "no" else clean_trace(row["deepseek_thinking_trajectory"] or "") or None
     return Problem(key=f"s1k:{row['question']}", prompt=[{"role": "user", "content": row["question"]}],
-                   answer=_answer(row["solution"] or ""), trace=clean_trace(row["deepseek_thinking_trajectory"] or "") or None,
-                   source=row.get("source_type") or "s1k")  # fmt: skip
+                   answer=answer, trace=trace, source=row.get("source_type") or "s1k")  # fmt: skip
 
 
 def _answer(solution: str) -> str | None:
-    start = solution.rfind("\\boxed{")
-    if start < 0:
-        text = solution.strip()
-        return text if text and len(text) <= LONGEST_ANSWER else None
+    if "\\boxed{" in solution:
+        return _boxed(solution)
+    text = solution.strip()
+    return text if text and len(text) <= LONGEST_ANSWER else None
+
+
+def _boxed(text: str) -> str | None:
+    """What the last box holds; None for none, an empty one or one that is never closed."""
+    start = text.rfind("\\boxed{")
     depth = 0
-    for place in range(start + len("\\boxed"), len(solution)):
-        depth += {"{": 1, "}": -1}.get(solution[place], 0)
+    for place in range(start + len("\\boxed"), len(text)) if start >= 0 else ():
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
         if depth == 0:
-            return solution[start + len("\\boxed{") : place].strip() or None
+            return text[start + len("\\boxed{") : place].strip() or None
     return None

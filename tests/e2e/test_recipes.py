@@ -1,0 +1,476 @@
+"""Every recipe: its arithmetic, its agreement with its siblings, and two optimizer steps on a tiny model of its architecture.
+
+The tiny models carry the chat templates of the real ones (as TRL ships them) and special tokens of the same kind; the data are
+a few rows with the columns of the real sets. No weights and no data set are downloaded.
+"""
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import trl
+from transformers import TrainingArguments
+
+from g2rpo.data.completion import style
+from g2rpo.data.load import load_problems
+from g2rpo.guidance.members import guided_count
+from g2rpo.training.recipe import Recipe, read_flags, read_yaml, resolve
+from g2rpo.training.sft import resolve_sft, train_sft
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+ALL = sorted(path.stem for path in RECIPES.glob("*.yaml"))
+SFT = [name for name in ALL if name.startswith("sft-")]
+RL = [name for name in ALL if name not in SFT]
+LINES = {name: (RECIPES / f"{name}.yaml").read_text().splitlines() for name in ALL}
+CPU = ("--use_cpu", "--bf16", "false")
+TREATMENT = re.compile(r"preset|output_dir|guidance_.*")
+"""What two arms of one comparison may differ in."""
+
+
+def path(name: str) -> Path:
+    return RECIPES / f"{name}.yaml"
+
+
+@contextmanager
+def processes(count: int):
+    """Inside, every configuration believes in so many processes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingArguments, "world_size", property(lambda self: count))
+        yield
+
+
+@cache
+def at_home(name: str, sft: bool) -> Recipe:
+    """The recipe as its own launch command resolves it, but for the accelerator."""
+    with processes(launches(name)[0].processes):
+        values = read_yaml(path(name))
+        return resolve_sft(values, CPU)[0] if sft else resolve(values, CPU)
+
+
+# ---------------------------------------------------------------------- the files themselves
+
+
+def test_the_recipes_that_the_documentation_lists_are_there():
+    listed = set(re.findall(r"`([\w.-]+)\.yaml`", (RECIPES / "README.md").read_text()))
+    assert {n for n in listed if not n.startswith(("zero", "fsdp"))} == set(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_resolves_and_says_what_has_not_been_tried(name):
+    values = read_yaml(path(name))
+    recipe = at_home(name, name in SFT)
+    assert recipe.training.output_dir == f"runs/{name}"
+    assert recipe.training.seed == 42
+    header = " ".join(line.lstrip("# ") for line in LINES[name] if line.startswith("#"))
+    assert "Hardware:" in header
+    if values["model_name_or_path"] != "builtin":
+        assert "Never run on the real weights" in header
+
+
+@pytest.mark.parametrize("name", RL)
+def test_serves_supervised_fine_tuning_too(name):
+    sft, rl = at_home(name, True), at_home(name, False)
+    assert sft.data.system_prompt == rl.data.system_prompt
+    assert sft.training.learning_rate == rl.training.learning_rate
+    assert resolve_sft(read_yaml(path(name)), CPU)[1].style == rl.training.guidance_style
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command in a recipe's header and what the header says about it."""
+
+    recipe: str
+    processes: int
+    per_step: int
+    words: tuple[str, ...]
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        return self.words[self.words.index(f"recipes/{self.target}.yaml") + 1 :]
+
+    @property
+    def target(self) -> str:
+        return next(Path(w).stem for w in self.words if w.startswith("recipes/") and "accelerate" not in w)
+
+    @property
+    def sft(self) -> bool:
+        return self.words[self.words.index(f"recipes/{self.target}.yaml") - 1] == "sft"
+
+
+def launches(name: str) -> list[Launch]:
+    found, claim = [], None
+    text = "\n".join(LINES[name]).replace("\\\n#", "")
+    for line in text.splitlines():
+        if said := re.search(r"\((\d+) process(?:es)?, (\d+) (?:rollouts|sequences) per step\)", line):
+            claim = int(said[1]), int(said[2])
+        elif line.startswith("#   ") and "g2rpo " in line:
+            found.append(Launch(name, *claim, tuple(shlex.split(line.removeprefix("#")))))
+    return found
+
+
+LAUNCHES = [launch for name in ALL for launch in launches(name)]
+
+
+def test_every_recipe_gives_its_launch_command():
+    assert {launch.recipe for launch in LAUNCHES} == set(ALL)
+    assert all(launch.target == launch.recipe for launch in LAUNCHES if "--model_name_or_path" not in launch.flags)
+
+
+@pytest.mark.parametrize("launch", LAUNCHES, ids=lambda launch: f"{launch.recipe}-{launch.processes}")
+def test_launch_command_makes_the_batch_that_the_header_claims(launch):
+    options = launch.words[: launch.words.index("train" if "train" in launch.words else "sft")]
+    if "accelerate" in options:
+        count = 1
+        if "--config_file" in options:
+            count = read_yaml(RECIPES.parent / options[options.index("--config_file") + 1])["num_processes"]
+        if "--num_processes" in options:
+            count = int(options[options.index("--num_processes") + 1])
+        assert count == launch.processes
+    else:
+        assert launch.processes == 1
+    values, flags = read_yaml(path(launch.target)), (*launch.flags, *CPU)
+    with processes(launch.processes):
+        args = resolve_sft(values, flags)[0].training if launch.sft else resolve(values, flags).training
+    if not launch.sft:
+        assert args.generation_batch_size == launch.per_step
+        assert launch.per_step % args.num_generations == 0
+        assert args.optimizer_steps_per_generation == 1  # on-policy: each batch of rollouts feeds one step
+    assert args.per_device_train_batch_size * args.gradient_accumulation_steps * launch.processes == launch.per_step
+
+
+# ---------------------------------------------------------------------- siblings do not drift apart
+
+
+@cache
+def resolved(name: str) -> dict:
+    return at_home(name, name in SFT).to_json()
+
+
+def differences(a: str, b: str) -> set[str]:
+    left, right = ({k: v for part in resolved(n).values() for k, v in part.items()} for n in (a, b))
+    return {key for key in left.keys() | right.keys() if left.get(key) != right.get(key)}
+
+
+ARMS = [
+    ("qwen3-0.6b-math", "qwen3-0.6b-math-ours"),
+    ("qwen3-1.7b-base-math", "qwen3-1.7b-base-math-ours"),
+    ("qwen3-1.7b-base-math", "grpo-qwen3-1.7b-base-math"),
+    ("qwen3-8b-base-math", "qwen3-8b-base-math-ours"),
+]
+
+
+@pytest.mark.parametrize(("a", "b"), ARMS, ids=[b for _, b in ARMS])
+def test_arms_differ_in_the_treatment_alone(a, b):
+    found = differences(a, b)
+    assert "guidance_controller" in found
+    assert {key for key in found if not TREATMENT.fullmatch(key)} == set()
+
+
+def test_model_sizes_differ_in_what_size_asks_for():
+    small = {"model_name_or_path", "output_dir", "guidance_ratio"}
+    memory = {"per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size",
+              "vllm_gpu_memory_utilization"}  # fmt: skip
+    assert differences("qwen3-1.7b-base-math", "qwen3-0.6b-math") <= small
+    assert differences("qwen3-1.7b-base-math", "qwen3-8b-base-math") <= small | memory
+
+
+def test_lora_recipe_differs_in_what_lora_changes():
+    lora = {key for key in resolved("qwen3-1.7b-lora")["model"] if "lora" in key} | {"use_peft", "dtype", "learning_rate"}
+    memory = {"per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "vllm_gpu_memory_utilization"}
+    assert differences("qwen3-1.7b-gsm8k-1gpu", "qwen3-1.7b-lora") <= lora | memory | {"output_dir"}
+
+
+def test_fine_tuning_sees_what_the_arms_see():
+    sft, rl = read_yaml(path("sft-qwen3-1.7b-base-math")), read_yaml(path("qwen3-1.7b-base-math"))
+    own = {"output_dir", "max_length", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs",
+           "save_strategy", "save_total_limit"}  # fmt: skip
+    assert {key for key in sft if sft[key] != rl.get(key)} == own
+
+
+def test_the_published_values():
+    args, data = resolved("qwen3-1.7b-base-math")["training"], resolved("qwen3-1.7b-base-math")["data"]
+    published = {
+        "num_generations": 10, "learning_rate": 1e-5, "temperature": 0.7, "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
+        "warmup_steps": 0.05, "beta": 0.04, "shuffle_dataset": False, "reward_weights": [1.0, 0.1], "guidance_loss": "policy_gradient",
+        "guidance_advantages": "joint", "guidance_unit": "tokens", "guidance_ratio": 0.25, "max_completion_length": 4096,
+    }  # fmt: skip
+    assert {key: args[key] for key in published} == published
+    assert data["rewards"] == ["accuracy", "format"]
+    assert data["dataset_name"] == "G2RPO-A/Math-Curriculum-1K"
+    assert resolved("qwen3-0.6b-math")["training"]["guidance_ratio"] == 0.75
+
+
+@pytest.mark.parametrize("file", sorted((RECIPES / "accelerate").glob("*.yaml")), ids=lambda file: file.stem)
+def test_accelerate_knows_every_field(file):
+    from accelerate.commands.config.config_args import load_config_from_file
+    from accelerate.commands.launch import launch_command_parser
+
+    config = load_config_from_file(str(file))  # raises for unknown keys
+    known = {action.dest for action in launch_command_parser()._actions}
+    assert set(config.deepspeed_config) | set(config.fsdp_config) <= known
+    assert config.mixed_precision == "bf16"
+    assert config.num_processes == 8
+
+
+# ---------------------------------------------------------------------- tiny models with the real chat templates
+
+TRACE = [f"Start with {n} marbles.\nGive {n - 1} of them away.\nWhat is left is counted." for n in (23, 34, 45, 56)]
+QUESTION = [f"There are {n} marbles and all but one are given away. How many are left?" for n in (23, 34, 45, 56)]
+
+
+def gsm8k() -> list[dict]:
+    return [
+        {"question": q, "answer": t.replace("counted", "counted <<1=1>>") + "\n#### 1"}
+        for q, t in zip(QUESTION, TRACE, strict=True)
+    ]
+
+
+def openr1() -> list[dict]:
+    wrong = "<think>\nI guess at once.\n</think>\n\nIt is \\boxed{2}."
+    return [
+        {"problem": q, "solution": "One is left.", "answer": "1", "problem_type": "Algebra", "question_type": "math-word-problem",
+         "source": "olympiads", "uuid": f"uuid-{i}", "is_reasoning_complete": [True, True, False],
+         "generations": [wrong, f"<think>\n{t}\n</think>\n\nSo \\boxed{{1}}.", "<think>\nHm"], "correctness_math_verify": [False, True, True],
+         "correctness_llama": None, "finish_reasons": None, "correctness_count": 1,
+         "messages": [{"role": "user", "content": q}, {"role": "assistant", "content": wrong}]}
+        for i, (q, t) in enumerate(zip(QUESTION, TRACE, strict=True))
+    ]  # fmt: skip
+
+
+def curriculum() -> list[dict]:
+    tiers = ("cn_contest", "aops_forum", "amc_aime", "olympiads")
+    return [
+        {"problem": q, "answer": "$1$", "generations": f"<think>\n{t}\n</think>\n<answer>\n$\\boxed{{1}}$\n</answer>", "source": tier,
+         "tier_index": i, "uuid": f"uuid-{i}"}
+        for i, (q, t, tier) in enumerate(zip(QUESTION, TRACE, tiers, strict=True))
+    ]  # fmt: skip
+
+
+def s1k() -> list[dict]:
+    rows = [
+        {"solution": "1", "question": q, "cot_type": "math", "source_type": "marbles", "metadata": "{}",
+         "gemini_thinking_trajectory": "Not this one.", "gemini_attempt": "2", "deepseek_thinking_trajectory": t,
+         "deepseek_attempt": "So \\boxed{1}.", "gemini_grade": "No", "gemini_grade_reason": "", "deepseek_grade": "Yes", "deepseek_grade_reason": ""}
+        for q, t in zip(QUESTION, TRACE, strict=True)
+    ]  # fmt: skip
+    rows[3] |= {"deepseek_grade": "No", "deepseek_thinking_trajectory": "A graded mistake."}
+    return rows
+
+
+ROWS: dict[str | None, Callable[[], list[dict]]] = {
+    "openai/gsm8k": gsm8k, "open-r1/OpenR1-Math-220k": openr1, "G2RPO-A/Math-Curriculum-1K": curriculum, "simplescaling/s1K-1.1": s1k,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Family:
+    """What of a model family decides how a prompt looks: architecture, template, special tokens, and how a prompt ends."""
+
+    kind: str
+    template: str | None
+    special: tuple[str, ...]
+    plain: tuple[str, ...]
+    eos: str
+    pad: str | None
+    bos: str | None
+    prompt_begins: str
+    prompt_ends: str
+
+
+def qwen3(eos: str) -> Family:
+    return Family("qwen3", "qwen3", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), ("<think>", "</think>"), eos, "<|endoftext|>", None,
+                  "<|im_start|>", "<|im_end|>\n<|im_start|>assistant\n")  # fmt: skip
+
+
+LLAMA = Family("llama", "llama3_2", ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"), (), "<|eot_id|>",
+               None, "<|begin_of_text|>", "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+               "Today Date: 26 Jul 2024\n\n<|eot_id|>", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")  # fmt: skip
+DEEPSEEK = Family("qwen2", "deepseek_r1_distill", ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
+                  ("<think>", "</think>", "<｜User｜>", "<｜Assistant｜>"), "<｜end▁of▁sentence｜>", "<｜end▁of▁sentence｜>",
+                  "<｜begin▁of▁sentence｜>", "<｜begin▁of▁sentence｜><｜User｜>There are", "<｜Assistant｜><think>\n")  # fmt: skip
+
+
+def family(model: str) -> Family:
+    """The real thing behind a hub name. Qwen3's base models end a text with another token than the chat models."""
+    if "DeepSeek" in model:
+        return DEEPSEEK
+    if "Llama" in model:
+        return LLAMA
+    return qwen3("<|endoftext|>" if model.endswith("-Base") else "<|im_end|>")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """`tiny("Qwen/Qwen3-0.6B")`: a checkpoint folder of that family, about 50 k parameters."""
+    import torch
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    from tests.conftest import tiny_config
+
+    @cache
+    def build(which: Family) -> str:
+        base = Tokenizer(models.BPE())
+        base.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        base.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=list(which.special), show_progress=False,
+                                      initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+        texts = ["\n".join(LINES[name]) for name in ALL] + QUESTION * 20 + TRACE * 20
+        base.train_from_iterator(texts, trainer)
+        base.add_tokens([AddedToken(t, special=False, normalized=False) for t in which.plain])
+        if which.bos:  # like the real ones: encoding a text adds BOS unless told not to
+            place = (which.bos, base.token_to_id(which.bos))
+            base.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False),
+                                                       processors.TemplateProcessing(single=f"{which.bos} $A", special_tokens=[place])])  # fmt: skip
+        template = (Path(trl.__file__).parent / "chat_templates" / f"{which.template}.jinja").read_text()
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=base, eos_token=which.eos, pad_token=which.pad, bos_token=which.bos,
+                                            chat_template=template, padding_side="left", model_max_length=4096)  # fmt: skip
+        folder = tmp_path_factory.mktemp("tiny") / which.template
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(tiny_config(which.kind, tokenizer, max_position_embeddings=1024)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return str(folder)
+
+    return lambda model: build(family(model))
+
+
+@pytest.fixture
+def flags(tmp_path, tiny):
+    """`flags(name)`: what turns a recipe into two steps on the processor, with local data and a tiny model."""
+
+    def build(name: str, batch: int) -> list[str]:
+        values = read_yaml(path(name))
+        if values.get("task"):
+            tokens = ["--model_name_or_path", tiny("Qwen/Qwen3-0.6B"), "--task_size", "4", "--task_steps", "3"]
+        else:
+            file = tmp_path / "train.jsonl"
+            file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[values["dataset_name"]]()))
+            tokens = [
+                "--model_name_or_path",
+                tiny(values["model_name_or_path"]),
+                "--dataset_name",
+                "null",
+                "--dataset_path",
+                str(file),
+            ]
+        common = f"--max_steps 2 --warmup_steps 0 --per_device_train_batch_size {batch} --gradient_accumulation_steps 2 --save_strategy '\"no\"' "
+        return [*tokens, *shlex.split(common), *CPU, "--output_dir", str(tmp_path / "run"), "--disable_tqdm", "true"]
+
+    return build
+
+
+def read_run(run: Path) -> tuple[list[dict], list[dict]]:
+    steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    rollouts = [row for file in sorted((run / "rollouts").glob("*.parquet")) for row in pq.read_table(file).to_pylist()]
+    return steps, rollouts
+
+
+@pytest.mark.parametrize("name", RL)
+def test_two_steps_on_a_tiny_model_of_the_same_kind(name, flags, tmp_path):
+    from g2rpo.training.run import train
+
+    values = read_yaml(path(name))
+    group = values["num_generations"]
+    short = ["--max_completion_length", "96", "--use_vllm", "false"]
+    recipe: Recipe = resolve(values, [*flags(name, group), *short])
+    trainer = train(recipe, quiet=True)
+
+    steps, rollouts = read_run(tmp_path / "run")
+    assert [step["step"] for step in steps] == [1, 2]
+    assert all(math.isfinite(step["metrics"]["loss"]) and math.isfinite(step["metrics"]["grad_norm"]) for step in steps)
+    assert len(rollouts) == 2 * 2 * group
+    args, tokenizer = recipe.training, trainer._tokenizer
+    which = family(values["model_name_or_path"])
+    problems = {problem.key: problem for problem in recipe.data.problems()}
+    guided_rows = [row for row in rollouts if row["guided"]]
+    members = guided_count(args.guidance_ratio, group) if args.guided else 0
+    for row in rollouts:
+        trace = problems[row["key"]].trace
+        parts = [[t for t, o in zip(row["token_ids"], row["token_origin"], strict=True) if o == wanted] for wanted in range(3)]
+        assert row["token_origin"] == [0] * len(parts[0]) + [1] * len(parts[1]) + [2] * len(parts[2])
+        assert 1 <= len(parts[2]) <= 96 - len(parts[1])
+        prompt, guidance = (tokenizer.decode(part, skip_special_tokens=False) for part in parts[:2])
+        assert prompt.startswith(which.prompt_begins)
+        assert prompt.endswith(which.prompt_ends)
+        if which.bos:
+            assert prompt.count(which.bos) == 1
+        for told in (values.get("system_prompt"), values.get("instruction")):
+            assert told is None or told in prompt
+        assert row["guided"] == bool(parts[1]) <= (row["member"] < members)
+        # What guidance says, whole: the block is opened once, by the template or by the guidance, and the trace follows.
+        before = style(args.guidance_style).opened_by(prompt).before_trace
+        if row["guided"]:
+            assert trace is not None
+            assert (before + trace).startswith(guidance)
+            assert (prompt[-40:] + guidance).count("<think>") == (0 if args.guidance_style == "boxed" else 1)
+            assert not set(parts[1]) & set(tokenizer.all_special_ids)
+        if args.guidance_controller == "paper":  # 3,072 tokens at first: all of a short trace, for every guided member
+            assert guidance == (before + trace if row["member"] < members else "") or row["generation"] > 0
+    assert bool(guided_rows) == args.guided
+    if args.guided:  # into the trace itself, not only the opening tag
+        assert max(row["token_origin"].count(1) for row in guided_rows) > 3
+    wanted = {"guidance/success/unguided", "guidance/tokens/sampled", "guidance/tokens/guidance", "guidance/tokens/sampled_total"}
+    for step in steps:
+        assert wanted <= step["metrics"].keys()
+        assert bool(step["controller"]) == args.guided
+    assert sum(step["metrics"]["guidance/tokens/guidance"] for step in steps) == sum(
+        o == 1 for r in rollouts for o in r["token_origin"]
+    )
+    if values.get("use_peft"):
+        assert (tmp_path / "run" / "adapter_config.json").is_file()
+
+
+@pytest.mark.parametrize("name", SFT)
+def test_fine_tuning_takes_two_steps(name, flags, tmp_path):
+    trainer = train_sft(resolve_sft(read_yaml(path(name)), flags(name, 2)), quiet=True)
+    losses = [entry["train_loss"] for entry in trainer.state.log_history if "train_loss" in entry]
+    assert trainer.state.global_step == 2
+    assert losses
+    assert all(math.isfinite(loss) for loss in losses)
+    row = trainer.train_dataset[0]
+    learned = [t for t, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m]
+    tokenizer = trainer.processing_class
+    assert tokenizer.decode(learned) == f"<think>\n{TRACE[0]}\n</think>\n<answer>$1$</answer>{tokenizer.eos_token}"
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+# ---------------------------------------------------------------------- what the sources make of those columns
+
+
+@pytest.mark.parametrize("rows", [gsm8k, openr1, curriculum], ids=lambda rows: rows.__name__)
+def test_sources_find_the_trace(rows, tmp_path):
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows()))
+    problems = load_problems(path=str(file))
+    assert [p.prompt for p in problems] == [[{"role": "user", "content": q}] for q in QUESTION]
+    assert [" ".join(p.trace.replace(" .", ".").split()) for p in problems] == [" ".join(t.split()) for t in TRACE]
+    assert {p.answer.strip("$") for p in problems} == {"1"}
+
+
+def test_s1k_does_not_guide_by_a_trace_that_was_graded_wrong(tmp_path):
+    rows = s1k()
+    rows[1]["solution"] = "A long proof. " * 20  # prose: the attempt, graded as right, has the answer
+    rows[2] |= {"solution": "A long proof. " * 20, "deepseek_attempt": "No box."}
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    problems = load_problems(path=str(file))
+    assert [p.trace for p in problems] == [TRACE[0], TRACE[1], None, None]
+    assert [p.answer for p in problems] == ["1", "1", None, "1"]
+
+
+def test_flags_of_launch_commands_are_fields():
+    for launch in LAUNCHES:
+        assert set(read_flags(launch.flags)) <= resolved_fields()
+
+
+@cache
+def resolved_fields() -> set[str]:
+    return {key for part in resolved("qwen3-1.7b-base-math").values() for key in part}
