@@ -49,9 +49,7 @@ def equal(actual: Any, expected: Any, *, atol: float = ATOL, rtol: float = RTOL,
             return False
         key = _typed if strict else _as_is
         found = {key(name): value for name, value in actual.items()}
-        return all(
-            key(name) in found and equal(found[key(name)], value, **settings) for name, value in expected.items()
-        )
+        return all(key(name) in found and equal(found[key(name)], value, **settings) for name, value in expected.items())
     return kind is wanted and actual == expected
 
 

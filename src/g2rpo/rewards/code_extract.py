@@ -5,7 +5,9 @@ what it stands by; blocks in another language than Python do not. Without a comp
 and without any fence the whole text (or what stands in `<answer>`) is the program. Nothing is repaired.
 """
 
+import ast
 import re
+from functools import lru_cache
 
 from g2rpo.rewards.extract import after_thinking
 
@@ -63,5 +65,21 @@ def join_prompt(prompt: str, code: str, entry: str) -> str:
     else is taken as the continuation of the prompt's last line.
     """
     if re.search(rf"^(?:async[ \t]+)?def[ \t]+{re.escape(entry)}\b", code, re.MULTILINE):
-        return f"{prompt}\n\n{code}"
+        return f"{complete_prompt(prompt)}\n\n{code}"
     return prompt + code
+
+
+@lru_cache(maxsize=4096)
+def complete_prompt(prompt: str) -> str:
+    """The prompt as a program of its own: a last function that has no body yet gets an empty one.
+
+    Raises:
+        SyntaxError: It is not the beginning of a program.
+    """
+    try:
+        ast.parse(prompt)
+        return prompt
+    except SyntaxError:
+        completed = f"{prompt.rstrip()}\n    pass\n"
+        ast.parse(completed)
+        return completed

@@ -63,9 +63,7 @@ def grade_programs(
         In the order of the programs. A score of None means that the sandbox failed, which is never the program's fault.
     """
     if len(programs) != len(tests):
-        raise DataError(
-            "The number of tests", len(tests), expected=f"one per program ({len(programs)})", then="Pass both."
-        )
+        raise DataError("The number of tests", len(tests), expected=f"one per program ({len(programs)})", then="Pass both.")
     requests, spans = [], []
     for code, one in zip(programs, tests, strict=True):
         own = [] if code is None else one.requests(code, timeout_s=timeout_s, memory_mb=memory_mb)

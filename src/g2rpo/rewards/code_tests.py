@@ -20,7 +20,7 @@ from typing import Any
 
 from g2rpo.errors import DataError
 from g2rpo.rewards.code_compare import ATOL, RTOL
-from g2rpo.rewards.code_extract import join_prompt
+from g2rpo.rewards.code_extract import complete_prompt, join_prompt
 from g2rpo.rewards.code_oracles import ORACLES
 from g2rpo.rewards.sandbox import Call, ExecRequest
 
@@ -77,10 +77,8 @@ class CheckTests:
 
     def requests(self, code: str, **limits: Any) -> list[ExecRequest]:
         program = join_prompt(self.prompt, code, self.entry) if self.prompt else code
-        helpers = _IMPORTS + (self.helpers or self.prompt)
-        return [
-            ExecRequest(program, "check", entry=self.entry, setup=self.setup, test=self.test, helpers=helpers, **limits)
-        ]
+        helpers = _IMPORTS + (self.helpers or complete_prompt(self.prompt))
+        return [ExecRequest(program, "check", entry=self.entry, setup=self.setup, test=self.test, helpers=helpers, **limits)]
 
 
 Tests = FunctionTests | StdioTests | CheckTests
@@ -154,6 +152,7 @@ def _check(tests: dict[str, Any]) -> CheckTests:
         _string(tests["test"]),
         **{name: _string(tests.get(name) or "") for name in ("setup", "prompt", "helpers")},
     )
+    complete_prompt(found.prompt)
     if not found.asserts:
         raise DataError("The test program", found.test, expected="at least one assertion", then=_THEN)
     return found

@@ -61,11 +61,11 @@ def read_result(request: ExecRequest, report: Report, cells: list[Files], limit_
         return ExecResult("output_limit", f"more than {limit} bytes of output", **common)
     if request.mode == "stdio":
         status, reason = ended or ("ok", "")
-        return ExecResult(status, reason or _last_line(stderr), **common)
+        return ExecResult(status, _last_line(stderr) or reason if status == "error" else reason, **common)
     try:
         if request.mode == "check":
             return _read_check(ended, sent, cells[1].read(cells[1].result, limit), common)
-        return _read_calls(request, ended, sent, common)
+        return read_calls(request, ended, sent, common)
     except wire.WireError as problem:
         return ExecResult("protocol_error", str(problem), **common)
 
@@ -84,7 +84,7 @@ def _how_it_ended(mode: str, report: Report, code: int, limit_s: float) -> tuple
     if code < 0:
         return "crash", f"killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"killed by {-code}"
     if code and mode == "stdio":
-        return "crash", f"exit code {code}"
+        return "error", f"exit code {code}"
     return None
 
 
@@ -110,7 +110,8 @@ def _load_error(message: list) -> str:
     return f"{message[1]}: {message[2]}"[:400]
 
 
-def _read_calls(request: ExecRequest, ended, sent: bytes, common: dict) -> ExecResult:
+def read_calls(request: ExecRequest, ended: tuple[Status, str] | None, sent: bytes, common: dict) -> ExecResult:
+    """The result of a `function` request from the lines on its channel. Raises `WireError` for lines no honest run writes."""
     results: list[CallResult] = []
     for line in sent.split(b"\n")[:-1]:
         message = wire.parse(line)

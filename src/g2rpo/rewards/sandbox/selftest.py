@@ -26,7 +26,10 @@ def write_a_file():
     return os.open(FOLDER + "/left-behind", os.O_WRONLY | os.O_CREAT, 0o600)
 
 def write_to_shared_memory():
-    return os.open("/dev/shm/g2rpo-left-behind", os.O_WRONLY | os.O_CREAT, 0o600)
+    path = "/dev/shm/g2rpo-self-test-%d" % os.getpid()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.unlink(path)
+    return fd
 
 def list_processes():
     return len(os.listdir("/proc"))
@@ -60,10 +63,13 @@ def make_a_memory_file():
     return os.memfd_create("x")
 
 def make_shared_memory():
-    return libc.shmget(0, 4096, 0o1600)
+    segment = libc.shmget(0, 4096, 0o1600)
+    if segment >= 0:
+        libc.shmctl(segment, 0, None)
+    return segment
 
 def trace_a_process():
-    return libc.ptrace(16, os.getppid(), 0, 0)
+    return libc.ptrace(0, 0, 0, 0)
 
 def change_a_limit():
     import resource

@@ -8,8 +8,9 @@ from .inside.wire import WireError, decode
 Status = Literal["ok", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error"]
 """How a run ended.
 
-`ok`: everything asked for was answered. `error`: the program, or one of its calls, raised. `crash`: killed by a
-signal, or a thread limit, or (stdio) a non-zero exit code. `timeout`: over its time. `incomplete`: it left before it
+`ok`: everything asked for was answered. `error`: the program, or one of its calls, raised, or (stdio) it ended with a
+non-zero exit code. `crash`: killed by a signal, or for too many threads.
+`timeout`: over its time. `incomplete`: it left before it
 had answered all calls. `output_limit`: more output than allowed. `protocol_error`: bytes on the result channel that
 no honest run writes. `infra_error`: the sandbox itself failed; says nothing about the program.
 """

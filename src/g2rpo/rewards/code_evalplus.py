@@ -1,0 +1,127 @@
+"""HumanEval+ and MBPP+ rows as function tests: inputs as data, expected values from the reference solution, run in the sandbox.
+
+The data sets store inputs as JSON, so tuples and sets have become lists. The types of each argument are taken from the row itself:
+from the literal calls of its assertions (MBPP+).
+"""
+
+import ast
+from typing import Any
+
+from g2rpo.errors import DataError
+from g2rpo.rewards.code_compare import ATOL
+from g2rpo.rewards.code_tests import Case, FunctionTests
+from g2rpo.rewards.sandbox import Call, ExecRequest, Sandbox
+
+_AS_SETS = (
+    "similar_elements",
+    "find_char_long",
+    "common_in_nested_lists",
+    "extract_singly",
+    "larg_nnum",
+    "intersection_array",
+    "find_dissimilar",
+    "Diff",
+)
+_ONLY_WHETHER = ("check_str", "text_match_three", "text_starta_endb")
+REFERENCE_TIMEOUT_S = 30.0
+
+
+def inputs_of(row: dict[str, Any], *, plus: bool = True) -> list[tuple[Any, ...]]:
+    """The arguments of each test of a row, with the types that its assertions show."""
+    calls = list(row["base_input"]) + (list(row["plus_input"] or []) if plus else [])
+    examples = _literal_calls(row.get("assertion") or "", row["entry_point"])
+    if not examples:
+        return [tuple(arguments) for arguments in calls]
+    return [tuple(_like(value, [e[at] for e in examples if at < len(e)]) for at, value in enumerate(c)) for c in calls]
+
+
+def _literal_calls(text: str, entry: str) -> list[list[Any]]:
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == entry:
+            try:
+                found.append([ast.literal_eval(argument) for argument in node.args])
+            except ValueError:
+                continue
+    return found
+
+
+def _like(value: Any, examples: list[Any]) -> Any:
+    """A JSON value with the container types of the examples at the same place."""
+    kinds = {type(example) for example in examples}
+    if isinstance(value, list):
+        inner = [part for example in examples if isinstance(example, (list, tuple, set)) for part in example]
+        kind = next((kind for kind in (tuple, set, complex) if kinds == {kind}), list)
+        if kind is complex:
+            return complex(*value)
+        if kind is not set and len({type(part) for part in inner}) > 1:
+            # A record such as (name, marks): by position, where all examples are as long as the value.
+            rows = [example for example in examples if isinstance(example, (list, tuple)) and len(example) == len(value)]
+            parts = [_like(part, [row[at] for row in rows] or inner) for at, part in enumerate(value)]
+        else:
+            parts = [_like(part, inner) for part in value]
+        return kind(parts)
+    if isinstance(value, dict):
+        inner = [part for example in examples if isinstance(example, dict) for part in example.values()]
+        return {key: _like(part, inner) for key, part in value.items()}
+    if isinstance(value, str) and kinds == {complex}:
+        return complex(value)
+    return value
+
+
+def evalplus_tests(rows: list[dict[str, Any]], sandbox: Sandbox, *, plus: bool = True) -> list[FunctionTests | DataError]:
+    """Tests of rows of HumanEval+ or MBPP+.
+
+    Args:
+        rows: Rows as published (`entry_point`, `prompt`, `canonical_solution`, `base_input`, `plus_input`, `atol`).
+        sandbox: Runs the reference solutions.
+        plus: With the added inputs, or with the base ones only.
+
+    Returns:
+        In order; a `DataError` in place of the tests where the reference solution fails on an input.
+    """
+    inputs = [inputs_of(row, plus=plus) for row in rows]
+    requests = [
+        ExecRequest(
+            program_of(row, row["canonical_solution"]),
+            entry=row["entry_point"],
+            calls=tuple(Call(arguments) for arguments in arguments_of),
+            timeout_s=REFERENCE_TIMEOUT_S,
+            memory_mb=2048,
+            max_output_bytes=64 << 20,
+        )
+        for row, arguments_of in zip(rows, inputs, strict=True)
+    ]
+    tests: list[FunctionTests | DataError] = []
+    for row, arguments_of, result in zip(rows, inputs, sandbox.run_many(requests), strict=True):
+        if result.status != "ok":
+            tests.append(
+                DataError(
+                    f"The reference solution of {row['task_id']}",
+                    f"{result.status}: {result.reason}",
+                    expected="a value for every input",
+                    then="Leave the row out.",
+                )
+            )
+            continue
+        compare = _comparison(row)
+        values = [call.value() for call in result.results]
+        if compare == "not_none":
+            values = [value is not None for value in values]
+        cases = [Case(Call(a), value, compare) for a, value in zip(arguments_of, values, strict=True)]
+        prompt = row["prompt"] if row["task_id"].startswith("HumanEval") else ""
+        atol = float(row.get("atol") or 0) or ATOL
+        tests.append(FunctionTests(tuple(cases), row["entry_point"], prompt=prompt, atol=atol))
+    return tests
+
+
+def program_of(row: dict[str, Any], solution: str) -> str:
+    """A whole program: HumanEval's solutions continue the prompt, MBPP's stand alone."""
+    return row["prompt"] + solution if row["task_id"].startswith("HumanEval") else solution
+
+
+def _comparison(row: dict[str, Any]) -> str:
+    entry = row["entry_point"]
+    if row["task_id"].startswith("HumanEval"):
+        return "polynomial_root" if entry == "find_zero" else "python"
+    return "set" if entry in _AS_SETS else "not_none" if entry in _ONLY_WHETHER else "python"

@@ -1,0 +1,148 @@
+"""The reward and the command: scores, reasons, counts, and what is not scored."""
+
+import json
+
+import pytest
+
+from g2rpo.cli.grade_code import grade_code
+from g2rpo.errors import ConfigError, DataError, SandboxError
+from g2rpo.rewards.code import CodeReward
+from g2rpo.rewards.code_grade import grade_programs
+from g2rpo.rewards.code_tests import parse_tests
+from g2rpo.rewards.sandbox import CallResult, Capabilities, ExecResult
+
+TESTS = {"kind": "function", "entry": "add", "cases": [{"args": [a, 2], "expected": a + 2} for a in range(4)]}
+STDIO = {"kind": "stdio", "cases": [{"stdin": "1 2\n", "stdout": "3\n"}, {"stdin": "2 2\n", "stdout": "4\n"}]}
+CHECK = {
+    "kind": "check",
+    "entry": "add",
+    "prompt": "def add(a, b):\n",
+    "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate(2, 2) == 4",
+}
+RIGHT = "```python\ndef add(a, b):\n    return a + b\n```"
+HALF = "```python\ndef add(a, b):\n    return a + b if a < 2 else 0\n```"
+
+
+@pytest.fixture(scope="module")
+def reward(pool):
+    return CodeReward(sandbox=pool, timeout_s=0.5)
+
+
+def test_scores_are_the_fraction_of_tests_that_hold(reward):
+    assert reward([RIGHT, HALF, "no idea"], [TESTS] * 3) == [1.0, 0.5, 0.0]
+    assert reward([[{"role": "assistant", "content": RIGHT}]], [json.dumps(TESTS)], prompts=["x"]) == [1.0]
+
+
+def test_all_or_nothing(pool):
+    assert CodeReward("all", sandbox=pool)([RIGHT, HALF], [TESTS] * 2) == [1.0, 0.0]
+    with pytest.raises(ConfigError):
+        CodeReward("some", sandbox=pool)
+
+
+def test_scripts_and_test_programs(reward):
+    script = "a, b = map(int, input().split())\nprint({})"
+    assert reward([script.format("a + b"), script.format("3"), script.format("a - b")], [STDIO] * 3) == [1.0, 0.5, 0.0]
+    assert reward(["    return a + b", "    return 3", RIGHT], [CHECK] * 3) == [1.0, 0.5, 1.0]
+
+
+def test_partial_scores_when_the_program_ends_early(reward):
+    endless = "def add(a, b):\n    while a > 1: pass\n    return a + b"
+    leaves = "import os\ndef add(a, b):\n    if a == 3: os._exit(0)\n    return a + b"
+    forges = "import os\ndef add(a, b):\n    os.write(3, b'x\\n')\n    return a + b"
+    grades = reward.grade([endless, leaves, forges], [TESTS] * 3)
+    assert [(grade.verdict, grade.score) for grade in grades] == [("timeout", 0.5), ("incomplete", 0.75), ("protocol_error", 0.0)]
+
+
+def test_verdicts_and_signals_are_counted_and_logged(pool):
+    reward, logged = CodeReward(sandbox=pool), {}
+    cheat = "import os\ndef add(a, b):\n    os._exit(0)"
+    reward([RIGHT, cheat], [TESTS] * 2, log_metric=logged.__setitem__)
+    assert (reward.counts["pass"], reward.counts["incomplete"], reward.counts["signal/exit"]) == (1, 1, 1)
+    assert logged["code/incomplete"] == logged["code/signal/exit"] == 0.5
+    assert logged["code/infra_error"] == 0.0
+
+
+def test_a_row_without_tests_is_an_error(reward):
+    with pytest.raises(DataError):
+        reward([RIGHT], [{"kind": "function", "entry": "add", "cases": []}])
+
+
+class Canned:
+    """A sandbox that answers with one result, whatever is asked."""
+
+    capabilities = Capabilities("canned", (), True, 1)
+
+    def __init__(self, result):
+        self.result = result
+
+    def run_many(self, requests):
+        return [self.result for _ in requests]
+
+
+def test_a_broken_sandbox_is_not_scored_and_stops_the_run_when_it_is_frequent():
+    reward = CodeReward(sandbox=Canned(ExecResult("infra_error", "the disk is full")))
+    assert reward([RIGHT] * 49, [TESTS] * 49) == [None] * 49
+    with pytest.raises(SandboxError, match="the disk is full"):
+        reward([RIGHT], [TESTS])
+
+
+@pytest.mark.parametrize("tests", [TESTS, STDIO, CHECK], ids=["function", "stdio", "check"])
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_a_status_alone_never_passes(tests, exit_code):
+    (grade,) = grade_programs(["pass"], [parse_tests(tests)], Canned(ExecResult("ok", exit_code=exit_code, completed=True)))
+    assert grade.verdict != "pass"
+    assert grade.score == 0.0
+
+
+def test_results_must_be_as_many_as_the_tests():
+    right = [CallResult(data=n + 2, raw=str(n + 2).encode()) for n in range(5)]
+    for count, verdict in ((3, "incomplete"), (4, "pass")):
+        (grade,) = grade_programs(["x"], [parse_tests(TESTS)], Canned(ExecResult("ok", results=tuple(right[:count]))))
+        assert grade.verdict == verdict
+
+
+def test_programs_and_tests_must_be_as_many():
+    with pytest.raises(DataError):
+        grade_programs(["x"], [], Canned(ExecResult("ok")))
+
+
+def test_the_command_writes_a_verdict_per_job(pool, tmp_path):
+    code = "def add(a, b):\n    return a + b"
+    jobs = [
+        {"id": "a", "code": code, "tests": TESTS},
+        {"id": 2, "code": "print(3)", "tests": STDIO},
+        {"id": None, "code": "while True: pass", "tests": TESTS, "timeout_s": 0.1},
+        {"id": "none", "code": code, "tests": {"kind": "function", "entry": "add", "cases": []}},
+        {"id": "no code", "tests": TESTS},
+    ]
+    source, target = tmp_path / "jobs.jsonl", tmp_path / "verdicts.jsonl"
+    source.write_text("\n".join(map(json.dumps, jobs)) + "\n\n")
+    counts = grade_code(source, target, sandbox=pool)
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [(line["id"], line["verdict"], line["score"]) for line in lines] == [
+        ("a", "pass", 1.0),
+        (2, "wrong", 0.5),
+        (None, "timeout", 0.0),
+        ("none", "error", None),
+        ("no code", "error", None),
+    ]
+    assert set(lines[0]) == {"id", "verdict", "score", "reason", "wall_s"}
+    assert "at least one test" in lines[3]["reason"]
+    assert counts == {"pass": 1, "wrong": 1, "timeout": 1, "error": 2}
+
+
+@pytest.mark.parametrize("line", ["{", "[]", '{"code": "x"}', "3"])
+def test_a_line_that_is_no_job_is_named(pool, tmp_path, line):
+    source = tmp_path / "jobs.jsonl"
+    source.write_text(json.dumps({"id": 1, "code": "x", "tests": TESTS}) + "\n" + line + "\n")
+    with pytest.raises(DataError, match="Line 2"):
+        grade_code(source, tmp_path / "out.jsonl", sandbox=pool)
+
+
+def test_the_command_speaks_through_standard_streams(pool, tmp_path, capsys):
+    source = tmp_path / "jobs.jsonl"
+    source.write_text(json.dumps({"id": 1, "code": "def add(a, b): return a + b", "tests": TESTS}))
+    grade_code(source, "-", sandbox=pool)
+    assert json.loads(capsys.readouterr().out)["verdict"] == "pass"
+    with pytest.raises(DataError):
+        grade_code(tmp_path / "absent", "-", sandbox=pool)
