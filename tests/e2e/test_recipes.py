@@ -335,7 +335,7 @@ def tiny(tmp_path_factory):
                                             chat_template=template, padding_side="left", model_max_length=4096)  # fmt: skip
         folder = tmp_path_factory.mktemp("tiny") / which.template
         torch.manual_seed(0)
-        AutoModelForCausalLM.from_config(tiny_config(which.kind, tokenizer, max_position_embeddings=1024)).save_pretrained(folder)
+        AutoModelForCausalLM.from_config(tiny_config(which.kind, tokenizer, max_position_embeddings=4096)).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return str(folder)
 
@@ -426,6 +426,19 @@ def test_two_steps_on_a_tiny_model_of_the_same_kind(name, flags, tmp_path):
     )
     if values.get("use_peft"):
         assert (tmp_path / "run" / "adapter_config.json").is_file()
+
+
+def test_gsm8k_recipe_starts_on_the_whole_of_the_real_data(data_folder, tiny, tmp_path):
+    from g2rpo.training.run import train
+
+    name = "qwen3-1.7b-gsm8k-1gpu"
+    few = "--max_steps 1 --per_device_train_batch_size 8 --gradient_accumulation_steps 1 --max_completion_length 320 --use_vllm false"
+    files = ["--dataset_name", "null", "--dataset_path", str(data_folder / "gsm8k"), "--output_dir", str(tmp_path / "run")]
+    flags = [*few.split(), *files, *CPU, "--model_name_or_path", tiny("Qwen/Qwen3-1.7B"), "--save_strategy", '"no"']
+    report = train(resolve(read_yaml(path(name)), flags), quiet=True).data_report
+    assert report.rows == report.checked == 7473
+    assert report.without_trace < 10  # they open with their answer
+    assert report.revealable_share > 0.8
 
 
 @pytest.mark.parametrize("name", SFT)
