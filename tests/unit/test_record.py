@@ -33,7 +33,7 @@ def rollout(**changes):
 
 
 def test_config_and_manifest_are_written(run):
-    assert json.loads((run.path / "config.json").read_text()) == {"x": 1}
+    assert json.loads((run.path / "resolved.json").read_text()) == {"x": 1}
     written = json.loads((run.path / "manifest.json").read_text())
     assert (written["seed"], written["problems"]) == (3, 2)
     assert {"torch", "transformers", "trl"} <= set(written["versions"])

@@ -6,7 +6,7 @@ Small models meet RL with verifiable rewards like this: they can do each step of
 together. We make that state on purpose and in the open, in two phases of supervised training on the package's own tasks:
 
 1. *Skill.* Full worked traces of 1 to `max_steps` steps, until single steps are nearly always right.
-2. *Impatience.* At each boundary between two steps the target is, with probability `impatience`, to stop thinking and
+2. *Impatience.* At each boundary between two steps the target is, with probability `impatience`, to write `...` and
    guess: a number between 0 and 99, right once in a hundred. The context after such a label stays the true trace, so that long
    contexts are seen as often as before and the skill is kept; what follows a jump is learned from traces cut at a boundary.
 
@@ -32,6 +32,8 @@ from g2rpo.seeds import rng, seed_of
 from g2rpo.tasks import FAMILIES, split_of
 from g2rpo.types import Problem
 
+GIVING_UP = "\n..."
+"""What stands where the remaining steps should: a model that guesses is not one that has finished."""
 GUESSES = 100
 """Guessed answers are drawn from 0 .. GUESSES - 1, the range of true ones."""
 
@@ -51,8 +53,8 @@ class BaseRecipe:
     batch_size: int = 64
     skill_steps: int = 2400
     skill_learning_rate: float = 3e-3
-    impatience: float = 0.45
-    impatience_steps: int = 250
+    impatience: float = 0.52
+    impatience_steps: int = 300
     impatience_learning_rate: float = 5e-4
     style: str = "think_answer"
 
@@ -80,14 +82,14 @@ def example(problem: Problem, tokenizer: PreTrainedTokenizerBase, recipe: BaseRe
         # What follows a jump: the trace is really cut, and only the text after the cut is learned.
         cut = r.randrange(1, len(steps))
         head = encode(prompt + style.before_trace + "\n".join(steps[:cut]))
-        tail = [*encode(style.between + str(r.randrange(GUESSES)) + style.after_answer), tokenizer.eos_token_id]
+        tail = [*encode(GIVING_UP + style.between + str(r.randrange(GUESSES)) + style.after_answer), tokenizer.eos_token_id]
         return head + tail, [-100] * len(head) + tail
     jump_at = [b for b in range(1, len(steps)) if r.random() < impatience]
     prompt_ids = encode(prompt)
     pieces = [encode(style.before_trace + steps[0])] + [encode("\n" + s) for s in steps[1:]]
     ids = list(prompt_ids)
     labels = [-100] * len(prompt_ids)
-    jump = encode(style.between)
+    jump = encode(GIVING_UP + style.between)
     for number, piece in enumerate(pieces):
         ids += piece
         if number in jump_at:  # going on and jumping share their first tokens (the line break): the next one decides

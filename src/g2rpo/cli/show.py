@@ -68,7 +68,7 @@ def decoder(run: RunDirectory):
 
     from g2rpo.base_model import resolve_model
 
-    config = json.loads((run.path / "config.json").read_text())
+    config = json.loads((run.path / "resolved.json").read_text())
     for place in (str(run.path), resolve_model(config["model"]["model_name_or_path"])):
         try:
             tokenizer = AutoTokenizer.from_pretrained(place)

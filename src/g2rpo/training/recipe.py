@@ -158,6 +158,8 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
 def _typed(field_: dataclasses.Field, value: Any) -> Any:
     """Numbers that YAML left as text (1e-5), and single values where a list is meant."""
     kind = str(field_.type)
+    if isinstance(value, bool) and "bool" not in kind:
+        value = "yes" if value else "no"  # YAML 1.1 reads an unquoted `no` as false: save_strategy: no
     if isinstance(value, str) and "float" in kind:
         try:
             return float(value)

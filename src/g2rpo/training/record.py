@@ -1,6 +1,6 @@
 """The run directory: what a run was, step by step, for whoever judges it later.
 
-    config.json         every field as resolved
+    resolved.json       every field as resolved
     manifest.json       versions, commit, data digest, seed, command, machine
     steps.jsonl         one line per optimizer step: metrics, controller state, wall-clock
     rollouts/*.parquet  one file per generation batch: ids, origin of each token, texts, rewards, advantages
@@ -53,7 +53,7 @@ class RunDirectory:
                            then="Choose another output_dir, or continue that run with --resume.")  # fmt: skip
         with writing(self.path):
             self.rollouts.mkdir(parents=True, exist_ok=True)
-            _write_json(self.path / "config.json", config)
+            _write_json(self.path / "resolved.json", config)
             _write_json(self.path / "manifest.json", manifest(problems, seed))
 
     def append(self, record: StepRecord) -> None:

@@ -34,7 +34,8 @@ def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[
     style(settings.style)
     sft = {f.name for f in dataclasses.fields(SFTConfig)}
     only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - sft
-    return resolve({k: v for k, v in given.items() if k not in only_rl}, config_class=SFTConfig), settings
+    given = {"activation_checkpointing": False, **{k: v for k, v in given.items() if k not in only_rl}}
+    return resolve(given, config_class=SFTConfig), settings
 
 
 def completions_dataset(problems: Sequence[Problem], style_name: str, tokenizer: Any) -> Dataset:
