@@ -14,11 +14,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from programs import KINDS  # noqa: E402
+from programs import KINDS
 
-from g2rpo.rewards.code_grade import grade_programs  # noqa: E402
-from g2rpo.rewards.code_tests import parse_tests  # noqa: E402
-from g2rpo.rewards.sandbox.levels import make_pool  # noqa: E402
+from g2rpo.rewards.code_grade import grade_programs
+from g2rpo.rewards.code_tests import parse_tests
+from g2rpo.rewards.sandbox.levels import make_pool
 
 SUMS = [(3, 4), (10, -2), (120, 3), (-5, -6)]
 FUNCTION = {"kind": "function", "entry": "solve", "cases": [{"args": [a, b], "expected": a + b} for a, b in SUMS]}

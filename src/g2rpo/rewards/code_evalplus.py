@@ -9,7 +9,7 @@ from typing import Any
 
 from g2rpo.errors import DataError
 from g2rpo.rewards.code_compare import ATOL
-from g2rpo.rewards.code_tests import Case, FunctionTests
+from g2rpo.rewards.code_tests import Case, Digest, FunctionTests
 from g2rpo.rewards.sandbox import Call, ExecRequest, Sandbox
 
 _AS_SETS = (
@@ -46,26 +46,26 @@ def _literal_calls(text: str, entry: str) -> list[list[Any]]:
     return found
 
 
-def _like(value: Any, examples: list[Any]) -> Any:
-    """A JSON value with the container types of the examples at the same place."""
-    kinds = {type(example) for example in examples}
+def _like(value: Any, examples: list[Any], outer: type = list) -> Any:
+    """A JSON value with the types of the examples at the same place; below the examples' depth, those of the level above."""
     if isinstance(value, list):
-        inner = [part for example in examples if isinstance(example, (list, tuple, set)) for part in example]
-        kind = next((kind for kind in (tuple, set, complex) if kinds == {kind}), list)
-        if kind is complex:
-            return complex(*value)
-        if kind is not set and len({type(part) for part in inner}) > 1:
-            # A record such as (name, marks): by position, where all examples are as long as the value.
-            rows = [example for example in examples if isinstance(example, (list, tuple)) and len(example) == len(value)]
-            parts = [_like(part, [row[at] for row in rows] or inner) for at, part in enumerate(value)]
-        else:
-            parts = [_like(part, inner) for part in value]
+        containers = [example for example in examples if isinstance(example, (list, tuple, set))]
+        kinds = {type(example) for example in containers}
+        kind = kinds.pop() if len(kinds) == 1 else outer if not kinds else list
+        inner = [part for example in containers for part in example]
+        rows = [example for example in containers if not isinstance(example, set) and len(example) == len(value)]
+        by_position = rows and len({type(part) for part in inner}) > 1
+        # A record such as (name, marks) goes by position, a collection by all of its elements.
+        parts = [_like(part, [row[at] for row in rows] if by_position else inner, kind) for at, part in enumerate(value)]
         return kind(parts)
     if isinstance(value, dict):
         inner = [part for example in examples if isinstance(example, dict) for part in example.values()]
-        return {key: _like(part, inner) for key, part in value.items()}
-    if isinstance(value, str) and kinds == {complex}:
-        return complex(value)
+        return {key: _like(part, inner, outer) for key, part in value.items()}
+    if isinstance(value, str) and examples and not any(isinstance(example, str) for example in examples):
+        try:
+            return complex(value)  # the only other type that JSON had to spell as a string
+        except ValueError:
+            return value
     return value
 
 
@@ -85,7 +85,7 @@ def evalplus_tests(rows: list[dict[str, Any]], sandbox: Sandbox, *, plus: bool =
         ExecRequest(
             program_of(row, row["canonical_solution"]),
             entry=row["entry_point"],
-            calls=tuple(Call(arguments) for arguments in arguments_of),
+            calls=tuple(_call(row, arguments) for arguments in arguments_of),
             timeout_s=REFERENCE_TIMEOUT_S,
             memory_mb=2048,
             max_output_bytes=64 << 20,
@@ -105,13 +105,11 @@ def evalplus_tests(rows: list[dict[str, Any]], sandbox: Sandbox, *, plus: bool =
             )
             continue
         compare = _comparison(row)
-        values = [call.value() for call in result.results]
-        if compare == "not_none":
-            values = [value is not None for value in values]
-        cases = [Case(Call(a), value, compare) for a, value in zip(arguments_of, values, strict=True)]
+        values = [call.value() if call.digest is None else Digest(*call.digest) for call in result.results]
+        cases = [Case(_call(row, a), value, compare) for a, value in zip(arguments_of, values, strict=True)]
         prompt = row["prompt"] if row["task_id"].startswith("HumanEval") else ""
         atol = float(row.get("atol") or 0) or ATOL
-        tests.append(FunctionTests(tuple(cases), row["entry_point"], prompt=prompt, atol=atol))
+        tests.append(FunctionTests(tuple(cases), row["entry_point"], prompt=prompt, atol=atol, reference_s=result.wall_s))
     return tests
 
 
@@ -120,8 +118,15 @@ def program_of(row: dict[str, Any], solution: str) -> str:
     return row["prompt"] + solution if row["task_id"].startswith("HumanEval") else solution
 
 
+def _call(row: dict[str, Any], arguments: tuple[Any, ...]) -> Call:
+    """A match object is no plain data; where only its being there matters, that is what is asked for."""
+    if row["entry_point"] in _ONLY_WHETHER and not row["task_id"].startswith("HumanEval"):
+        return Call(expr=f"{row['entry_point']}(*{arguments!r}) is not None")
+    return Call(arguments)
+
+
 def _comparison(row: dict[str, Any]) -> str:
     entry = row["entry_point"]
     if row["task_id"].startswith("HumanEval"):
         return "polynomial_root" if entry == "find_zero" else "python"
-    return "set" if entry in _AS_SETS else "not_none" if entry in _ONLY_WHETHER else "python"
+    return "set" if entry in _AS_SETS else "python"

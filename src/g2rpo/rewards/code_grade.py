@@ -8,9 +8,9 @@ from g2rpo.errors import DataError
 from g2rpo.rewards.code_compare import brief, same_text
 from g2rpo.rewards.code_oracles import ORACLES
 from g2rpo.rewards.code_signals import hack_signals
-from g2rpo.rewards.code_tests import CheckTests, FunctionTests, StdioTests, Tests
+from g2rpo.rewards.code_tests import CheckTests, Digest, FunctionTests, StdioTests, Tests
 from g2rpo.rewards.sandbox import CallResult, ExecResult, Sandbox
-from g2rpo.rewards.sandbox.inside.wire import WireError, to_bytes
+from g2rpo.rewards.sandbox.inside.wire import WireError, digest, encode, to_bytes
 from g2rpo.types import Grade
 
 CodeStatus = Literal[
@@ -121,6 +121,11 @@ def _compare(case: Any, call: CallResult, tests: FunctionTests) -> str:
     """Why a result is not right, or "". A result far larger than the expected one is wrong without being decoded."""
     if call.error is not None:
         return call.error
+    if call.digest is not None:
+        wanted = case.expected if type(case.expected) is Digest else Digest(*digest(encode(case.expected)))
+        return "" if Digest(*call.digest) == wanted else f"another result of {call.digest[0]} bytes"
+    if type(case.expected) is Digest:
+        return f"a result of {len(call.raw)} bytes where {case.expected.length} were expected"
     expected = to_bytes(case.expected)
     if case.compare in ("exact", "python") and call.raw == expected:
         return ""

@@ -146,3 +146,11 @@ def test_the_command_speaks_through_standard_streams(pool, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["verdict"] == "pass"
     with pytest.raises(DataError):
         grade_code(tmp_path / "absent", "-", sandbox=pool)
+
+
+def test_a_very_large_result_is_compared_by_its_digest(reward):
+    case = {"args": [2_000_000], "expected": ["x" * 2_000_000]}
+    tests = parse_tests({"kind": "function", "entry": "f", "cases": [case]})
+    programs = ["def f(n): return ['x' * n]", "def f(n): return ['y' * n]", "def f(n): return ['x']"]
+    grades = grade_programs(programs, [tests] * 3, reward.sandbox)
+    assert [grade.verdict for grade in grades] == ["pass", "wrong", "wrong"]

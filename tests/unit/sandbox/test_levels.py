@@ -26,7 +26,7 @@ def test_auto_takes_the_first_level_that_passes_and_says_so_once(capsys):
 
 def test_nothing_that_works_is_refused(monkeypatch):
     monkeypatch.setattr(levels, "make_pool", broken)
-    with pytest.raises(SandboxError, match="landlock is not there.*bwrap\\+ is not there"):
+    with pytest.raises(SandboxError, match=r"landlock is not there.*bwrap\+ is not there"):
         open_sandbox()
 
 

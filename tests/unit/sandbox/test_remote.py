@@ -6,6 +6,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -122,13 +123,13 @@ def test_an_absent_service_and_a_wrong_address():
 class Machine:
     """What `e2b.Sandbox` offers, as far as it is used."""
 
-    made: list = []
+    made: ClassVar[list] = []
 
     def __init__(self):
         self.held, self.killed = {}, False
         self.files = SimpleNamespace(write=self.held.__setitem__)
         self.commands = SimpleNamespace(run=self.run)
-        Machine.made.append(self)
+        self.made.append(self)
 
     def run(self, command, timeout):
         limit = float(command.split("KILL ")[1].split()[0])
@@ -146,7 +147,7 @@ class Machine:
 
 
 def test_e2b_uses_a_fresh_machine_per_program():
-    Machine.made = []
+    Machine.made.clear()
     sandbox = E2B(make=Machine, workers=2)
     assert sandbox.self_test().failures() == ""
     requests = [ExecRequest("def f(x): return (x,)", entry="f", calls=(Call((n,)),)) for n in range(3)]
@@ -158,5 +159,5 @@ def test_e2b_uses_a_fresh_machine_per_program():
 
 def test_e2b_without_its_package_or_key_says_what_is_missing(monkeypatch):
     monkeypatch.delenv("E2B_API_KEY", raising=False)
-    with pytest.raises(SandboxError, match="e2b|E2B"):
+    with pytest.raises(SandboxError, match=r"e2b|E2B"):
         E2B()

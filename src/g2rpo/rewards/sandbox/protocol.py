@@ -135,6 +135,8 @@ def _outcome(message: list, line: bytes) -> CallResult:
     if len(message) == 3 and message[1] == "v":
         at = line.find(b'"v",')
         return CallResult(data=message[2], raw=line[at + 4 : -1] if at >= 0 else b"")
+    if len(message) == 4 and message[1] == "h" and type(message[2]) is int and type(message[3]) is str:
+        return CallResult(digest=(message[2], message[3]))
     if len(message) == 4 and message[1] == "e" and type(message[2]) is str and type(message[3]) is str:
         return CallResult(error=f"{message[2]}: {message[3]}"[:400])
     raise wire.WireError("an answer of an unknown kind")

@@ -67,16 +67,22 @@ class ExecRequest:
 
 @dataclass(frozen=True)
 class CallResult:
-    """What one call gave: JSON-ready data that came from untrusted hands, or the exception it raised."""
+    """What one call gave: JSON-ready data that came from untrusted hands, or the exception it raised.
+
+    A result of more than 1 MiB comes as its length and SHA-256 (`wire.digest`) only.
+    """
 
     data: Any = None
     raw: bytes = b""
     error: str | None = None
+    digest: tuple[int, str] | None = None
 
     def value(self) -> Any:
-        """The plain value. Raises `WireError` for data that no honest program sends."""
+        """The plain value. Raises `WireError` for data that no honest program sends, and when there is no value."""
         if self.error is not None:
             raise WireError(f"the call raised {self.error}")
+        if self.digest is not None:
+            raise WireError(f"the result of {self.digest[0]} bytes was sent as a digest")
         return decode(self.data)
 
 

@@ -14,6 +14,8 @@ from . import wire
 
 STDIN, STDOUT, STDERR, RESULT, JOB, CALLS, ANSWERS = range(7)
 MAX_LINE = 16 << 20
+MAX_RESULT = 1 << 20
+"""A result of more bytes is sent as a digest: nobody wants to decode it, and an exact comparison needs no more."""
 
 
 def read_job() -> dict:
@@ -87,12 +89,19 @@ def answer(space: dict, entry: str, call: dict) -> list:
         return ["e", *describe(problem)]
 
 
+def shorten(message: list) -> list:
+    """`["h", length, digest]` in place of a value of more than `MAX_RESULT` bytes."""
+    if message[0] == "v" and len(json.dumps(message[1], separators=(",", ":"))) > MAX_RESULT:
+        return ["h", *wire.digest(message[1])]
+    return message
+
+
 def run_function(job: dict) -> None:
     """Answer each call in turn on the result file; the lines of finished calls survive whatever a later call does."""
     space = load(job)
     if space is not None:
         for index, call in enumerate(job["calls"]):
-            send(RESULT, [index, *answer(space, job["entry"], call)])
+            send(RESULT, [index, *shorten(answer(space, job["entry"], call))])
 
 
 def run_serve(job: dict) -> None:

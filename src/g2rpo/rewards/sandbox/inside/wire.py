@@ -6,6 +6,7 @@ bytearray, `c` complex, `r` range, `q` deque, `D` Decimal, `F` Fraction. A subcl
 through the base type's own methods, so that an object cannot equal what it is not.
 """
 
+import hashlib
 import json
 from collections import Counter, deque
 from decimal import Decimal
@@ -38,6 +39,23 @@ def encode(value: object) -> object:
 def to_bytes(value: object) -> bytes:
     """A value as one line of ASCII without its line end; equal lines mean equal values of equal types."""
     return json.dumps(encode(value), separators=(",", ":")).encode()
+
+
+def digest(data: object) -> list:
+    """`[length, SHA-256]` of JSON-ready data in a canonical order: what is sent instead of a very large result."""
+    line = json.dumps(_canonical(data), separators=(",", ":")).encode()
+    return [len(line), hashlib.sha256(line).hexdigest()]
+
+
+def _canonical(data: object) -> object:
+    """The same data with the elements of sets and the items of dicts in one order, whatever order they were made in."""
+    if type(data) is list:
+        return [_canonical(part) for part in data]
+    if type(data) is not dict:
+        return data
+    ((tag, body),) = data.items()
+    body = _canonical(body)
+    return {tag: sorted(body, key=json.dumps) if tag in ("s", "z", "d") else body}
 
 
 def _encode(value: object, depth: int, budget: _Budget) -> object:
