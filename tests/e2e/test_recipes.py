@@ -21,6 +21,7 @@ from transformers import TrainingArguments
 
 from g2rpo.data.completion import style
 from g2rpo.data.load import load_problems
+from g2rpo.data.sources import reader
 from g2rpo.guidance.members import guided_count
 from g2rpo.training.recipe import Recipe, read_flags, read_yaml, resolve
 from g2rpo.training.sft import resolve_sft, train_sft
@@ -193,6 +194,15 @@ def test_fine_tuning_sees_what_the_arms_see():
     own = {"output_dir", "max_length", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs",
            "save_strategy", "save_total_limit"}  # fmt: skip
     assert {key for key in sft if sft[key] != rl.get(key)} == own
+
+
+def test_newcomers_recipe_is_an_arm_of_the_demo():
+    from g2rpo.comparison.demo import SHARED
+
+    values = read_yaml(path("chains"))
+    bookkeeping = {"save_strategy", "rollouts_every"}
+    assert {key for key in SHARED if key not in bookkeeping and values.get(key) != SHARED[key]} <= {"learning_rate"}
+    assert resolved("chains")["training"]["learning_rate"] == SHARED["learning_rate"]
 
 
 def test_the_published_values():
@@ -468,13 +478,11 @@ def test_sources_find_the_trace(rows, tmp_path):
     assert {p.answer.strip("$") for p in problems} == {"1"}
 
 
-def test_s1k_does_not_guide_by_a_trace_that_was_graded_wrong(tmp_path):
+def test_s1k_does_not_guide_by_a_trace_that_was_graded_wrong():
     rows = s1k()
     rows[1]["solution"] = "A long proof. " * 20  # prose: the attempt, graded as right, has the answer
     rows[2] |= {"solution": "A long proof. " * 20, "deepseek_attempt": "No box."}
-    file = tmp_path / "train.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    problems = load_problems(path=str(file))
+    problems = [reader(list(row), None)(row) for row in rows]
     assert [p.trace for p in problems] == [TRACE[0], TRACE[1], None, None]
     assert [p.answer for p in problems] == ["1", "1", None, "1"]
 
