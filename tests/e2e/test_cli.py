@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
+
+from g2rpo.cli.doctor import run_doctor
+from g2rpo.cli.fields import print_fields
+from g2rpo.cli.main import app
 
 
 def g2rpo(*arguments: str, cwd: Path | None = None, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
@@ -108,10 +113,11 @@ def test_sft_from_the_same_recipe(recipe, tmp_path):
         (["--learning_rate", "fast"], ["learning_rate is 'fast'", "a number"]),
     ],
 )
-def test_mistakes_are_told_in_one_line_before_anything_runs(recipe, tmp_path, flags, words):
-    done = g2rpo("train", str(recipe), *flags)
-    assert done.returncode == 2
-    message = done.stderr.strip().splitlines()[-1]
+def test_mistakes_are_told_in_one_line_before_anything_runs(recipe, tmp_path, capsys, flags, words):
+    with pytest.raises(SystemExit) as stopped:
+        app(["train", str(recipe), *flags], standalone_mode=False)
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith("error: ")
     for word in words:
         assert word in message
@@ -128,20 +134,31 @@ def test_help_is_quick():
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("command", ["train", "sft", "demo", "show", "doctor", "fields"])
+@pytest.mark.parametrize("command", [["train"], ["sft"], ["demo"], ["show"], ["doctor"], ["fields"], ["grade", "math"], ["grade", "code"]])
 def test_every_command_explains_itself(command):
-    done = g2rpo(command, "--help")
-    assert done.returncode == 0
+    done = CliRunner().invoke(app, [*command, "--help"])
+    assert done.exit_code == 0
     assert "Usage" in done.stdout
 
 
-def test_doctor_says_what_is_here():
-    done = g2rpo("doctor")
-    assert done.returncode == 0, done.stderr
-    assert "torch" in done.stdout
+def test_doctor_says_what_is_here(capsys):
+    assert run_doctor() == 0
+    assert "torch" in capsys.readouterr().out
 
 
-def test_fields_lists_ours_and_trls():
-    done = g2rpo("fields", "guidance_ratio", COLUMNS="160")
-    assert "alpha" in done.stdout
-    assert "learning_rate" in g2rpo("fields", "learning_rate").stdout
+def test_fields_lists_ours_and_trls(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    print_fields("guidance_ratio")
+    print_fields("learning_rate")
+    shown = capsys.readouterr().out
+    assert "alpha" in shown
+    assert "5e-05" in shown or "1e-06" in shown
+
+
+def test_grade_math_reads_pairs_and_writes_verdicts(tmp_path):
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"id": "a", "gold": "1/2", "completion": "so \\\\boxed{0.5}"}\n{"id": "b", "gold": "3", "completion": "<answer>4</answer>"}\n')
+    done = CliRunner().invoke(app, ["grade", "math", "--input", str(pairs), "--output", str(tmp_path / "out.jsonl")])
+    assert done.exit_code == 0, done.output
+    verdicts = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(v["id"], v["verdict"], v["score"]) for v in verdicts] == [("a", "equal", 1.0), ("b", "different", 0.0)]

@@ -106,6 +106,42 @@ def show(
     show_run(run, step, limit)
 
 
+grade = typer.Typer(help="Grade answers and programs from a file, as training does.", no_args_is_help=True)
+app.add_typer(grade, name="grade")
+JobsIn = Annotated[Path, typer.Option(help="One JSON object per line; - for standard input.")]
+VerdictsOut = Annotated[Path, typer.Option(help="Verdicts, one JSON object per line; - for standard output.")]
+
+
+@grade.command()
+def math(
+    input: JobsIn,
+    output: VerdictsOut = Path("-"),
+    deadline_s: Annotated[float, typer.Option(help="Longest time for one verdict, seconds.")] = 5.0,
+) -> None:
+    """Compare answers: lines {"id", "gold", "completion"} in, {"id", "verdict", "score", "reason"} out."""
+    from g2rpo.cli.grade_math import grade_math_file
+
+    _counts(grade_math_file(input, output, deadline_s=deadline_s))
+
+
+@grade.command()
+def code(
+    input: JobsIn,
+    output: VerdictsOut = Path("-"),
+    level: Annotated[str, typer.Option(help="Sandbox level: auto, landlock or bwrap+.")] = "auto",
+    timeout_s: Annotated[float, typer.Option(help="Longest time for one program, seconds.")] = 5.0,
+    allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="Run where only resource limits protect. Don't.")] = False,
+) -> None:
+    """Run programs against tests: lines {"id", "code", "tests"} in, {"id", "verdict", "score", "reason", "wall_s"} out."""
+    from g2rpo.cli.grade_code import grade_code
+
+    _counts(grade_code(input, output, level=level, timeout_s=timeout_s, allow_unsafe=allow_unsafe))
+
+
+def _counts(counts: dict[str, int]) -> None:
+    print("  ".join(f"{verdict} {n}" for verdict, n in sorted(counts.items())), file=sys.stderr)
+
+
 @app.command()
 def doctor() -> None:
     """What this machine offers: devices, libraries, sandbox levels, and whether the pieces fit together."""

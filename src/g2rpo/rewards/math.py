@@ -13,7 +13,7 @@ model.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -168,6 +168,12 @@ class MathReward:
         self.deadline_s, self.max_unscored = deadline_s, max_unscored
         self.counts: Counter[str] = Counter()
         self._recent: deque[bool] = deque(maxlen=UNSCORED_WINDOW)
+
+    def check_row(self, row: Mapping[str, Any]) -> None:
+        """Raises DataError when the row's gold answer cannot be read: asked of every row before training."""
+        if row.get("answer") is None:
+            raise DataError("answer", None, expected="a gold answer", then="Drop the row or fill its answer.")
+        parse_gold(str(row["answer"]))
 
     def __call__(
         self,
