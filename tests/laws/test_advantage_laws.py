@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from g2rpo.algo.advantages import GROUPINGS, group_advantages
 
-LAWS = settings(deadline=None, max_examples=60, derandomize=True)
+LAWS = settings(deadline=None, max_examples=40, derandomize=True)
 
 SCALES = ("group", "batch", "none")
 

@@ -126,7 +126,7 @@ def informative(fraction):
     return 0.02 if fraction <= 0.375 else 0.5 if fraction <= 0.625 else 0.98
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_profile_stays_near_the_informative_bins_under_noise(seed):
     rule = get_controller("profile")
     planned, _ = simulate(rule, 120, informative, seed=seed)
@@ -139,9 +139,9 @@ def test_profile_stays_near_the_informative_bins_under_noise(seed):
 def test_profile_does_not_drift_where_every_prefix_is_as_good(p):
     rule = get_controller("profile")
     means = []
-    for seed in range(4):
-        planned, _ = simulate(rule, 100, constant(p), seed=seed)
-        means += [statistics.fmean(f for fractions in planned[part : part + 25] for f in fractions) for part in (0, 75)]
+    for seed in range(3):
+        planned, _ = simulate(rule, 80, constant(p), seed=seed)
+        means += [statistics.fmean(f for fractions in planned[part : part + 25] for f in fractions) for part in (0, 55)]
     early, late = statistics.fmean(means[::2]), statistics.fmean(means[1::2])
     assert abs(late - early) < 0.25
     assert 0.1 < late < 0.8
@@ -155,14 +155,14 @@ def share_of(rule, planned, bins):
     return sum(b in bins for b in late) / len(late)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_profile_ends_guidance_when_the_model_succeeds_half_of_the_time_alone(seed):
     rule = get_controller("profile")
     planned, _ = simulate(rule, 100, lambda x: 0.5 if x == 0 else 0.97, seed=seed)
     assert share_of(rule, planned[50:], {0}) > 0.8
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_profile_goes_to_high_bins_when_only_nearly_whole_prefixes_succeed(seed):
     rule = get_controller("profile")
     planned, _ = simulate(rule, 100, lambda x: 0.5 if x > 0.875 else 0.0, seed=seed)
@@ -170,7 +170,7 @@ def test_profile_goes_to_high_bins_when_only_nearly_whole_prefixes_succeed(seed)
     assert share_of(rule, planned[50:], {0, 1, 2}) < 0.3
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_profile_handles_success_that_falls_again_with_longer_prefixes(seed):
     # An error in the trace at 60 %: what reveals it fails. A rule that asks for more after a failure would stay beyond it.
     rule = get_controller("profile")

@@ -13,7 +13,7 @@ from g2rpo.guidance.members import guided_count, is_guided
 from g2rpo.guidance.planner import Planner
 from g2rpo.guidance.prefix import encode_plain, tokenize_trace
 
-LAWS = settings(deadline=None, max_examples=80, derandomize=True)
+LAWS = settings(deadline=None, max_examples=50, derandomize=True)
 
 words = st.sampled_from(
     ["so", "we", "add", "then", "therefore", "=", "+", "-", "x", "(", ")", ":", "\\frac", "{", "}", "é", "∑", "🙂"]

@@ -85,7 +85,7 @@ def hostile_rows(n=4):
 # --- an EOS or a chat marker in a trace
 
 
-@pytest.mark.parametrize("length", range(1, 40, 3))
+@pytest.mark.parametrize("length", [1, 9, 13, 17, 30])
 def test_a_marker_written_in_a_trace_cannot_end_a_rollout(make_planner, make_model, tokenizer, length):
     planner = make_planner(controller=get_controller("fixed", length=length), unit="tokens")
     row = hostile_rows(1)[0]
@@ -174,7 +174,7 @@ def test_prompts_are_the_same_for_guided_and_unguided_members(train):
 # --- the budget
 
 
-@pytest.mark.parametrize("length", [1, 10, 42, 43, 44, 500])
+@pytest.mark.parametrize("length", [1, 42, 43, 500])
 def test_guidance_counts_in_the_completion_budget_and_one_token_is_always_sampled(train, length):
     _, spy = train(
         long_rows(), guidance_controller="paper", guidance_controller_kwargs={"initial_length": length},
@@ -215,9 +215,9 @@ def test_evaluation_is_never_guided(train, rows):
 
 
 def test_evaluation_during_training_leaves_the_training_as_it_was(train, rows):
-    plain, spy = train(max_steps=3, seed=4)
+    plain, spy = train(max_steps=2, seed=4)
     evaluated, watched = train(
-        max_steps=3, seed=4, eval_data=rows(4, split="test"), eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=8
+        max_steps=2, seed=4, eval_data=rows(4, split="test"), eval_strategy="steps", eval_steps=1, per_device_eval_batch_size=8
     )
     ours = [o["completion_ids"] for training, _, o in watched.starts if training]
     assert ours == [o["completion_ids"] for _, _, o in spy.starts]

@@ -25,7 +25,7 @@ def train(make_model, tokenizer, rows, config):
 
     def run(data=None, rewards=length_reward, model=None, tok=None, go=True, peft_config=None, **fields):
         trainer = GuidedGRPOTrainer(
-            model or make_model(), rewards, config(**{"max_steps": 4, **fields}), rows(16) if data is None else data,
+            model or make_model(), rewards, config(**{"max_steps": 2, "max_completion_length": 40, **fields}), rows(16) if data is None else data,
             processing_class=tok or tokenizer, peft_config=peft_config,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
@@ -53,7 +53,7 @@ def train(make_model, tokenizer, rows, config):
 # --- groups
 
 
-@pytest.mark.parametrize("group_size", [2, 3, 5, 7])
+@pytest.mark.parametrize("group_size", [2, 3, 7])
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_any_group_size_and_share(train, group_size, alpha):
     trainer = train(num_generations=group_size, per_device_train_batch_size=2 * group_size, guidance_ratio=alpha,
@@ -151,7 +151,7 @@ def test_adapters(train, beta):
     ],
 )
 def test_the_controller_moves_once_per_generation_batch(train, fields, generations):
-    trainer = train(**fields, guidance_controller="linear", guidance_controller_kwargs={"length": 12})
+    trainer = train(**fields, max_steps=4, guidance_controller="linear", guidance_controller_kwargs={"length": 12})
     assert (trainer._generations, trainer.total_generations, len(trainer.steps)) == (generations,) * 3
     lengths = [max(o.guidance_tokens for o in step) for step in trainer.steps]
     assert lengths == [int(12 * (1 - t / generations)) for t in range(generations)]
@@ -241,15 +241,15 @@ def test_defect_a_prompt_that_stands_twice_in_a_batch_is_sampled_twice(train):
     assert rows[2]["completion_ids"] != rows[6]["completion_ids"]
 
 
-def test_a_trace_cut_inside_a_character_trains(train, tokenizer):
-    data = Dataset.from_list([{"prompt": f"Q{i}: ", "trace": "añ∑🙂" * 6 + "\nso", "answer": "99"} for i in range(4)])
-    for length in (9, 10, 11, 12):
-        trainer = train(data, guidance_controller="paper", guidance_controller_kwargs={"initial_length": length},
-                        max_completion_length=160, max_steps=1)  # fmt: skip
-        for row in (r for r in trainer.rollouts[0] if r["guided"]):
-            assert row["guidance_tokens"] == length
-            whole = tokenizer("<think>\n" + data[0]["trace"], add_special_tokens=False)["input_ids"]
-            assert list(row["completion_ids"][:length]) == whole[:length]
+@pytest.mark.parametrize("length", [10, 12])
+def test_a_trace_cut_inside_a_character_trains(train, tokenizer, length):
+    data = Dataset.from_list([{"prompt": f"Q{i}: ", "trace": "añ∑🙂" * 4 + "\nso", "answer": "99"} for i in range(4)])
+    trainer = train(data, guidance_controller="paper", guidance_controller_kwargs={"initial_length": length},
+                    max_completion_length=100, max_steps=1)  # fmt: skip
+    whole = tokenizer("<think>\n" + data[0]["trace"], add_special_tokens=False)["input_ids"]
+    for row in (r for r in trainer.rollouts[0] if r["guided"]):
+        assert row["guidance_tokens"] == length
+        assert list(row["completion_ids"][:length]) == whole[:length]
 
 
 def test_whole_conversations_and_number_answers(train):
