@@ -209,6 +209,11 @@ def test_defect_a_recipe_resolves_the_same_a_second_time(base, fields):
     assert outcome() == outcome()
 
 
+@pytest.mark.xfail(strict=True, reason="DEFECT: false becomes 'no' in every text field, also where TRL means false")
+def test_defect_scale_rewards_may_be_false(base):
+    assert resolve({**base, "scale_rewards": False}).training.scale_rewards == "none"
+
+
 @pytest.mark.xfail(strict=True, reason="DEFECT: numbers inside lists stay text, single ones do not become a list")
 @pytest.mark.parametrize("value", ["1e-1", ["1e-1"]])
 def test_defect_numbers_in_lists_are_typed(base, value):
