@@ -207,7 +207,8 @@ def test_a_closed_pool_and_a_pool_that_cannot_start_fail_as_infrastructure():
     assert [result.status for result in pool.run_many([function(ADD, (1, 2))])] == ["infra_error"]
     broken = make_pool("landlock", 1)
     broken.launcher = ("/nonexistent/launcher",)
-    broken._workers[0].kill()
+    os.kill(broken._workers[0].process.pid, signal.SIGKILL)
+    broken._workers[0].process.wait()
     assert [result.status for result in broken.run_many([function(ADD, (1, 2))] * 2)] == ["infra_error"] * 2
     broken.close()
 

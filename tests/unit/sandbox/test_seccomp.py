@@ -39,12 +39,16 @@ def answer(program: bytes, arch: int, number: int, args: tuple = ()) -> str:
 def call(request):
     """A function from a call's name (or number) and arguments to the filter's answer."""
     machine = MACHINES[request.param]
-    program = seccomp.compile_filter(PID, refuse_truncation=False, machine=machine)
-    assert len(program) // 8 < 4096  # the kernel's limit
+    programs = (seccomp.compile_inherited(machine, refuse_truncation=False), seccomp.compile_last(machine, PID))
+    assert all(len(program) // 8 < 4096 for program in programs)  # the kernel's limit
 
     def ask(name, *args, arch=machine.audit):
-        number = name if isinstance(name, int) else {**machine.allowed, **machine.conditional, **machine.setup}[name]
-        return answer(program, arch, number, args)
+        tables = {**machine.allowed, **machine.conditional, **machine.setup, **machine.zygote}
+        number = name if isinstance(name, int) else tables[name]
+        answers = [answer(program, arch, number, args) for program in programs]
+        return next(
+            (told for told in answers if told == KILL), next((told for told in reversed(answers) if told != ALLOW), ALLOW)
+        )
 
     ask.machine = machine
     return ask
@@ -106,6 +110,8 @@ def test_foreign_tables_kill(call):
         ("prctl", (36, 1), "errno 1"),
         ("openat", (-100, 0, 0o1102), ALLOW),
         ("seccomp", (1, 0, 0), "errno 1"),
+        ("landlock_restrict_self", (3, 0), "errno 1"),
+        ("recvmsg", (3, 0), "errno 1"),
         ("capset", (0, 0), "errno 1"),
     ],
 )
@@ -115,7 +121,7 @@ def test_conditions_on_arguments(call, name, args, expected):
 
 def test_truncation_is_refused_where_landlock_cannot():
     machine = MACHINES["x86_64"]
-    program = seccomp.compile_filter(PID, refuse_truncation=True, machine=machine)
+    program = seccomp.compile_inherited(machine, refuse_truncation=True)
     for name, at in (("openat", 2), ("open", 1)):
         number = machine.conditional[name]
         assert answer(program, machine.audit, number, (0,) * at + (0o1000,)) == "errno 1"
@@ -132,12 +138,12 @@ def test_numbers_are_the_kernels(name):
     for word, number in pattern.findall(header.read_text()):
         kernel.setdefault(word, int(number))
     machine = MACHINES[name]
-    for table in (machine.allowed, machine.conditional, machine.setup):
+    for table in (machine.allowed, machine.conditional, machine.zygote, machine.setup):
         for word, number in table.items():
             assert number == kernel.get(word, kernel.get("fstatat" if word == "newfstatat" else word)), word
 
 
 def test_no_number_stands_for_two_calls():
     for machine in MACHINES.values():
-        numbers = [*machine.allowed.values(), *machine.conditional.values(), *machine.setup.values()]
+        numbers = [*machine.allowed.values(), *machine.conditional.values(), *machine.zygote.values()]
         assert len(numbers) == len(set(numbers))

@@ -1,4 +1,4 @@
-"""One zygote as the trainer sees it: a child process, a control socket, and at most one job."""
+"""One zygote as the trainer sees it: a child process, a control socket, a job that runs and one that waits behind it."""
 
 import contextlib
 import json
@@ -9,7 +9,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,8 +77,6 @@ class Worker:
 
     def __init__(self, *, confined: bool, launcher: tuple[str, ...] = ()) -> None:
         self.jobs_done = 0
-        self.job = 0
-        self.busy_until = 0.0
         self.control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._words = tempfile.TemporaryFile()  # noqa: SIM115
         with far:
@@ -139,8 +136,6 @@ class Worker:
 
     def start(self, job: int, cells: list[Files], *, timeout_s: float, memory_bytes: int, file_bytes: int) -> None:
         """Hand over one job. Raises `WorkerLost`."""
-        self.job = job
-        self.busy_until = time.monotonic() + remote.STARVED_STRETCH * timeout_s + GRACE_S
         flags = remote.HAS_STDIN if cells[0].stdin is not None else 0
         command = remote.COMMAND.pack(remote.RUN, len(cells), flags, job, timeout_s, timeout_s, memory_bytes, file_bytes)
         try:
@@ -158,7 +153,6 @@ class Worker:
             raise WorkerLost(f"the zygote is gone: {problem}") from None
         job, killed, ready, _, wall_s, cpu_s, peak, *statuses = fields
         self.jobs_done += 1
-        self.job = 0
         return Report(job, killed, ready, wall_s, cpu_s, peak / 1024, tuple(statuses))
 
     def close(self) -> None:

@@ -32,7 +32,8 @@ class Ruleset:
 
     def __init__(self, readable: list[str], listable: list[str], writable: tuple[str, ...] = ("/dev/null",)) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self._numbers = this_machine().setup
+        machine = this_machine()
+        self._numbers = machine.setup | machine.zygote
         self.abi = abi()
         if self.abi < 1:
             raise OSError("the kernel has no Landlock, or it is not among the enabled security modules")

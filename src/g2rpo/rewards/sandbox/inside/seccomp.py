@@ -1,4 +1,7 @@
-"""The system call filter: an allow-list compiled to classic BPF (`Documentation/userspace-api/seccomp_filter.rst`).
+"""The system call filters: an allow-list compiled to classic BPF (`Documentation/userspace-api/seccomp_filter.rst`).
+
+There are two, and the kernel obeys the stricter answer. The long allow-list is put on once by the zygote and inherited; a child
+adds a short one that takes away what only a zygote needs. That is a third of the price of the long one per child.
 
 Everything else answers EPERM, so that Python raises `PermissionError` instead of dying. A foreign architecture, and
 x86-64's second table (x32), kill the process: their numbers mean other calls. Conditions see numbers in registers,
@@ -21,7 +24,7 @@ PROT_WRITE, PROT_EXEC, MAP_ANONYMOUS = 2, 4, 0x20
 O_TRUNC, O_ASYNC = 0o1000, 0o20000
 CLONE_THREAD, CLONE_NEW_ANYTHING = 0x10000, 0x7E020080
 AF_UNIX, SOCK_STREAM, SOCK_TYPE = 1, 1, 0xF
-PR_SET_NAME, PR_GET_NAME, PR_SET_VMA = 15, 16, 0x53564D41
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_GET_NAME, PR_SET_VMA = 1, 15, 16, 0x53564D41
 # Duplicate, close-on-exec and status flags. Absent: SETOWN, SETSIG (a signal to any process of the same user), pipe
 # size, leases.
 FCNTL_COMMANDS = (0, 1, 2, 3, 1030)
@@ -63,10 +66,9 @@ def _mmap() -> bytes:
     return body + _none_of_bits(3, MAP_ANONYMOUS)
 
 
-def _clone() -> bytes:
-    """Threads only: a process of its own could outlive the job, and would double every limit."""
-    body = _argument(0) + _op(JSET, CLONE_NEW_ANYTHING, 0, 1) + _op(RET, EPERM)
-    return body + _op(JSET, CLONE_THREAD, 1, 0) + _op(RET, EAGAIN) + _op(RET, ALLOW)
+def _threads_only() -> bytes:
+    """No process: one of its own could outlive the job, and would double every limit."""
+    return _argument(0) + _op(JSET, CLONE_THREAD, 1, 0) + _op(RET, EAGAIN) + _op(RET, ALLOW)
 
 
 def _fcntl() -> bytes:
@@ -82,47 +84,60 @@ def _socketpair() -> bytes:
     return body + _argument(1) + _op(AND, SOCK_TYPE) + _op(JEQ, SOCK_STREAM, 1, 0) + _op(RET, EPERM) + _op(RET, ALLOW)
 
 
-def _conditions(pid: int, refuse_truncation: bool) -> dict[str, bytes]:
-    opened = _none_of_bits(2, O_TRUNC) if refuse_truncation else _op(RET, ALLOW)
-    return {
+def _allowed(machine: Machine, refuse_truncation: bool) -> dict[str, bytes]:
+    """Conditions that hold for zygote and child."""
+    truncation = {"openat": _none_of_bits(2, O_TRUNC), "open": _none_of_bits(1, O_TRUNC)} if refuse_truncation else {}
+    conditions = {
         "mmap": _mmap(),
         "mprotect": _none_of_bits(2, PROT_EXEC),
         "ioctl": _one_of(1, IOCTL_REQUESTS),
         "fcntl": _fcntl(),
         "socketpair": _socketpair(),
         "sendto": _null(4),
-        "clone": _clone(),
+        "clone": _none_of_bits(0, CLONE_NEW_ANYTHING),
         "clone3": _op(RET, ENOSYS),  # the C library then falls back to clone, whose flags are in a register
+        "prctl": _one_of(0, (PR_SET_NAME, PR_GET_NAME, PR_SET_VMA, PR_SET_PDEATHSIG)),
+    } | truncation
+    return {name: conditions.get(name, _op(RET, ALLOW)) for name in machine.conditional}
+
+
+def _taken_away(machine: Machine, pid: int) -> dict[str, bytes]:
+    """What a child, unlike its zygote, may not do."""
+    return {
         "kill": _one_of(0, (pid,)),
         "tgkill": _one_of(0, (pid,)),
+        "clone": _threads_only(),
         "prctl": _one_of(0, (PR_SET_NAME, PR_GET_NAME, PR_SET_VMA)),
         "prlimit64": _null(2),
-        "openat": opened,
-        "open": _none_of_bits(1, O_TRUNC) if refuse_truncation else _op(RET, ALLOW),
-    }
+    } | {name: _op(RET, EPERM) for name in machine.zygote}
 
 
-def compile_filter(pid: int, *, refuse_truncation: bool, machine: Machine | None = None) -> bytes:
-    """The filter for the process `pid`, which may send signals to itself only.
+def compile_inherited(machine: Machine, *, refuse_truncation: bool) -> bytes:
+    """The zygote's filter: the whole allow-list.
 
     Args:
-        pid: Process id as the process itself sees it.
+        machine: The table to compile for.
         refuse_truncation: Refuse `O_TRUNC`; needed where Landlock is older than its ABI 3 and cannot.
-        machine: The table to compile for; the running machine's by default.
 
     Returns:
         BPF instructions of 8 bytes each.
     """
-    machine = machine or this_machine()
     program = _op(LD, ARCH) + _op(JEQ, machine.audit, 1, 0) + _op(RET, KILL) + _op(LD, NUMBER)
     if machine.name == "x86_64":
         program += _op(JGE, 0x40000000, 0, 1) + _op(RET, KILL)
-    program += _tree(sorted(machine.allowed.values()))
-    conditions = _conditions(pid, refuse_truncation)
-    for name, number in machine.conditional.items():
-        body = conditions[name]
-        program += _op(JEQ, number, 0, len(body) // 8) + body
+    program += _tree(sorted([*machine.allowed.values(), *machine.zygote.values()]))
+    for name, body in _allowed(machine, refuse_truncation).items():
+        program += _op(JEQ, machine.conditional[name], 0, len(body) // 8) + body
     return program + _op(RET, EPERM)
+
+
+def compile_last(machine: Machine, pid: int) -> bytes:
+    """The filter that a child adds; `pid` is its process id as it sees it, the only one it may send signals to."""
+    numbers = machine.conditional | machine.zygote
+    program = _op(LD, NUMBER)
+    for name, body in _taken_away(machine, pid).items():
+        program += _op(JEQ, numbers[name], 0, len(body) // 8) + body
+    return program + _op(RET, ALLOW)
 
 
 def _tree(numbers: list[int]) -> bytes:
@@ -144,25 +159,38 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_void_p))
 
 
-class Filter:
-    """A compiled filter with room for the pid, so that a fork patches a few words instead of compiling again."""
+class Filters:
+    """Both filters, compiled; a fork patches the pid into a few words of the last one instead of compiling again."""
 
     _PLACEHOLDER = 0x7EADBEEF
 
     def __init__(self, *, refuse_truncation: bool) -> None:
         machine = this_machine()
-        program = compile_filter(self._PLACEHOLDER, refuse_truncation=refuse_truncation, machine=machine)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._number = machine.zygote["seccomp"]
+        self._inherited = self._held(compile_inherited(machine, refuse_truncation=refuse_truncation))
+        program = compile_last(machine, self._PLACEHOLDER)
         mark = struct.pack("I", self._PLACEHOLDER)
         self._holes = [at for at in range(4, len(program), 8) if program[at : at + 4] == mark]
-        self._buffer = ctypes.create_string_buffer(program, len(program))
-        self._program = _Program(len(program) // 8, ctypes.addressof(self._buffer))
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._number = machine.setup["seccomp"]
+        self._last = self._held(program)
 
-    def install(self, pid: int) -> None:
-        """Put the filter on all threads of this process, for good; `no_new_privs` must be set. Raises `OSError`."""
+    @staticmethod
+    def _held(program: bytes) -> tuple:
+        buffer = ctypes.create_string_buffer(program, len(program))
+        structure = _Program(len(program) // 8, ctypes.addressof(buffer))
+        return buffer, structure, ctypes.byref(structure)
+
+    def install_inherited(self) -> None:
+        """Put the long filter on this process and all that it forks; `no_new_privs` must be set. Raises `OSError`."""
+        self._install(self._inherited)
+
+    def install_last(self, pid: int) -> None:
+        """Put the short filter on the process `pid`, which is this one. Raises `OSError`."""
         for at in self._holes:
-            struct.pack_into("I", self._buffer, at, pid)
+            struct.pack_into("I", self._last[0], at, pid)
+        self._install(self._last)
+
+    def _install(self, held: tuple) -> None:
         set_mode_filter, all_threads = 1, 1
-        if self._libc.syscall(self._number, set_mode_filter, all_threads, ctypes.byref(self._program)) != 0:
+        if self._libc.syscall(self._number, set_mode_filter, all_threads, held[2]) != 0:
             raise OSError(ctypes.get_errno(), "seccomp refused the filter")

@@ -51,10 +51,15 @@ _CONDITIONAL = {
 }  # fmt: skip
 _X86_CONDITIONAL = {"open": 2}
 
-# Calls the jail itself makes before the filter is in place.
+# Calls that a zygote makes and its children must not; the last one only by C libraries that have no other way to fork.
+_ZYGOTE = {
+    "recvmsg": (47, 212), "seccomp": (317, 277), "landlock_restrict_self": (446, 446),
+}  # fmt: skip
+_X86_ZYGOTE = {"fork": 57}
+
+# Calls that the jail makes before any filter is in place.
 _SETUP = {
-    "seccomp": (317, 277), "capset": (126, 91), "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445),
-    "landlock_restrict_self": (446, 446),
+    "capset": (126, 91), "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445),
 }  # fmt: skip
 
 
@@ -66,6 +71,7 @@ class Machine:
     audit: int
     allowed: dict[str, int]
     conditional: dict[str, int]
+    zygote: dict[str, int]
     setup: dict[str, int]
 
 
@@ -75,6 +81,7 @@ MACHINES = {
         0xC000003E,
         {name: pair[0] for name, pair in _COMMON.items()} | _X86_ONLY,
         {name: pair[0] for name, pair in _CONDITIONAL.items()} | _X86_CONDITIONAL,
+        {name: pair[0] for name, pair in _ZYGOTE.items()} | _X86_ZYGOTE,
         {name: pair[0] for name, pair in _SETUP.items()},
     ),
     "aarch64": Machine(
@@ -82,6 +89,7 @@ MACHINES = {
         0xC00000B7,
         {name: pair[1] for name, pair in _COMMON.items()} | _ARM_ONLY,
         {name: pair[1] for name, pair in _CONDITIONAL.items()},
+        {name: pair[1] for name, pair in _ZYGOTE.items()},
         {name: pair[1] for name, pair in _SETUP.items()},
     ),
 }

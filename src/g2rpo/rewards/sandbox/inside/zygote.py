@@ -26,7 +26,7 @@ cell.
 HAS_STDIN = 1
 BY_ITSELF, BY_DEADLINE, BY_CLOSE, BY_THREADS = range(4)
 
-FIRST_FREE, LAST_FREE, READY = 10, 256, 7
+FIRST_FREE, LAST_FREE, READY = 10, 64, 7
 MAX_THREADS = 64
 POLL_S = 0.02
 STARVED_STRETCH = 3.0
@@ -65,18 +65,20 @@ class Zygote:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
         self.poll = select.poll()
-        self.poll.register(control, select.POLLIN)
+        # While a job runs, a command that came early stays in the socket; only its closing is looked for.
+        self.closed = getattr(select, "POLLRDHUP", select.POLLHUP)
+        self.poll.register(control, select.POLLIN | self.closed)
         self.poll.register(self.wake_r, select.POLLIN)
 
     def serve(self) -> None:
         """Until the other end closes, which is also what happens when the trainer dies."""
         while True:
             timeout = None if not self.cells else max(0.0, min(POLL_S, self._left())) * 1000
-            for fd, _ in self.poll.poll(timeout):
+            for fd, events in self.poll.poll(timeout):
                 if fd == self.wake_r:
                     with contextlib.suppress(BlockingIOError):
                         os.read(self.wake_r, 4096)
-                elif not self._command():
+                elif events & (self.closed | select.POLLHUP) or not self._command():
                     self._kill(BY_CLOSE)
                     self._reap(block=True)
                     return
@@ -111,6 +113,7 @@ class Zygote:
                 os.close(fd)
         for fd in (end for pipe in pipes for end in pipe):
             os.close(fd)
+        self.poll.modify(self.control, self.closed)
         return True
 
     def _fork(self, fds: list, between: tuple, limits: dict) -> Cell:
@@ -187,6 +190,7 @@ class Zygote:
         report = REPORT.pack(self.job, self.killed, count, 0, wall_s, self.cpu_s, self.peak, *statuses)
         with contextlib.suppress(OSError):
             self.control.sendall(report)
+        self.poll.modify(self.control, select.POLLIN | self.closed)
 
 
 def _cpu_used(pid: int) -> float:
@@ -206,8 +210,6 @@ def _threads(pid: int) -> int:
 
 def main(control_fd: int, confined: bool) -> None:
     """Say hello on the control socket (or say why not), then serve."""
-    import resource
-
     from . import checker, guest  # noqa: F401  the checker now: no file of ours can be read from inside a jail
     from .jail import Jail
 
@@ -218,19 +220,22 @@ def main(control_fd: int, confined: bool) -> None:
     control = socket.socket(fileno=os.dup(control_fd)) if control_fd < FIRST_FREE else socket.socket(fileno=control_fd)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (LAST_FREE, LAST_FREE))
+    for name in PRELOADED:
+        __import__(name)
+    guest.open_streams()
+    guest.warm_up()
     try:
         jail = Jail(confined=confined)
+        served = Zygote(control, jail, guest.main)
+        jail.prepare()
     except OSError as problem:
         _hello(control, {"ok": False, "reason": str(problem)})
         return
-    for name in PRELOADED:
-        __import__(name)
     _hello(control, {"ok": True, "pid": os.getpid(), "abi": jail.abi})
     gc.collect()
     gc.freeze()
     gc.disable()
-    Zygote(control, jail, guest.main).serve()
+    served.serve()
 
 
 def _hello(control: socket.socket, message: dict) -> None:
