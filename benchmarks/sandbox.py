@@ -12,6 +12,7 @@ comparable with each other: what is compared is run in turns, and medians over t
 import argparse
 import ast
 import copy
+import functools
 import gzip
 import json
 import os
@@ -27,7 +28,7 @@ from pathlib import Path
 from g2rpo.rewards.code_evalplus import evalplus_tests, inputs_of, program_of
 from g2rpo.rewards.code_grade import grade_programs
 from g2rpo.rewards.code_tests import FunctionTests, parse_tests
-from g2rpo.rewards.sandbox import Call, ExecRequest, bwrap
+from g2rpo.rewards.sandbox import Call, ExecRequest, bwrap, script
 from g2rpo.rewards.sandbox.inside.zygote import PRELOADED
 from g2rpo.rewards.sandbox.levels import make_pool
 from g2rpo.rewards.sandbox.worker import INTERPRETER_OPTIONS, environment, interpreter
@@ -87,22 +88,39 @@ class BareForks:
             process.stdout.close()
 
 
-def fresh_bubblewrap(jobs: int) -> None:
-    """A process in a container of its own for every job, as many at a time as there are processors."""
-    words = [*bwrap.launcher(), interpreter(), *INTERPRETER_OPTIONS, "-c", _FRESH]
+def fresh_bubblewrap(jobs: int, *, graded: bool) -> None:
+    """A process in a container of its own for every job, as many at a time as there are processors.
 
-    def one(_: int) -> None:
-        done = subprocess.run(words, capture_output=True, env=environment(), check=True)
+    Either Python alone with the three calls in its source, or the same job as the zygotes get: read as data, answered in the
+    wire format, and graded (without the inner jail).
+    """
+    words = [*bwrap.launcher(), interpreter(), *INTERPRETER_OPTIONS]
+    tests = parse_tests(TESTS)
+
+    def alone(_: int) -> None:
+        done = subprocess.run([*words, "-c", _FRESH], capture_output=True, env=environment(), check=True)
         assert done.stdout == b"[2, 3, 4]\n"
 
+    def same(_: int) -> None:
+        assert grade_programs([ADD], [tests], one)[0].verdict == "pass"
+
+    class One:
+        def run_many(self, requests: list) -> list:
+            (request,) = requests
+            code, mark = script.function_script(request)
+            done = subprocess.run([*words, "-c", code], capture_output=True, env=environment(), check=True, text=True)
+            told = {"stdout": done.stdout, "stderr": done.stderr, "exit_code": 0, "ended": None, "wall_s": 0.0}
+            return [script.read_output(request, mark, **told)]
+
+    one = One()
     with ThreadPoolExecutor(WORKERS) as threads:
-        list(threads.map(one, range(jobs)))
+        list(threads.map(same if graded else alone, range(jobs)))
 
 
 def throughput(options: argparse.Namespace) -> dict:
     """Graded jobs per second, in turns."""
     parsed = [parse_tests(TESTS)] * options.jobs
-    levels = ["landlock"] + (["bwrap+"] if shutil.which("bwrap") else [])
+    levels = ["landlock", "rlimits"] + (["bwrap+"] if shutil.which("bwrap") else [])
     pools = {name: make_pool(name) for name in levels}
     bare = BareForks()
     rates: dict[str, list[float]] = {}
@@ -123,7 +141,9 @@ def throughput(options: argparse.Namespace) -> dict:
         rates.setdefault("bare fork", []).append(rate(options.jobs, lambda: bare.run(options.jobs)))
         if "bwrap+" in levels:
             few = max(WORKERS, options.jobs // 10)
-            rates.setdefault("fresh bubblewrap", []).append(rate(few, lambda few=few: fresh_bubblewrap(few)))
+            for graded_too, name in ((False, "fresh bubblewrap, Python alone"), (True, "fresh bubblewrap, same job")):
+                action = functools.partial(fresh_bubblewrap, few, graded=graded_too)
+                rates.setdefault(name, []).append(rate(few, action))
     bare.close()
     for pool in pools.values():
         pool.close()
@@ -134,9 +154,9 @@ def throughput(options: argparse.Namespace) -> dict:
         name: {f"p{q}": round(1000 * percentile(values, q), 2) for q in (50, 99)} for name, values in walls.items()
     }
     # Ratios turn by turn: what is compared ran within the same seconds.
-    result["zygote / bare fork"] = turnwise(rates["zygote landlock"], rates["bare fork"])
-    if "fresh bubblewrap" in rates:
-        result["zygote / fresh bubblewrap"] = turnwise(rates["zygote landlock"], rates["fresh bubblewrap"])
+    for name in rates:
+        if name != "zygote landlock":
+            result[f"landlock / {name}"] = turnwise(rates["zygote landlock"], rates[name])
     return result
 
 
@@ -242,6 +262,7 @@ def _close(a, b, atol): return abs(a - b) <= atol + 1e-7 * abs(b)
 def verdict(reference, mutant, inputs, atol):
     """EvalPlus's comparison, inside one interpreter, as its evaluator does: equal, or floats within the tolerance."""
     import copy
+import functools
     for arguments in inputs:
         expected = reference(*copy.deepcopy(arguments))
         try: got = mutant(*copy.deepcopy(arguments))

@@ -22,11 +22,11 @@ exec({guest!r}, guest.__dict__)
 out = os.fdopen(os.dup(1), "w")
 job = json.loads({job!r})
 
-def send(fd, message):
-    out.write({mark!r} + json.dumps(message, separators=(",", ":")) + "\\n")
+def write(fd, line):
+    out.write({mark!r} + line + "\\n")
     out.flush()
 
-guest.send = guest.__dict__["send"] = send
+guest.write = write
 sys.stdout = io.StringIO()
 guest.run_function(job)
 os._exit(0)

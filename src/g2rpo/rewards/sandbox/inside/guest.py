@@ -20,17 +20,22 @@ MAX_RESULT = 1 << 20
 
 def read_job() -> dict:
     """The job from its sealed file."""
-    parts, at = [], 0
-    while part := os.pread(JOB, 1 << 20, at):
-        parts.append(part)
-        at += len(part)
+    size, parts, at = os.fstat(JOB).st_size, [], 0
+    while at < size:
+        parts.append(os.pread(JOB, size - at, at))
+        at += len(parts[-1])
     os.close(JOB)
     return json.loads(b"".join(parts))
 
 
-def send(fd: int, message: list) -> None:
+def send(fd: int, message: object) -> None:
     """One message as one line."""
-    data = json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    write(fd, json.dumps(message, separators=(",", ":")))
+
+
+def write(fd: int, line: str) -> None:
+    """One line, whole."""
+    data = line.encode() + b"\n"
     while data:
         data = data[os.write(fd, data) :]
 
@@ -94,19 +99,16 @@ def answer(space: dict, entry: str, call: dict) -> list:
         return ["e", *describe(problem)]
 
 
-def shorten(message: list) -> list:
-    """`["h", length, digest]` in place of a value of more than `MAX_RESULT` bytes."""
-    if message[0] == "v" and len(json.dumps(message[1], separators=(",", ":"))) > MAX_RESULT:
-        return ["h", *wire.digest(message[1])]
-    return message
-
-
 def run_function(job: dict) -> None:
     """Answer each call in turn on the result file; the lines of finished calls survive whatever a later call does."""
     space = load(job)
     if space is not None:
         for index, call in enumerate(job["calls"]):
-            send(RESULT, [index, *shorten(answer(space, job["entry"], call))])
+            message = [index, *answer(space, job["entry"], call)]
+            line = json.dumps(message, separators=(",", ":"))
+            if len(line) > MAX_RESULT and message[1] == "v":
+                line = json.dumps([index, "h", *wire.digest(message[2])], separators=(",", ":"))
+            write(RESULT, line)
 
 
 def warm_up() -> None:
