@@ -32,10 +32,7 @@ def group_advantages(
         scale: TRL's `scale_rewards`: `group` divides by the std of the rows that share a baseline, `batch` by the std of all
             rewards, `none` not at all.
     """
-    if grouping == "joint":
-        stratum = torch.zeros_like(guided_B, dtype=torch.long)
-    else:
-        stratum = guided_B.long()
+    stratum = torch.zeros_like(guided_B, dtype=torch.long) if grouping == "joint" else guided_B.long()
     group = torch.arange(len(rewards_B), device=rewards_B.device) // group_size
     cell = 2 * group + stratum
     scored = ~torch.isnan(rewards_B)

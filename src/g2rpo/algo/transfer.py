@@ -34,7 +34,7 @@ def transfer_metrics(outcomes: Sequence[Outcome], group_size: int) -> dict[str, 
     groups = [outcomes[i : i + group_size] for i in range(0, len(outcomes), group_size)]
     if groups:
         metrics["groups/solve_none"] = _share(groups, lambda g: all(not o.success for o in g))
-        metrics["groups/solve_all"] = _share(groups, lambda g: all(o.success is not None and o.success >= 1 for o in g))
+        metrics["groups/solve_all"] = _share(groups, _all_solved)
         metrics["groups/zero_std"] = _share(groups, _no_spread)
 
     n = len(outcomes)
@@ -65,6 +65,11 @@ def _mean(metrics: dict[str, float], name: str, outcomes: Sequence[Outcome]) -> 
 
 def _share(groups, holds) -> float:
     return sum(map(holds, groups)) / len(groups)
+
+
+def _all_solved(group: Sequence[Outcome]) -> bool:
+    scored = [o.success for o in group if o.success is not None]
+    return bool(scored) and min(scored) >= 1
 
 
 def _no_spread(group: Sequence[Outcome]) -> bool:

@@ -90,8 +90,10 @@ def demo(
 ) -> None:
     """Watch the built-in model learn: GRPO, guided GRPO and SFT at equal budgets, in minutes, on a CPU."""
     from g2rpo.comparison.demo import run_demo
+    from g2rpo.report.demo_page import write_page
 
-    run_demo(output, seeds=seeds, jobs=jobs)
+    write_page(run_demo(output, seeds=seeds, jobs=jobs), output)
+    print(f"Figures: {output / 'demo.html'}")
 
 
 @app.command()

@@ -67,10 +67,8 @@ def specs(output: Path, seeds: int) -> list[ArmSpec]:
 
 
 def run_demo(output: Path, *, seeds: int = 1, jobs: int = 0) -> dict[str, Any]:
-    """Runs what is not done yet, writes `demo.json`, `demo.html` and `demo.png`, and prints the table."""
+    """Runs what is not done yet, writes `demo.json`, and prints the table."""
     from rich.console import Console
-
-    from g2rpo.report.demo_page import write_page
 
     console, began = Console(highlight=False), time.monotonic()
     plan = specs(output, seeds)
@@ -81,7 +79,6 @@ def run_demo(output: Path, *, seeds: int = 1, jobs: int = 0) -> dict[str, Any]:
     summary = summarise(results, seeds)
     output.mkdir(parents=True, exist_ok=True)
     (output / "demo.json").write_text(json.dumps(summary, indent=2) + "\n")
-    write_page(summary, output)
     print_table(console, summary)
     console.print(
         f"\n{time.monotonic() - began:.0f} s. Figures: {output / 'demo.html'}   rollouts: g2rpo show {output / 'runs' / 'g2rpo-seed0'}"

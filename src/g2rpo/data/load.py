@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from g2rpo.types import Problem
 
 if TYPE_CHECKING:
     from datasets import Dataset
+
+logger = logging.getLogger(__name__)
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 
@@ -52,10 +55,26 @@ def load_problems(
             problem = read(row)
         except DataError as error:
             raise DataError(
-                f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=str(error)
+                f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=error.then
             ) from error
         problems.append(_instructed(problem, system_prompt, instruction))
-    return problems
+    # Where some rows have an answer, those without (proofs, say) cannot be graded, and nothing can be learned from them.
+    graded = [p for p in problems if p.answer is not None or p.tests is not None]
+    if graded and len(graded) < len(problems):
+        missing, where = len(problems) - len(graded), path or name
+        logger.warning("%d of %d rows of %s have no answer and are left out", missing, len(problems), where)
+        problems = graded
+    return _unique(problems)
+
+
+def _unique(problems: list[Problem]) -> list[Problem]:
+    """A problem that stands there twice is two problems: equal keys would give their groups equal draws."""
+    seen: dict[str, int] = {}
+    result = []
+    for problem in problems:
+        number = seen[problem.key] = seen.get(problem.key, 0) + 1
+        result.append(problem if number == 1 else dataclasses.replace(problem, key=f"{problem.key}#{number}"))
+    return result
 
 
 def to_rows(problems: Sequence[Problem]) -> "Dataset":
@@ -63,10 +82,11 @@ def to_rows(problems: Sequence[Problem]) -> "Dataset":
     from datasets import Dataset
 
     rows = []
+    tested = any(p.tests is not None for p in problems)
     for problem in problems:
         row: dict[str, Any] = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.name != "tests"}
-        if problem.tests is not None:
-            row["tests"] = json.dumps(problem.tests)
+        if tested:
+            row["tests"] = None if problem.tests is None else json.dumps(problem.tests)
         rows.append(row)
     return Dataset.from_list(rows)
 
@@ -99,7 +119,9 @@ def _open(name: str | None, path: str | None, config: str | None, split: str) ->
     file = _file(Path(path), split)
     kind = FORMATS[Path(file.name.removesuffix(".gz")).suffix]
     try:
-        return load_dataset(kind, data_files=str(file), split="train")
+        # CSV has no types: read as text, 007 stays 007 and 4.0 does not become 4.
+        options = {"dtype": str} if kind == "csv" else {}
+        return load_dataset(kind, data_files=str(file), split="train", **options)
     except Exception as error:
         raise DataError("file", str(file), expected=f"readable {kind}", then=f"{type(error).__name__}: {error}") from error
 

@@ -12,10 +12,12 @@ LeakGuard = Literal["strict", "conclusion", "off"]
 LEAK_GUARDS: tuple[str, ...] = get_args(LeakGuard)
 
 _ANNOUNCED = re.compile(
-    r"\\boxed|\\fbox|<answer>|####|(?:final\s+)?answer\s*(?:is|:|=)|the\s+result\s+is|therefore,?\s+the\s+(?:final\s+)?answer",
+    r"\\boxed|\\fbox|<answer>|####|(?:(?:therefore|so|hence|thus),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is|:|=)|the\s+result\s+is",
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"[-+]?\$?\d[\d,]*(?:\.\d+)?%?")
+# A thousands separator, plain or as LaTeX writes it.
+_SEPARATOR = r"(?:,|\{,\}|\\[,!;]\s?)"
+_NUMBER = re.compile(rf"[-+−]?\s?\$?((?:\d{{1,3}}(?:{_SEPARATOR}\d{{3}})+|\d+)?)(?:\.(\d+))?%?")
 _LETTER = re.compile(r"\(?[A-Za-z]\)?\.?")
 
 
@@ -48,18 +50,22 @@ def _tellable(answer: str) -> bool:
 
 def _pattern(answer: str) -> re.Pattern[str]:
     text = answer.strip()
-    if _NUMBER.fullmatch(text):
-        digits = text.strip("+$%").replace(",", "")
-        sign, digits = ("-", digits[1:]) if digits.startswith("-") else ("", digits)
-        whole, _, decimals = digits.partition(".")
-        grouped = re.escape(f"{int(whole):,}")
-        # 1234, 1,234 and 1234.00 are one number; 12345, 1.1234 and 51234 are others.
-        decimals = decimals.rstrip("0")
-        tail = rf"\.{decimals}0*" if decimals else r"(?:\.0+)?"
-        lead = r"[-−]\s?" if sign else ""
-        return re.compile(rf"(?<![\d.])(?<!\d,){lead}(?:0*{int(whole)}|{grouped}){tail}(?!\d|[.,]\d)")
+    number = _NUMBER.fullmatch(text)
+    if number and (number[1] or number[2]):
+        return _number_pattern(re.sub(r"\D", "", number[1]), (number[2] or "").rstrip("0"), negative=text[0] in "-−")
     # Anything else: the same characters with any white space between them, not inside a longer word.
     body = r"\s*".join(re.escape(c) for c in text if not c.isspace())
     left = r"(?<!\w)" if text[0].isalnum() else ""
     right = r"(?!\w)" if text[-1].isalnum() else ""
     return re.compile(left + body + right, re.IGNORECASE)
+
+
+def _number_pattern(whole: str, decimals: str, negative: bool) -> re.Pattern[str]:
+    """All spellings of one number: 1234, 1,234, 1{,}234 and 1234.00 are one; 12345, 1.1234 and 51234 are others."""
+    groups = f"{int(whole or 0):,}".split(",")
+    body = f"{_SEPARATOR}?".join(groups)
+    body = "0*" if body == "0" and decimals else "0*" + body  # .5 and 0.5
+    tail = rf"\.{decimals}0*" if decimals else r"(?:\.0+)?"
+    # Three digits after a comma may be the end of a longer number; fewer are an item of a list.
+    left = r"(?<![\d.])" + (r"(?<!\d,)" if len(groups[0]) == 3 else "")
+    return re.compile(rf"{left}{'[-−] ?' if negative else ''}{body}{tail}(?!\d|\.\d|{_SEPARATOR}\d{{3}}(?!\d))")

@@ -45,11 +45,11 @@ class Planner:
     seed: int
     prompt_tail: str = ""
     """The end of a rendered prompt: it may have opened the think block already."""
-    traces: dict[tuple[str, str | None], TraceTokens] = field(default_factory=dict)
+    traces: dict[tuple, TraceTokens] = field(default_factory=dict)
 
     def trace(self, row: Mapping[str, Any]) -> TraceTokens:
         """What may be revealed of the row's trace; empty when there is none to use."""
-        cell = (row_key(row), row.get(self.trace_column))
+        cell = (row_key(row), row.get(self.trace_column), row.get(self.answer_column))
         if cell not in self.traces:
             self.traces[cell] = self._encode(row)
         return self.traces[cell]

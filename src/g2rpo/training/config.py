@@ -131,6 +131,7 @@ class GuidedGRPOConfig(GRPOConfig):
 
     def _check_combinations(self) -> None:
         count = guided_count(self.guidance_ratio, self.num_generations)
+        self._check_unit()
         if not self.guided:
             if self.guidance_seeded_sampling:
                 raise ConfigError("guidance_seeded_sampling", True, expected="a guided run: unguided runs are TRL's own, step for step",
@@ -157,6 +158,27 @@ class GuidedGRPOConfig(GRPOConfig):
             raise ConfigError(
                 "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."
             )
+
+    def _check_unit(self) -> None:
+        """A length in the wrong unit is never an error at run time: it silently reveals nothing, or everything."""
+        controller = self.controller()
+        if controller.unit == "fraction" and self.unit != "fraction":
+            raise ConfigError(
+                "guidance_unit",
+                self.guidance_unit,
+                expected=f"fraction, the only unit in which the controller {self.guidance_controller!r} plans",
+                then="Leave guidance_unit unset.",
+            )
+        if self.unit == "fraction":
+            for name in ("length", "initial_length", "max_length"):
+                value = getattr(controller, name, 0)
+                if value > 1:
+                    raise ConfigError(
+                        name,
+                        value,
+                        expected="a share of the trace in (0, 1], since guidance_unit is fraction",
+                        then=f"Set it in guidance_controller_kwargs, for example {{{name!r}: 0.5}}, or count in tokens.",
+                    )
 
 
 def _json_object(name: str, text: str) -> dict[str, Any]:

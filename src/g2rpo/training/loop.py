@@ -61,7 +61,9 @@ def guided_grpo(
             sampling,
             eos_ids=[tokenizer.eos_token_id],
             pad_id=tokenizer.pad_token_id,
-            seeds=[seed_of(planner.seed, "sample", "train", step, s.key, s.member) for s in starts],
+            seeds=[
+                seed_of(planner.seed, "sample", "train", step, s.key, s.member, i // group_size) for i, s in enumerate(starts)
+            ],
         )
         # 3. Rewards are given for the whole completion, guidance included; advantages compare members of a group.
         completions = [list(s.guidance_ids) + row.ids for s, row in zip(starts, sampled, strict=True)]

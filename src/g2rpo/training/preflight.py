@@ -14,6 +14,7 @@ from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.guidance.controllers.fixed import Fixed
 from g2rpo.guidance.planner import row_key
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.sampling import warpers
 
 if TYPE_CHECKING:
     from g2rpo.training.trainer import GuidedGRPOTrainer
@@ -94,6 +95,8 @@ def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
     """Columns and rows of the training set, without a tokenizer: before the model is loaded."""
     if dataset is None:
         return  # TRL says so itself
+    if isinstance(dataset, Dataset) and len(dataset) == 0:
+        raise DataError("training set", expected="at least one row", then="Check the split and the filters.")
     columns = dataset.column_names or list(next(iter(dataset)))
     wanted = ["prompt", args.guidance_trace_column]
     if args.guidance_leak_guard != "off":
@@ -112,8 +115,6 @@ def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
                 then=f"{nearest(column, columns)} {then}",
             )
     if isinstance(dataset, Dataset):
-        if len(dataset) == 0:
-            raise DataError("training set", expected="at least one row", then="Check the split and the filters.")
         _check_rows(dataset.select_columns(wanted), args)
 
 
@@ -126,12 +127,16 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
                             then="If a row has several traces, pick one while loading the data.")  # fmt: skip
         if not (trace or "").strip():
             empty.append(number)
-        elif args.guidance_leak_guard != "off" and row[args.guidance_answer_column] is None:
-            raise DataError(f"column {args.guidance_answer_column!r} of row {number}", None, expected="the final answer",
+        elif args.guidance_leak_guard != "off" and _empty(row[args.guidance_answer_column]):
+            raise DataError(f"column {args.guidance_answer_column!r} of row {number}", row[args.guidance_answer_column], expected="the final answer",
                             then="Fill it, drop the row, or set guidance_leak_guard to off.")  # fmt: skip
     if empty and args.guidance_missing_trace == "error":
         raise DataError(f"column {args.guidance_trace_column!r}, row {empty[0]} and {len(empty) - 1} more", "", expected="a reasoning trace in every row",
                         then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.")  # fmt: skip
+
+
+def _empty(answer: Any) -> bool:
+    return answer is None or not str(answer).strip()
 
 
 def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
@@ -170,12 +175,30 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
     if style(args.guidance_style).before_trace and trainer.planner.prompt_tail.rstrip().endswith("</think>"):
         raise ConfigError("guidance_style", args.guidance_style, expected="a style without a think block: the chat template closes it in the prompt",
                           then='Set guidance_style to boxed, or drop enable_thinking from chat_template_kwargs.')  # fmt: skip
+    if _prompt_opens_think(trainer) and "</think>" not in style(args.guidance_style).between:
+        raise ConfigError("guidance_style", args.guidance_style, expected="a style that closes the think block which the chat template opens",
+                          then="Set guidance_style to think_answer or think_boxed.")  # fmt: skip
+    if args.seeded_sampling:
+        warpers(trainer.generation_config)
+        for name in ("num_return_sequences", "stop_strings"):
+            if (args.generation_kwargs or {}).get(name) not in (None, 1):
+                raise ConfigError(f"generation_kwargs[{name!r}]", args.generation_kwargs[name], expected="it unset: one rollout per row, ended by EOS",
+                                  then="Drop it; rows per problem are num_generations.")  # fmt: skip
+    wanted = args.generation_batch_size // args.num_generations
+    if isinstance(trainer.train_dataset, Dataset) and len(trainer.train_dataset) < wanted:
+        raise DataError("training set", f"{len(trainer.train_dataset)} problems", expected=f"at least {wanted}, the problems of one generation batch: with fewer, not one step is trained",
+                        then="Lower per_device_train_batch_size or steps_per_generation, or add problems.")  # fmt: skip
     return _check_traces(trainer)
+
+
+def _prompt_opens_think(trainer: "GuidedGRPOTrainer") -> bool:
+    return trainer.planner.prompt_tail.rstrip().endswith("<think>")
 
 
 def _check_rhythm(args: GuidedGRPOConfig) -> None:
     every = args.optimizer_steps_per_generation
-    if args.save_strategy == "steps" and every > 1 and args.save_steps % every:
+    # A save_steps below 1 is a share of the run, known only when it starts; checkpoints say then whether they can be resumed.
+    if args.save_strategy == "steps" and every > 1 and args.save_steps >= 1 and args.save_steps % every:
         raise ConfigError("save_steps", args.save_steps, expected=f"a multiple of {every:g}, the optimizer steps fed by one generation batch",
                           then="In between, a checkpoint would lose the rest of the batch and not resume exactly.")  # fmt: skip
 
@@ -201,8 +224,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     for number, row in enumerate(rows):
         trace = planner.trace(row)
         if not trace.ids:
-            if (row.get(args.guidance_trace_column) or "").strip():
-                unusable.append(number)
+            unusable.append(number)
             continue
         text = whole_style.before_trace + str(row[args.guidance_trace_column])
         whole = len(trainer._tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -220,12 +242,15 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     if not lengths:
         raise DataError(f"column {args.guidance_trace_column!r}", expected="a usable trace in at least one row",
                         then="Without traces, train with guidance_controller: none.")  # fmt: skip
-    if too_long > len(lengths) / 2:
+    if too_long == len(lengths):
         raise ConfigError(
             "max_completion_length", trainer.max_completion_length,
             expected=f"room for a trace and its answer; {too_long} of {len(lengths)} traces do not fit (longest prefix: {max(lengths)} tokens)",
             then="Guided rollouts could never finish. Raise max_completion_length or drop long traces.",
         )  # fmt: skip
+    if too_long > len(lengths) / 2:
+        logger.warning(f"{too_long} of {len(lengths)} traces do not fit into max_completion_length ({trainer.max_completion_length}) with their "
+                       "answer. A rollout that is shown nearly all of such a trace is cut before it can answer.")  # fmt: skip
     controller = planner.controller
     if type(controller) is Fixed and args.unit == "tokens" and controller.length > max(lengths):
         raise ConfigError(

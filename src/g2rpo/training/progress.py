@@ -1,11 +1,13 @@
 """What a person sees while a run goes on: a live bar in a terminal, plain lines elsewhere."""
 
+import math
 import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
+SAMPLED = "guidance/tokens/sampled_total"
 PLAIN_EVERY_S = 5.0
 """Seconds between two plain lines, at least."""
 
@@ -42,7 +44,11 @@ class ShowProgress(TrainerCallback):
             self.bar.update(self.task, completed=state.global_step, note=note)
         elif time.monotonic() - self.last_line >= PLAIN_EVERY_S or state.global_step == state.max_steps:
             self.last_line = time.monotonic()
-            left = (self.last_line - self.began) / max(1, state.global_step) * (state.max_steps - state.global_step)
+            done = max(
+                state.global_step / state.max_steps,
+                (logs.get(SAMPLED) or 0) / (getattr(args, "max_sampled_tokens", None) or math.inf),
+            )
+            left = (self.last_line - self.began) * (1 / max(done, 1e-6) - 1) if done < 1 else 0.0
             print(f"step {state.global_step}/{state.max_steps}  {note}  {left:.0f} s left", flush=True)
 
     def on_train_end(self, args, state, control, **kwargs):
@@ -56,7 +62,7 @@ class ShowProgress(TrainerCallback):
             parts.append(f"unguided {unguided:.1%}")
         if logs.get("guidance/length/tokens") is not None:
             parts.append(f"guidance {logs['guidance/length/tokens']:.0f} tokens ({logs['guidance/length/fraction']:.0%})")
-        tokens = logs.get("guidance/tokens/sampled_total")
+        tokens = logs.get(SAMPLED)
         if tokens is not None:
             first = self.first_tokens = tokens if self.first_tokens is None else self.first_tokens
             seconds = time.monotonic() - self.began

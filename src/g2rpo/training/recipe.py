@@ -1,13 +1,16 @@
 """A recipe: one flat YAML file of TRL's and our fields, plus flags that win over it. Resolved before anything is loaded."""
 
+import contextlib
 import dataclasses
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import HfArgumentParser
 from trl import ModelConfig
 
 from g2rpo.data.load import load_problems
@@ -115,9 +118,24 @@ def read_flags(flags: Sequence[str]) -> dict[str, Any]:
         else:
             words[name].append(flag)
     for name, given in words.items():
-        parsed = [yaml.safe_load(w) if w.strip() else w for w in given]
+        parsed = [_flag_value(w) for w in given]
         values[name] = True if not parsed else parsed[0] if len(parsed) == 1 else parsed
     return values
+
+
+def _flag_value(word: str) -> Any:
+    try:
+        return yaml.safe_load(word) if word.strip() else word
+    except yaml.YAMLError:
+        return word  # text that happens not to be YAML, such as a regular expression
+
+
+def merged_with(values: Mapping[str, Any], flags: Sequence[str]) -> dict[str, Any]:
+    """Flags win; a data set named by flag stands in for the recipe's own, whichever kind either is."""
+    given = read_flags(flags)
+    sources = ("dataset_path", "dataset_name", "task")
+    named = any(given.get(s) is not None for s in sources)
+    return {**values, **({s: None for s in sources if s not in given} if named else {}), **given}
 
 
 def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: type = GuidedGRPOConfig) -> Recipe:
@@ -126,12 +144,13 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
     Raises:
         ConfigError: a field that nobody knows (with the nearest right one), or a value its owner refuses.
     """
-    given = {**values, **read_flags(flags)}
+    given = merged_with(values, flags)
     named = given.get("preset")
     merged = {**(preset(named) if named and issubclass(config_class, GuidedGRPOConfig) else {}), **given}
     merged.setdefault("model_name_or_path", "builtin")
     owners = (ModelConfig, DataConfig, config_class)
     known = {f.name: f for owner in owners for f in dataclasses.fields(owner) if f.init}
+    hints = {name: hint for owner in owners for name, hint in typing.get_type_hints(owner).items()}
     for name in merged:
         if name not in known:
             raise ConfigError(
@@ -140,9 +159,12 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
                 expected="a field of the model, the data or the training configuration",
                 then=nearest(name, list(known)),
             )
-    typed = {name: _typed(known[name], value) for name, value in merged.items()}
+    typed = {name: _typed(name, value, hints[name]) for name, value in merged.items()}
     try:
-        model, data, training = HfArgumentParser(owners).parse_dict(typed)
+        # Not HfArgumentParser: it rewrites the types of the classes' fields, and the next recipe would be read differently.
+        model, data, training = (
+            owner(**{f.name: typed[f.name] for f in dataclasses.fields(owner) if f.name in typed}) for owner in owners
+        )
     except (ValueError, TypeError) as error:
         raise ConfigError("recipe", named or "", expected="values that fit together", then=str(error)) from error
     if (data.task is None) == (data.dataset_name is None and data.dataset_path is None):
@@ -155,20 +177,53 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
     return Recipe(model, data, training)
 
 
-def _typed(field_: dataclasses.Field, value: Any) -> Any:
-    """Numbers that YAML left as text (1e-5), and single values where a list is meant."""
-    kind = str(field_.type)
-    if isinstance(value, bool) and "bool" not in kind:
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """A value as its field wants it: numbers that YAML left as text (1e-5), one value where a list is meant.
+
+    Raises:
+        ConfigError: no reading of the value fits the field's type.
+    """
+    kinds = _kinds(hint)
+    if value is None or Any in kinds:
+        return value
+    if isinstance(value, bool) and bool not in kinds and name.endswith("_strategy"):
         value = "yes" if value else "no"  # YAML 1.1 reads an unquoted `no` as false: save_strategy: no
-    if isinstance(value, str) and "float" in kind:
+    lists = [k for k in kinds if typing.get_origin(k) is list or k is list]
+    plain = tuple(typing.get_origin(k) or k for k in kinds if isinstance(typing.get_origin(k) or k, type))
+    if lists and not isinstance(value, list) and not (isinstance(value, plain) and not isinstance(value, bool)):
+        value = [value]
+    if isinstance(value, list) and lists:
+        [item] = typing.get_args(lists[0]) or (Any,)
+        return [_typed(name, v, item) for v in value]
+    if isinstance(value, str) and str not in kinds and {int, float} & set(kinds):
         try:
-            return float(value)
+            value = float(value) if float in kinds else int(value)
         except ValueError:
-            if "str" not in kind:
-                raise ConfigError(field_.name, value, expected="a number", then="Write it like 1.0e-5.") from None
-    if "list" in kind.lower() and value is not None and not isinstance(value, list):
-        return [value]
-    wanted = {"int": int, "float": (int, float), "bool": bool, "str": str}.get(getattr(field_.type, "__name__", ""))
-    if wanted and (not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool)):
-        raise ConfigError(field_.name, value, expected=f"a value of type {field_.type.__name__}", then="See g2rpo train --help.")
+            raise ConfigError(name, value, expected="a number", then="Write it like 1.0e-5 or 16.") from None
+    if float in kinds and isinstance(value, str):  # a field that is a number or a word
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, bool) and bool not in kinds and name != "scale_rewards":
+        raise ConfigError(name, value, expected=f"{_told(kinds)}", then="Set one, or leave the field out.")
+    if (
+        plain
+        and not isinstance(value, plain)
+        and not any(isinstance(k, type) and issubclass(k, Enum) for k in kinds)
+        and name != "scale_rewards"
+    ):
+        raise ConfigError(name, value, expected=_told(kinds), then="See g2rpo fields.")
     return value
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """The members of a union, None left out; any other hint as the only member."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [k for arg in typing.get_args(hint) for k in _kinds(arg) if k is not type(None)]
+    return [hint]
+
+
+def _told(kinds: list[Any]) -> str:
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping", list: "a list"}
+    return " or ".join(dict.fromkeys(names.get(typing.get_origin(k) or k, str(k)) for k in kinds))

@@ -79,6 +79,10 @@ class RunDirectory:
 
     def rewind(self, step: int, generations: int) -> None:
         """Drops lines after an optimizer step and rollouts from a generation batch on: the run goes on from there."""
+        with writing(self.path):
+            self._rewind(step, generations)
+
+    def _rewind(self, step: int, generations: int) -> None:
         if self.steps_file.exists():
             kept = [r for r in self.steps() if r["step"] <= step]
             part = self.steps_file.with_suffix(".part")

@@ -114,7 +114,18 @@ def sample_rows(
     for row, ids in enumerate(prompts):
         input_ids[row, longest - len(ids) :] = torch.tensor(ids)
         mask[row, longest - len(ids) :] = 1
-    config = GenerationConfig.from_dict({**config.to_dict(), "max_new_tokens": max(budgets)})
+    # Every field that the model's own generation config could fill in is set: what is sampled is what the caller asked for.
+    config = GenerationConfig.from_dict(
+        {
+            **config.to_dict(),
+            "max_new_tokens": max(budgets),
+            "eos_token_id": list(eos_ids),
+            "pad_token_id": pad_id,
+            "repetition_penalty": config.repetition_penalty or 1.0,
+            "top_k": config.top_k or 0,
+            "top_p": config.top_p if config.top_p is not None else 1.0,
+        }
+    )
     processors, draw = LogitsProcessorList(), None
     if seeds is not None:
         processors, draw = warpers(config), _InverseCDF(longest, seeds, max(budgets))

@@ -18,19 +18,23 @@ from g2rpo.data.completion import full_completion, style
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.progress import ShowProgress
-from g2rpo.training.recipe import Recipe, read_flags, resolve
+from g2rpo.training.recipe import Recipe, merged_with, resolve
 from g2rpo.training.run import model_init_kwargs
 from g2rpo.types import Problem
 
 
 def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[Recipe, SFTSettings]":
-    """A recipe for SFT: the data fields as for `train`, the training fields of TRL's `SFTConfig`, and two of ours:
-    `guidance_style`, and `max_sampled_tokens`, which here bounds the completion tokens learned from.
+    """A recipe for SFT: the data fields as for `train`, the training fields of TRL's `SFTConfig`, and
+    `guidance_style`, `chat_template_kwargs`, and `max_sampled_tokens`, which here bounds the completion tokens learned from.
 
     Fields that only reinforcement learning has are dropped, so that one recipe serves both.
     """
-    given = {**values, **read_flags(flags)}
-    settings = SFTSettings(given.pop("guidance_style", "think_answer"), given.pop("max_sampled_tokens", None))
+    given = merged_with(values, flags)
+    settings = SFTSettings(
+        given.pop("guidance_style", "think_answer"),
+        given.pop("max_sampled_tokens", None),
+        given.pop("chat_template_kwargs", None),
+    )
     style(settings.style)
     sft = {f.name for f in dataclasses.fields(SFTConfig)}
     only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - sft
@@ -38,7 +42,9 @@ def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[
     return resolve(given, config_class=SFTConfig), settings
 
 
-def completions_dataset(problems: Sequence[Problem], style_name: str, tokenizer: Any) -> Dataset:
+def completions_dataset(
+    problems: Sequence[Problem], style_name: str, tokenizer: Any, template_kwargs: Mapping[str, Any] | None = None
+) -> Dataset:
     """Rows of token ids with a completion mask: prompt rendered with the chat template, completion as guidance would begin it.
 
     Raises:
@@ -50,7 +56,7 @@ def completions_dataset(problems: Sequence[Problem], style_name: str, tokenizer:
             continue
         prompt = problem.prompt
         if not isinstance(prompt, str):
-            prompt = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+            prompt = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         text = full_completion(problem, style(style_name).opened_by(prompt))
         completion_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
@@ -91,10 +97,11 @@ class _StopAtBudget(TrainerCallback):
 
 @dataclass(frozen=True)
 class SFTSettings:
-    """The two settings of a recipe that SFT shares with guided training and TRL's `SFTConfig` does not have."""
+    """The settings of a recipe that SFT shares with guided training and TRL's `SFTConfig` does not have."""
 
     style: str = "think_answer"
     max_tokens: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
 
 def train_sft(
@@ -116,7 +123,7 @@ def train_sft(
             then="Set the tokenizer's eos_token.",
         )
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    rows = completions_dataset(recipe.data.problems(), settings.style, tokenizer)
+    rows = completions_dataset(recipe.data.problems(), settings.style, tokenizer, settings.chat_template_kwargs)
     trainer = TraceSFTTrainer(
         model=model,
         args=args,

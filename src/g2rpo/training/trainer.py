@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -36,6 +37,7 @@ from g2rpo.training.sampling import sample_rows
 from g2rpo.types import GuidedPrompt, Outcome
 
 STATE_FILE = "guidance_state.json"
+logger = get_logger(__name__)
 
 
 class StopAtBudget(TrainerCallback):
@@ -168,7 +170,13 @@ class GuidedGRPOTrainer(GRPOTrainer):
         seeds = None
         if self.args.seeded_sampling:
             phase = ("train", self._generations) if training else ("eval", self.state.global_step)
-            seeds = [seed_of(self.args.seed, "sample", *phase, s.key, s.member) for s in starts]
+            group_size = self.num_generations if training else self.num_generations_eval
+            first = self.accelerator.process_index * len(starts)
+            # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
+            seeds = [
+                seed_of(self.args.seed, "sample", *phase, s.key, s.member, (first + i) // group_size)
+                for i, s in enumerate(starts)
+            ]
         with (
             profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
@@ -216,8 +224,8 @@ class GuidedGRPOTrainer(GRPOTrainer):
         group_size = self.num_generations
         rewards_per_func = self._scored["rewards"]
         starts = self._starts or [
-            GuidedPrompt((), (), 0, row_key(row), self._member(i, len(self._rows), group_size))
-            for i, row in enumerate(self._rows)
+            GuidedPrompt(tuple(ids[mask.bool()].tolist()), (), 0, row_key(row), self._member(i, len(self._rows), group_size))
+            for i, (row, ids, mask) in enumerate(zip(self._rows, output["prompt_ids"], output["prompt_mask"], strict=True))
         ]
         local = [
             (s.key, s.member, len(s.guidance_ids), s.fraction, len(ids) - len(s.guidance_ids))
@@ -300,6 +308,9 @@ class GuidedGRPOTrainer(GRPOTrainer):
 
     def _save_checkpoint(self, model, trial):
         super()._save_checkpoint(model, trial)
+        if self._step % (self.args.steps_per_generation * self.num_iterations):
+            logger.warning(f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
+                           "anew, so it will not repeat this one exactly.")  # fmt: skip
         if self.args.should_save:
             folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             part = folder / (STATE_FILE + ".part")

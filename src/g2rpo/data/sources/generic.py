@@ -11,6 +11,13 @@ from g2rpo.types import Problem
 ROLES = ("prompt", "answer", "trace", "key", "difficulty", "source", "tests")
 
 
+def _read(parse: Callable[[Any], Any], value: Any, column: str, expected: str) -> Any:
+    try:
+        return None if value is None else parse(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"column {column!r}", value, expected=expected, then=f"{type(error).__name__}: {error}") from error
+
+
 def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str, Any]], Problem]:
     """A reader for columns named in `mapping`, or like the roles themselves. Only `prompt` must be there."""
     for role in mapping:
@@ -40,8 +47,8 @@ def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str
             prompt=prompt,
             answer=None if value["answer"] is None else str(value["answer"]).strip(),
             trace=clean_trace(value["trace"]) or None if isinstance(value["trace"], str) else value["trace"],
-            tests=json.loads(tests) if isinstance(tests, str) else tests,
-            difficulty=None if value["difficulty"] is None else float(value["difficulty"]),
+            tests=_read(json.loads, tests, where["tests"], "tests as JSON") if isinstance(tests, str) else tests,
+            difficulty=_read(float, value["difficulty"], where["difficulty"], "a number"),
             source=str(value["source"] or ""),
         )
 

@@ -12,6 +12,9 @@ def matches(columns: list[str]) -> bool:
 
 
 def problem(row: dict[str, Any]) -> Problem:
+    for column in ("question", "answer"):
+        if not isinstance(row[column], str):
+            raise DataError(f"column {column!r}", row[column], expected="text", then="Fill the cell or drop the row.")
     steps, mark, answer = row["answer"].rpartition("####")
     if not mark:
         raise DataError("column 'answer'", row["answer"], expected="worked steps that end in '#### number', as in GSM8K",

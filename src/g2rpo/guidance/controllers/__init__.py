@@ -1,5 +1,6 @@
 """One file per rule. A name here, or an entry point of the group `g2rpo.controllers` in any installed package."""
 
+import dataclasses
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -34,8 +35,13 @@ def get_controller(name: str, **hyperparameters: Any) -> Controller:
     if name not in known:
         raise ConfigError("guidance_controller", name, expected="a known controller", then=nearest(name, list(known)))
     kind = known[name]
-    fields = list(getattr(kind, "__dataclass_fields__", {}))
-    for key in hyperparameters:
+    types = {f.name: f.type for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
+    fields = list(types)
+    for key, value in hyperparameters.items():
+        wanted = {int: int, float: (int, float)}.get(types.get(key))
+        if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise ConfigError(key, value, expected="a whole number" if wanted is int else "a number",
+                              then=f"Set it through guidance_controller_kwargs of {name!r}.")  # fmt: skip
         if fields and key not in fields:
             raise ConfigError(
                 f"guidance_controller_kwargs of {name!r}",
