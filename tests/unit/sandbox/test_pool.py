@@ -261,3 +261,19 @@ def test_an_interrupt_ends_the_jobs_that_are_running():
             time.sleep(0.01)
         assert not os.path.exists(f"/proc/{zygote}")
         assert values(pool.run_many([function(ADD, (1, 2))])[0]) == [3]
+
+
+def test_a_program_finds_no_descriptor_but_its_own():
+    look = (
+        "import os\ndef f():\n    found = []\n    for fd in range(5000):\n        try:\n            os.fstat(fd)\n"
+        "            found.append(fd)\n        except OSError: pass\n    return found"
+    )
+    many = [os.dup(0) for _ in range(300)]  # a trainer with many open files gives its zygotes sockets with high numbers
+    try:
+        with make_pool("landlock", 1) as pool:
+            assert values(pool.run_many([function(look, ())])[0]) == [[0, 1, 2, 3]]
+            check = ExecRequest(look, "check", entry="f", test="assert candidate() == [0, 1, 2, 3, 5, 6]")
+            assert [one.held for one in pool.run_many([check])[0].asserts] == [True]
+    finally:
+        for fd in many:
+            os.close(fd)

@@ -217,7 +217,14 @@ def main(control_fd: int, confined: bool) -> None:
     placeholders = [null]
     while placeholders[-1] < FIRST_FREE - 1:
         placeholders.append(os.dup(null))
-    control = socket.socket(fileno=os.dup(control_fd)) if control_fd < FIRST_FREE else socket.socket(fileno=control_fd)
+    # The trainer's number may be anything; from here on all descriptors are between FIRST_FREE and LAST_FREE, where a
+    # child closes them.
+    control = socket.socket(fileno=os.dup(control_fd))
+    if control_fd < FIRST_FREE:
+        os.dup2(null, control_fd)
+    else:
+        os.close(control_fd)
+    os.closerange(LAST_FREE, 65536)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
     for name in PRELOADED:
