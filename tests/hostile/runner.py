@@ -34,7 +34,7 @@ RIGHT = {
     "check_right": "def solve(a, b): return a + b",
 }
 KEY = 0x67327270
-TIMEOUT_S = 0.25
+TIMEOUT_S = 0.15
 SECRET = "the secret that nobody may read"
 
 
