@@ -64,7 +64,7 @@ PROGRAMS = {
         "        time.sleep(0.001)\nthreading.Thread(target=watch, daemon=True).start()\ndef solve(a, b): return found[0]"
     ),
     "data_set_files": (
-        "import os\ndef solve(a, b):\n    for top in ('/work', '/root', '/home', '/tmp', '/data'):\n"
+        "import os\ndef solve(a, b):\n    for top in ('/root', '/home', '/tmp', '/data', '/mnt'):\n"
         "        for d, _, names in os.walk(top):\n            for n in names:\n"
         "                if n.endswith('.jsonl'): return open(os.path.join(d, n)).read()\n    return 0"
     ),
