@@ -134,7 +134,9 @@ def test_help_is_quick():
     assert min(times) < 0.5
 
 
-@pytest.mark.parametrize("command", [["train"], ["sft"], ["demo"], ["show"], ["doctor"], ["fields"], ["grade", "math"], ["grade", "code"]])
+@pytest.mark.parametrize(
+    "command", [["train"], ["sft"], ["demo"], ["show"], ["doctor"], ["fields"], ["grade", "math"], ["grade", "code"]]
+)
 def test_every_command_explains_itself(command):
     done = CliRunner().invoke(app, [*command, "--help"])
     assert done.exit_code == 0
@@ -157,7 +159,9 @@ def test_fields_lists_ours_and_trls(capsys, monkeypatch):
 
 def test_grade_math_reads_pairs_and_writes_verdicts(tmp_path):
     pairs = tmp_path / "pairs.jsonl"
-    pairs.write_text('{"id": "a", "gold": "1/2", "completion": "so \\\\boxed{0.5}"}\n{"id": "b", "gold": "3", "completion": "<answer>4</answer>"}\n')
+    pairs.write_text(
+        '{"id": "a", "gold": "1/2", "completion": "so \\\\boxed{0.5}"}\n{"id": "b", "gold": "3", "completion": "<answer>4</answer>"}\n'
+    )
     done = CliRunner().invoke(app, ["grade", "math", "--input", str(pairs), "--output", str(tmp_path / "out.jsonl")])
     assert done.exit_code == 0, done.output
     verdicts = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]

@@ -116,8 +116,7 @@ def test_a_trace_that_only_contains_the_answer(build, trace):
     assert build(data, guidance_style="boxed", guidance_missing_trace="unguided").data_report.without_trace == 1
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: of `the answer is 57` the word `the` is shown as guidance")
-def test_defect_a_trace_that_only_announces_the_answer(build):
+def test_a_trace_that_only_announces_the_answer(build):
     with pytest.raises(DataError):
         build(table(trace=lambda i: "The answer is 57", answer=lambda i: "57"), guidance_style="boxed")
 
@@ -139,14 +138,12 @@ def test_an_empty_set(build):
         build(table().select([]))
 
 
-@pytest.mark.xfail(strict=True, raises=StopIteration, reason="DEFECT: a set without rows and columns is a StopIteration")
-def test_defect_an_empty_set_without_columns(build):
+def test_an_empty_set_without_columns(build):
     with pytest.raises(DataError, match="at least one row"):
         build(Dataset.from_list([]))
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: an empty answer guards nothing, and is taken")
-def test_defect_an_empty_answer(build):
+def test_an_empty_answer(build):
     with pytest.raises(DataError, match="answer"):
         build(table(answer=lambda i: "" if i == 3 else "50"))
 
@@ -184,8 +181,7 @@ def test_an_iterable_set_is_checked_too(build):
         build(IterableDataset.from_generator(lambda: ({**r, "trace": "57", "answer": "57"} for r in rows)))
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: empty traces of an iterable set are not counted as missing")
-def test_defect_an_empty_trace_in_an_iterable_set(build):
+def test_an_empty_trace_in_an_iterable_set(build):
     rows = [dict(r) for r in table(trace=lambda i: "" if i == 2 else "1+1=2")]
     with pytest.raises(DataError):
         build(IterableDataset.from_generator(lambda: iter(rows)))
@@ -365,8 +361,7 @@ def test_the_same_rule_holds_for_unguided_runs(build):
         build(table(), save_strategy="steps", save_steps=3, num_iterations=2, guidance_controller="none")
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a share of the run as save_steps is compared as if it were a number of steps")
-def test_defect_save_steps_may_be_a_share_of_the_run(build):
+def test_save_steps_may_be_a_share_of_the_run(build):
     build(table(), save_strategy="steps", save_steps=0.5, max_steps=8, num_iterations=2)  # every 4 steps: on the cycle
 
 

@@ -70,23 +70,13 @@ def test_there_are_imports_to_look_at():
     assert len(list(arrows())) > 50
 
 
-KNOWN = {("comparison/demo.py", "report")}
-"""Arrows that point the wrong way today; the second test fails as soon as one is mended, and then leaves this set."""
-
-
 def violations():
     return {(file, imported): f"{file}:{line}" for file, line, room, imported in arrows() if wrong(room, imported)}
 
 
 def test_no_import_points_the_other_way():
-    bad = [f"{place} imports {arrow[1]}" for arrow, place in violations().items() if arrow not in KNOWN]
+    bad = [f"{place} imports {arrow[1]}" for arrow, place in violations().items()]
     assert not bad, "\n".join(bad)
-
-
-@pytest.mark.xfail(strict=True, reason="DEFECT: the demo draws its own page, so comparison imports report")
-@pytest.mark.parametrize("arrow", sorted(KNOWN))
-def test_defect_known_arrows_that_point_the_other_way(arrow):
-    assert arrow not in violations()
 
 
 @pytest.mark.parametrize(

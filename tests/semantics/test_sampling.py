@@ -96,8 +96,7 @@ def test_no_filler_is_ever_part_of_a_result(make_model, sample, tokenizer):
     assert [r.ids for r in rows] == [[78] * 2, [77] * 9]
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: an end that only the model knows stops a row, and filler counts as sampled")
-def test_defect_an_end_known_to_the_model_alone_leaves_no_filler_either(make_model, sample, tokenizer):
+def test_an_end_known_to_the_model_alone_leaves_no_filler_either(make_model, sample, tokenizer):
     # Llama-3 and Qwen3 name several ends in their generation config and one in their tokenizer.
     end = tokenizer.convert_tokens_to_ids("<|im_start|>")
     model = forced(make_model, end, 77)
@@ -167,8 +166,7 @@ def test_a_models_own_generation_defaults_do_not_shape_seeded_draws(make_model, 
     assert [r.ids for r in sample(PROMPTS, [10] * 4, SEEDS, model=model)] == [r.ids for r in plain]
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a repetition penalty in the checkpoint's generation config shapes the draws")
-def test_defect_a_models_own_repetition_penalty_does_not_shape_seeded_draws(make_model, sample):
+def test_a_models_own_repetition_penalty_does_not_shape_seeded_draws(make_model, sample):
     model = make_model(initializer_range=0.5)
     plain = sample(PROMPTS, [20] * 4, SEEDS, model=model)
     model.generation_config.repetition_penalty = 5.0

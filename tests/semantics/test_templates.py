@@ -144,8 +144,7 @@ def test_the_seam_is_the_same_ids_whether_or_not_the_template_opened_the_block(m
     assert ids["qwen3"] == opening + ids["deepseek_r1_distill"]
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a template that opens the think block goes with a style that never closes it")
 @pytest.mark.parametrize("style_name", ["boxed", "gsm8k"])
-def test_defect_a_style_that_never_closes_an_opened_block_is_refused(make_trainer, style_name):
+def test_a_style_that_never_closes_an_opened_block_is_refused(make_trainer, style_name):
     with pytest.raises(ConfigError, match="guidance_style"):
         make_trainer("deepseek_r1_distill", guidance_style=style_name)

@@ -234,8 +234,7 @@ def test_a_prompt_with_two_traces_is_guided_by_each_in_its_own_group(train):
     assert len(starts) <= 2
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a prompt that stands twice in a batch gets the same draws twice")
-def test_defect_a_prompt_that_stands_twice_in_a_batch_is_sampled_twice(train):
+def test_a_prompt_that_stands_twice_in_a_batch_is_sampled_twice(train):
     data = Dataset.from_list([{"prompt": conversation("same"), "trace": "some words\nand more", "answer": "99"}] * 4)
     rows = train(data, max_steps=1).rollouts[0]
     assert rows[2]["completion_ids"] != rows[6]["completion_ids"]
@@ -289,35 +288,30 @@ def test_other_architectures(train, make_model, kind):
 # --- what should be refused at the start
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: fewer prompts than one generation batch needs end the run silently at step 0")
-def test_defect_a_set_smaller_than_one_generation_batch_is_refused(train, rows):
+def test_a_set_smaller_than_one_generation_batch_is_refused(train, rows):
     with pytest.raises((DataError, ConfigError)):
         train(rows(1), go=False)  # 8 rollouts per batch, groups of 4: two prompts are needed
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: profile speaks in fractions; in other units it rounds to no guidance, silently")
 @pytest.mark.parametrize("unit", ["tokens", "steps"])
-def test_defect_profile_in_another_unit_than_its_own_is_refused(config, unit):
+def test_profile_in_another_unit_than_its_own_is_refused(config, unit):
     with pytest.raises(ConfigError):
         config(guidance_controller="profile", guidance_unit=unit)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: lengths in tokens read as fractions always reveal everything, silently")
 @pytest.mark.parametrize("name", ["paper", "released", "fixed", "linear", "concave", "stepwise"])
-def test_defect_a_default_length_in_tokens_is_refused_as_a_fraction(config, name):
+def test_a_default_length_in_tokens_is_refused_as_a_fraction(config, name):
     with pytest.raises(ConfigError):
         config(guidance_controller=name, guidance_unit="fraction")
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: found out at the first generation batch only")
 @pytest.mark.parametrize("kwargs", [{"typical_p": 0.9}, {"num_return_sequences": 2}, {"stop_strings": ["x"]}])
-def test_defect_generation_settings_that_seeding_cannot_follow_are_refused_at_the_start(train, kwargs):
+def test_generation_settings_that_seeding_cannot_follow_are_refused_at_the_start(train, kwargs):
     with pytest.raises(ConfigError):
         train(go=False, generation_kwargs=kwargs)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: the cache of encoded traces forgets the answer that its guard was for")
-def test_defect_a_trace_shared_by_two_answers_is_guarded_for_each(tokenizer):
+def test_a_trace_shared_by_two_answers_is_guarded_for_each(tokenizer):
     planner = Planner(
         get_controller("fixed", length=1.0), tokenizer, 0.5, 4, "fraction", "think_answer", "strict", "trace", "answer", 99, 0
     )
@@ -326,15 +320,7 @@ def test_defect_a_trace_shared_by_two_answers_is_guarded_for_each(tokenizer):
     assert tokenizer.decode(planner.trace({**row, "answer": "5"}).ids).endswith("1+4=")
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: saving at the end of an epoch is not held to the generation cycle")
-def test_defect_epochs_that_end_inside_a_generation_cycle_do_not_save(train):
-    with pytest.raises(ConfigError):  # 8 optimizer steps per epoch, a generation batch feeds 1.5 of them
-        train(go=False, save_strategy="epoch", max_steps=-1, num_train_epochs=2, steps_per_generation=3,
-              gradient_accumulation_steps=2, per_device_train_batch_size=4)  # fmt: skip
-
-
-@pytest.mark.xfail(strict=True, reason="DEFECT: unset top_k becomes the library's 50 when rows are not seeded")
-def test_defect_unseeded_rows_are_drawn_from_the_whole_vocabulary(make_model, tokenizer):
+def test_unseeded_rows_are_drawn_from_the_whole_vocabulary(make_model, tokenizer):
     from transformers import GenerationConfig
 
     from g2rpo.training.sampling import sample_rows

@@ -243,10 +243,9 @@ def test_wrong_hyperparameters_are_named(name, hyperparameters, message):
         get_controller(name, **hyperparameters)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a hyperparameter of a wrong type is a TypeError or goes unnoticed")
 @pytest.mark.parametrize(
     ("name", "hyperparameters"), [("paper", {"window": "2"}), ("paper", {"window": 1.5}), ("profile", {"bins": 2.5})]
 )
-def test_defect_hyperparameters_of_a_wrong_type_are_named(name, hyperparameters):
+def test_hyperparameters_of_a_wrong_type_are_named(name, hyperparameters):
     with pytest.raises(ConfigError):
         get_controller(name, **hyperparameters)

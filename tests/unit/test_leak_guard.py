@@ -28,8 +28,8 @@ STRICT = [
     ("Paris", "Parisian, comParis, |paris", "a word of its own, whatever the case"),
     ("\\frac{1}{2}", "x = |\\frac {1} {2}", "white space inside LaTeX"),
     ("x+1", "so |x + 1", "white space inside a formula"),
-    ("B", "A banana, b and B. The |answer is B", "a choice letter can be told only where it is announced"),
-    ("99", "ponder the |answer is near", "an announcement, even of something else"),
+    ("B", "A banana, b and B. |The answer is B", "a choice letter can be told only where it is announced"),
+    ("99", "ponder |the answer is near", "an announcement, even of something else"),
     ("99", "ponder |\\boxed{1}", "a box"),
     ("99", "ponder |#### 1", "GSM8K's mark"),
     ("99", "ponder |<answer>1", "the answer tag"),
@@ -47,7 +47,7 @@ def test_strict_guard_stops_at_the_bar(answer, marked, why):
 
 @pytest.mark.parametrize(
     ("answer", "marked"),
-    [("2", "2+0=2, 2*1=|2"), ("2", "2+0=2. The |answer is 2"), ("2", "nothing"), ("2", "2 first |#### 2 then 2")],
+    [("2", "2+0=2, 2*1=|2"), ("2", "2+0=2. |The answer is 2"), ("2", "nothing"), ("2", "2 first |#### 2 then 2")],
 )
 def test_conclusion_guard_stops_at_the_last_place_or_the_first_announcement(answer, marked):
     shown, _, rest = marked.partition("|")
@@ -64,17 +64,15 @@ def test_an_unknown_guard_names_the_nearest():
         leak_start("a", "b", "strickt")
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a comma between the numbers of a list reads as a thousands separator")
 @pytest.mark.parametrize(
     ("answer", "marked"),
     [("12", "the roots are |12,5"), ("3", "the roots are 1,2,|3"), ("2,3", "the roots are |2,3")],
 )
-def test_defect_numbers_of_a_list_written_without_blanks_leak(answer, marked):
+def test_numbers_of_a_list_written_without_blanks_leak(answer, marked):
     shown, _, rest = marked.partition("|")
     assert leak_start(shown + rest, answer, "strict") == len(shown)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: other usual spellings of the same number are not recognised")
 @pytest.mark.parametrize(
     ("answer", "marked"),
     [
@@ -83,6 +81,6 @@ def test_defect_numbers_of_a_list_written_without_blanks_leak(answer, marked):
         ("1234", "so |1\\,234"),
     ],
 )
-def test_defect_other_spellings_of_the_answer_leak(answer, marked):
+def test_other_spellings_of_the_answer_leak(answer, marked):
     shown, _, rest = marked.partition("|")
     assert leak_start(shown + rest, answer, "strict") == len(shown)

@@ -92,9 +92,8 @@ def test_csv_answers_that_look_like_numbers_stay_whole(tmp_path):
     assert [p.answer for p in load_problems(path=str(path))] == ["4", "11"]
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: CSV answers are read as numbers: 4 beside an empty cell is 4.0")
-@pytest.mark.parametrize(("cells", "answers"), [(["4", ""], ["4", None]), (["007", "11"], ["007", "11"])])
-def test_defect_csv_answers_are_read_as_floats(tmp_path, cells, answers):
+@pytest.mark.parametrize(("cells", "answers"), [(["4", ""], ["4"]), (["007", "11"], ["007", "11"])])
+def test_csv_answers_are_read_as_text(tmp_path, cells, answers):
     path = write(tmp_path / "a.csv", [{"prompt": f"p{i}", "answer": c, "trace": "t"} for i, c in enumerate(cells)])
     assert [p.answer for p in load_problems(path=str(path))] == answers
 
@@ -114,8 +113,7 @@ def test_tests_travel_as_json():
     assert json.loads(rows[0]["tests"]) == {"input": [[1, 2]], "mixed": [1, "a"]}
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: the first row decides the columns, so later problems lose their tests")
-def test_defect_tests_of_a_later_problem_are_not_dropped():
+def test_tests_of_a_later_problem_are_not_dropped():
     rows = to_rows([Problem("a", "q", trace="t"), Problem("b", "q", trace="t", tests={"x": 1})])
     assert [r.get("tests") for r in rows] == [None, '{"x": 1}']
 
@@ -179,8 +177,7 @@ def test_a_bad_row_is_named_by_its_number(tmp_path):
     assert "For data of another shape" in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: the sentence about a bad row is printed twice, one inside the other")
-def test_defect_a_bad_row_is_told_once(tmp_path):
+def test_a_bad_row_is_told_once(tmp_path):
     path = write_jsonl(tmp_path / "train.jsonl", [{"question": "q", "answer": "no mark"}])
     with pytest.raises(DataError) as caught:
         load_problems(path=str(path))

@@ -140,8 +140,7 @@ def test_a_full_disk_while_creating(tmp_path, monkeypatch):
         RunDirectory(tmp_path / "new").create({}, PROBLEMS, seed=0, resume=False)
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: rewinding is not told as a RunError when the disk is full")
-def test_defect_a_full_disk_while_rewinding(run, monkeypatch):
+def test_a_full_disk_while_rewinding(run, monkeypatch):
     write_steps(run, 1, 2)
     monkeypatch.setattr(Path, "write_text", full)
     with expect_full_disk():

@@ -36,9 +36,8 @@ def test_gsm8k_without_the_mark_is_an_error_that_shows_the_row():
         gsm8k.problem({"question": "q", "answer": "just 5"})
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: a missing cell is an AttributeError, not a DataError")
 @pytest.mark.parametrize("row", [{"question": "q", "answer": None}, {"question": None, "answer": "a #### 1"}])
-def test_defect_gsm8k_missing_cells_are_data_errors(row):
+def test_gsm8k_missing_cells_are_data_errors(row):
     with pytest.raises(DataError):
         gsm8k.problem(row)
 
@@ -205,8 +204,7 @@ def test_an_empty_prompt_is_an_error(prompt):
         generic.mapped(["prompt"], {})({"prompt": prompt})
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: cells that do not parse are ValueErrors without row or column")
 @pytest.mark.parametrize("cell", [{"difficulty": "hard"}, {"tests": "{not json"}])
-def test_defect_cells_that_do_not_parse_are_data_errors(cell):
+def test_cells_that_do_not_parse_are_data_errors(cell):
     with pytest.raises(DataError):
         generic.mapped(["prompt", *cell], {})({"prompt": "q", **cell})

@@ -63,6 +63,5 @@ def test_no_outcomes():
     assert transfer_metrics([], 4) == {"tokens/sampled": 0.0, "tokens/guidance": 0.0}
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: one rollout that was not scored makes a solved group count as unsolved")
-def test_defect_solve_all_looks_at_scored_rollouts_only():
+def test_solve_all_looks_at_scored_rollouts_only():
     assert transfer_metrics([row(0, 0.0, 1.0), row(1, 0.0, None)], 2)["groups/solve_all"] == 1

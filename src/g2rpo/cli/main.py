@@ -85,7 +85,7 @@ def fields(search: Annotated[str, typer.Argument(help="Only fields whose name ho
 @app.command()
 def demo(
     output: Annotated[Path, typer.Option(help="Where to write demo.json, the page and the runs.")] = Path("runs/demo"),
-    seeds: Annotated[int, typer.Option(help="Seeds per arm.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Seeds per arm.")] = 4,
     jobs: Annotated[int, typer.Option(help="Runs at a time; 0 is one per core.")] = 0,
 ) -> None:
     """Watch the built-in model learn: GRPO, guided GRPO and SFT at equal budgets, in minutes, on a CPU."""

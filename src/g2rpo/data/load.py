@@ -106,7 +106,8 @@ def _instructed(problem: Problem, system_prompt: str | None, instruction: str | 
 
 
 def _open(name: str | None, path: str | None, config: str | None, split: str) -> "Dataset":
-    from datasets import load_dataset
+    import pandas
+    from datasets import Dataset, load_dataset
 
     if (name is None) == (path is None):
         raise DataError("data set", name or path, expected="either dataset_name or dataset_path", then="Set exactly one of them.")
@@ -119,9 +120,9 @@ def _open(name: str | None, path: str | None, config: str | None, split: str) ->
     file = _file(Path(path), split)
     kind = FORMATS[Path(file.name.removesuffix(".gz")).suffix]
     try:
-        # CSV has no types: read as text, 007 stays 007 and 4.0 does not become 4.
-        options = {"dtype": str} if kind == "csv" else {}
-        return load_dataset(kind, data_files=str(file), split="train", **options)
+        if kind == "csv":  # no types there: read as text, 007 stays 007 and 4 does not become 4.0 beside an empty cell
+            return Dataset.from_pandas(pandas.read_csv(file, dtype=str), preserve_index=False)
+        return load_dataset(kind, data_files=str(file), split="train")
     except Exception as error:
         raise DataError("file", str(file), expected=f"readable {kind}", then=f"{type(error).__name__}: {error}") from error
 

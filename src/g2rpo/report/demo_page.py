@@ -90,7 +90,7 @@ patience on the way, so it rarely reaches the answer. Every arm gets {summary["b
 <div class="wide"><table><caption>Held-out accuracy on {summary["held_out_problems"]} problems, never guided, temperature 1</caption>
 <thead><tr><th scope="col">arm</th><th scope="col">accuracy</th><th scope="col">95 % interval</th><th scope="col">by seed</th>
 <th scope="col">greedy</th><th scope="col">what it is</th></tr></thead><tbody>{rows}</tbody></table></div>
-<p class="note">Same base, problems, data order, batch, optimizer, learning rate and temperature for every arm. SFT samples nothing;
-its budget counts the tokens it learns from. With one seed the interval is over problems only.</p>
+<p class="note">Same base, problems, data order, optimizer and temperature for every arm, same batch and learning rate for the RL
+arms. SFT samples nothing; its budget counts the tokens it learns from, with the best rate and batch of a sweep. With one seed the interval is over problems only.</p>
 </body></html>
 """

@@ -126,7 +126,9 @@ def read_flags(flags: Sequence[str]) -> dict[str, Any]:
 def _flag_value(word: str) -> Any:
     try:
         return yaml.safe_load(word) if word.strip() else word
-    except yaml.YAMLError:
+    except yaml.YAMLError as error:
+        if word[0] in "{[":
+            raise ConfigError("flag value", word, expected="a YAML mapping or list", then=str(error)) from error
         return word  # text that happens not to be YAML, such as a regular expression
 
 
@@ -184,8 +186,10 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         ConfigError: no reading of the value fits the field's type.
     """
     kinds = _kinds(hint)
-    if value is None or Any in kinds:
+    if Any in kinds or (value is None and _optional(hint)):
         return value
+    if value is None:
+        raise ConfigError(name, None, expected=_told(kinds), then="Leave the field out for its default.")
     if isinstance(value, bool) and bool not in kinds and name.endswith("_strategy"):
         value = "yes" if value else "no"  # YAML 1.1 reads an unquoted `no` as false: save_strategy: no
     lists = [k for k in kinds if typing.get_origin(k) is list or k is list]
@@ -215,6 +219,10 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     ):
         raise ConfigError(name, value, expected=_told(kinds), then="See g2rpo fields.")
     return value
+
+
+def _optional(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
 
 
 def _kinds(hint: Any) -> list[Any]:
