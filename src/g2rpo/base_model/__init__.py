@@ -1,11 +1,16 @@
-"""The built-in base model: about 0.8 M parameters, Qwen3-shaped, shipped with the package. See `build.py` for how it was made."""
+"""The models that come with the package: 0.8 M parameters, Qwen3-shaped, so that everything can be tried without a download.
+
+    builtin         knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
+    builtin-gsm8k   the same model after SFT on GSM8K's training set: knows the form of its solutions, hardly ever the answer
+                    (`recipes/sft-gsm8k-base.yaml`)
+"""
 
 from pathlib import Path
 
-NAME = "builtin"
-WEIGHTS = Path(__file__).parent / "weights"
+_HERE = Path(__file__).parent
+BUILTIN = {"builtin": _HERE / "weights", "builtin-gsm8k": _HERE / "weights_gsm8k"}
 
 
 def resolve_model(name: str) -> str:
-    """The folder of the built-in model for the name `builtin`; any other name or path as it is."""
-    return str(WEIGHTS) if name == NAME else name
+    """The folder of a built-in model for its name; any other name or path as it is."""
+    return str(BUILTIN[name]) if name in BUILTIN else name

@@ -96,7 +96,7 @@ def example(problem: Problem, tokenizer: PreTrainedTokenizerBase, recipe: BaseRe
             k = next(i for i, (a, b) in enumerate(zip(piece, jump, strict=False)) if a != b)
             piece = [*piece[:k], jump[k], *piece[k + 1 :]]
         labels += piece
-    tail = encode(full_completion(problem, style)[len(style.before_trace) + len(problem.trace) :]) + [tokenizer.eos_token_id]
+    tail = [*encode(full_completion(problem, style)[len(style.before_trace) + len(problem.trace) :]), tokenizer.eos_token_id]
     return ids + tail, labels + tail
 
 

@@ -82,9 +82,7 @@ def run_demo(output: Path, *, seeds: int = 1, jobs: int = 0) -> dict[str, Any]:
     output.mkdir(parents=True, exist_ok=True)
     (output / "demo.json").write_text(json.dumps(summary, indent=2) + "\n")
     print_table(console, summary)
-    console.print(
-        f"\n{time.monotonic() - began:.0f} s. Figures: {output / 'demo.html'}   rollouts: g2rpo show {output / 'runs' / 'g2rpo-seed0'}"
-    )
+    console.print(f"\n{time.monotonic() - began:.0f} s. Rollouts: g2rpo show {output / 'runs' / 'g2rpo-seed0'}")
     return summary
 
 
@@ -149,19 +147,17 @@ def print_table(console: Any, summary: dict[str, Any]) -> None:
         title=f"Held-out accuracy, {summary['held_out_problems']} problems, at {summary['budget_sampled_tokens']:,} sampled tokens",
         title_justify="left",
     )
-    for column in ("arm", "accuracy", "95 % interval", "greedy", "seconds", "what it is"):
-        table.add_column(column, justify="left" if column in ("arm", "what it is") else "right")
+    for column in ("arm", "accuracy", "95 % interval", "by seed", "greedy", "seconds"):
+        table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=column == "arm")
     for name, arm in summary["arms"].items():
         low, high = arm["ci95"]
         seconds = sum(arm["wall_s"]) / len(arm["wall_s"])
+        seeds = " ".join(f"{100 * a:.0f}" for a in arm["accuracy_by_seed"])
         table.add_row(
-            name,
-            f"{arm['accuracy']:.1%}",
-            f"{low:.1%} – {high:.1%}",
-            f"{arm['greedy_accuracy']:.1%}",
-            f"{seconds:.0f}",
-            arm["meaning"],
+            name, f"{arm['accuracy']:.1%}", f"{low:.1%} – {high:.1%}", seeds, f"{arm['greedy_accuracy']:.1%}", f"{seconds:.0f}"
         )
     console.print(table)
+    for name, arm in summary["arms"].items():
+        console.print(f"  {name:<14} {arm['meaning']}")
     for sentence in summary["findings"]:
         console.print(f"• {sentence}")

@@ -40,10 +40,13 @@ def figure(summary: dict[str, Any]) -> tuple[str, bytes]:
     with matplotlib.rc_context({"svg.hashsalt": "g2rpo", "svg.fonttype": "none", "font.size": 11}):
         canvas, axes = plt.subplots(figsize=(9, 4.6), constrained_layout=True)
         budget = summary["budget_sampled_tokens"]
+        top = min(102, 12 + 100 * max(max(a["ci95"][1], *a["accuracy_by_seed"], a["accuracy"]) for a in summary["arms"].values()))
         for name, arm in summary["arms"].items():
             colour = COLOURS.get(name, "#000000")
-            for curve in arm["curves"]:
-                axes.plot([t for t, _, _ in curve], [100 * a for _, _, a in curve], color=colour, alpha=0.7, linewidth=1.3)
+            spent = arm["sampled_tokens"] if any(arm["sampled_tokens"]) else arm["trained_tokens"]
+            for curve, end, final in zip(arm["curves"], spent, arm["accuracy_by_seed"], strict=True):
+                points = [(t, a) for t, _, a in curve] + [(end, final)]
+                axes.plot([t for t, _ in points], [100 * a for _, a in points], color=colour, alpha=0.7, linewidth=1.3)
             low, high = arm["ci95"]
             mean = arm["accuracy"]
             axes.errorbar(
@@ -58,7 +61,7 @@ def figure(summary: dict[str, Any]) -> tuple[str, bytes]:
         axes.set(
             xlabel="tokens sampled (for SFT: learned)",
             ylabel="held-out accuracy, %",
-            ylim=(-2, 102),
+            ylim=(-2, top),
             xlim=(0, budget * 1.08),
         )
         axes.grid(alpha=0.25)
