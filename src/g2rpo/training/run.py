@@ -8,7 +8,7 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 from trl import get_peft_config, get_quantization_config
 
-from g2rpo.base_model import NAME, resolve_model
+from g2rpo.base_model import BUILTIN, resolve_model
 from g2rpo.data.load import to_rows
 from g2rpo.errors import RunError
 from g2rpo.training.preflight import check_gold
@@ -72,7 +72,7 @@ def train(
 
 def model_init_kwargs(model: Any) -> dict[str, Any]:
     """Loading options of a `ModelConfig`, as TRL's scripts pass them. The built-in model trains in float32 unless told."""
-    dtype = model.dtype or ("float32" if model.model_name_or_path == NAME else "auto")
+    dtype = model.dtype or ("float32" if model.model_name_or_path in BUILTIN else "auto")
     options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": dtype}
     return {name: value for name, value in options.items() if value is not None}
 

@@ -1,0 +1,57 @@
+"""The vLLM path without vLLM: an engine that answers like one, put where TRL keeps it. What it is asked, and what is made of its answers."""
+
+import pytest
+import torch
+
+from g2rpo import GuidedGRPOTrainer
+
+
+def length_reward(completions, **columns):
+    return [float(len(c[0]["content"]) % 5) / 4 for c in completions]
+
+
+class Engine:
+    """Answers every prompt with the same number of tokens, as an engine does that knows nothing of guidance budgets."""
+
+    def __init__(self, length: int) -> None:
+        self.length, self.asked, self.synced = length, [], 0
+
+    def sync_weights(self) -> None:
+        self.synced += 1
+
+    def generate(self, prompts, images, num_generations, profiler=None):
+        self.asked.append((prompts, num_generations))
+        ids = [[10 + (i + t) % 300 for t in range(self.length)] for i in range(len(prompts))]
+        return prompts, ids, [[[-1.0] for _ in row] for row in ids], None
+
+
+@pytest.mark.parametrize("guidance_loss", ["mask", "policy_gradient"])
+def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer, rows, config, guidance_loss):
+    args = config(guidance_controller="fixed", guidance_controller_kwargs={"length": 12}, guidance_loss=guidance_loss, max_steps=1,
+                  vllm_importance_sampling_mode="token_truncate")  # fmt: skip
+    trainer = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(8), processing_class=tokenizer)
+    engine = Engine(length=args.max_completion_length)
+    args.use_vllm = trainer.use_vllm = True
+    trainer.vllm_generation, trainer._last_loaded_step = engine, -1
+    kept = {}
+    close = trainer._close_generation
+    trainer._close_generation = lambda output: (kept.update(output), close(output))
+    trainer.train()
+
+    assert engine.synced == 1
+    [(prompts, num_generations)] = engine.asked
+    assert num_generations == 1  # in server mode anything else gives a whole group the first row's prefix
+    assert len({tuple(p) for p in prompts}) == 4  # two problems, each with and without its prefix
+    lengths = kept["completion_mask"].sum(1)
+    assert (lengths == args.max_completion_length).all()  # guidance counts: what the engine said too much is cut
+    guidance = torch.zeros_like(kept["completion_mask"])
+    for i in range(len(prompts)):
+        guidance[i, : 12 if i % 4 < 2 else 0] = 1
+    ratio = kept["importance_sampling_ratio"]
+    if guidance_loss == "mask":
+        assert torch.equal(kept["tool_mask"], 1 - guidance)
+    else:
+        assert "tool_mask" not in kept
+    assert (ratio[guidance.bool()] == 1).all()  # guidance was not sampled: there is nothing to correct
+    assert torch.isfinite(ratio).all()
+    assert [r["loss"] for r in trainer.state.log_history if "loss" in r][0] == pytest.approx(0, abs=10)
