@@ -17,7 +17,8 @@ class Problem:
 
     `key` is stable across runs and processes: draws, statistics and resumed evaluations refer to it. `trace` is the worked
     solution up to, and without, the final answer statement; None when only the answer is known. `tests` replaces `answer`
-    where a program is graded.
+    where a program is graded; a program that passes them may stand there as `solution`, for supervised fine-tuning. It is
+    never shown to a model as guidance.
     """
 
     key: str

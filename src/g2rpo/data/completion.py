@@ -6,7 +6,7 @@ block get the completion without the opening tag, so that nothing is ever said t
 
 from dataclasses import dataclass
 
-from g2rpo.errors import ConfigError, nearest
+from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.types import Problem
 
 
@@ -45,5 +45,18 @@ def style(name: str) -> Style:
 
 
 def full_completion(problem: Problem, style: Style) -> str:
-    """Trace and answer as the model should write them; without the end-of-turn token, which is appended as an id."""
-    return style.before_trace + (problem.trace or "") + style.between + str(problem.answer) + style.after_answer
+    """Trace and answer as the model should write them; without the end-of-turn token, which is appended as an id.
+
+    A program (`solution` of the problem's tests) stands as a fenced block where an answer would: there the code reward finds it.
+
+    Raises:
+        DataError: neither an answer nor a solution: there is nothing to write after the trace.
+    """
+    answer = problem.answer
+    if answer is None:
+        solution = (problem.tests or {}).get("solution")
+        if solution is None:
+            raise DataError(f"answer of {problem.key}", None, expected="an answer, or a `solution` in its tests",
+                            then="Fill it or drop the row: without one, nothing can be learned from its completion.")  # fmt: skip
+        answer = f"\n```python\n{solution.strip()}\n```\n"
+    return style.before_trace + (problem.trace or "") + style.between + str(answer) + style.after_answer

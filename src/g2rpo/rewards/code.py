@@ -6,11 +6,11 @@ could not be judged because the sandbox failed is None (not scored), counted, an
 
 import json
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from g2rpo.errors import ConfigError, SandboxError
+from g2rpo.errors import ConfigError, DataError, SandboxError
 from g2rpo.rewards.code_extract import extract_code
 from g2rpo.rewards.code_grade import CodeGrade, Scoring, grade_programs
 from g2rpo.rewards.code_signals import SIGNALS
@@ -71,7 +71,7 @@ class CodeReward:
 
     def grade(self, completions: Sequence[Any], tests: Sequence[dict[str, Any] | str]) -> list[CodeGrade]:
         """Verdicts with reasons, in order. Raises `DataError` for a row without valid tests."""
-        parsed = [_parsed(one if isinstance(one, str) else json.dumps(one, sort_keys=True)) for one in tests]
+        parsed = [_parse(one) for one in tests]
         programs = [extract_code(completion_text(completion)) for completion in completions]
         return grade_programs(
             programs,
@@ -81,6 +81,13 @@ class CodeReward:
             timeout_s=self.timeout_s,
             memory_mb=self.memory_mb,
         )
+
+    def check_row(self, row: Mapping[str, Any]) -> None:
+        """Raises `DataError` when the row's tests are missing or cannot be read: asked of every row before training."""
+        tests = row.get("tests")
+        if tests is None:
+            raise DataError("tests", None, expected="the tests of the program", then="Fill them or drop the row.")
+        _parse(tests)
 
     def __call__(
         self,
@@ -117,6 +124,10 @@ class CodeReward:
         """Stop the sandbox, when it was opened here."""
         if self._own:
             self.sandbox.close()
+
+
+def _parse(tests: dict[str, Any] | str) -> Tests:
+    return _parsed(tests if isinstance(tests, str) else json.dumps(tests, sort_keys=True))
 
 
 @lru_cache(maxsize=4096)

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.seeds import rng as seeded_rng
 from g2rpo.seeds import seed_of
-from g2rpo.tasks import chains, word_problems
+from g2rpo.tasks import chains, programs, word_problems
 from g2rpo.types import Problem
 
 FAMILIES: dict[str, Callable[[random.Random, int], Problem]] = {
     "chains": chains.problem,
     "word_problems": word_problems.problem,
 }
+"""Families with a number for an answer: what the built-in model has seen."""
+
+PROGRAMS: dict[str, Callable[[random.Random, int], Problem]] = {"programs": programs.problem}
+"""Families with a program for an answer, graded by tests."""
 
 TEST_SHARE = 8
 """One problem in this many belongs to the test split."""
@@ -31,14 +35,15 @@ def make(family: str, split: str, n: int, *, steps: int | tuple[int, int], seed:
     """Draws `n` different problems of one family and split.
 
     Args:
-        family: A name in `FAMILIES`.
+        family: A name in `FAMILIES` or `PROGRAMS`.
         split: `train` or `test`.
         n: How many; an error if the family cannot give that many different ones.
         steps: Number of reasoning steps, or an inclusive range from which each problem's number is drawn.
         seed: The same arguments give the same list; a longer list starts with the shorter one.
     """
-    if family not in FAMILIES:
-        raise ConfigError("task family", family, expected="a known family", then=nearest(family, list(FAMILIES)))
+    families = FAMILIES | PROGRAMS
+    if family not in families:
+        raise ConfigError("task family", family, expected="a known family", then=nearest(family, list(families)))
     if split not in ("train", "test"):
         raise ConfigError("split", split, expected="'train' or 'test'", then="Name one of the two.")
     low, high = (steps, steps) if isinstance(steps, int) else steps
@@ -49,7 +54,7 @@ def make(family: str, split: str, n: int, *, steps: int | tuple[int, int], seed:
     for _ in range(100 * n + 1000):
         if len(problems) == n:
             break
-        problem = FAMILIES[family](draw, draw.randint(low, high))
+        problem = families[family](draw, draw.randint(low, high))
         if split_of(problem) == split:
             problems.setdefault(problem.key, problem)
     else:
