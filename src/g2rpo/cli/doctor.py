@@ -76,7 +76,7 @@ def sandbox_table() -> Table:
         passed = sum(not problem for problem in level.probes.values())
         here = f"works: {passed} of {len(level.probes)} self-tests pass" if level.usable else f"no: {level.reason}"
         if level.name == "rlimits":
-            here += " (only with allow_unsafe)"
+            here += ", but no isolation: only with allow_unsafe"
         table.add_row(level.name, here, _listed(level.protects, told), _listed(level.does_not_protect, told))
         told |= {level.protects: level.name, level.does_not_protect: level.name}
     return table
