@@ -143,7 +143,9 @@ def problem(rng: random.Random, steps: int) -> Problem:
         takes = rng.choice(sorted(START))
         example, inputs = _input(rng, takes, 3), [*EDGES[takes], *(_input(rng, takes, 6) for _ in range(CASES - 3))]
         grown = None if example in inputs else _grow(rng, takes, steps, [example, *inputs])
-        if grown is not None and _tells(grown[0], inputs, grown[1][-1][1:]):
+        if grown is None or any(grown[0][-1].code in op.code for op in grown[0][:-1]):
+            continue
+        if _tells(grown[0], inputs, grown[1][-1][1:]):
             break
     row, values = grown
     question = _question(row)
