@@ -40,5 +40,5 @@ def test_a_checkpoint_without_the_controllers_state_is_refused(make_model, token
     assert json.loads((folder / "guidance_state.json").read_text())["generations"] == 1
     (folder / "guidance_state.json").unlink()
     again = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(16), processing_class=tokenizer)
-    with pytest.raises(RunError, match="guidance_state.json"):
+    with pytest.raises(RunError, match=r"guidance_state\.json"):
         again.train(resume_from_checkpoint=str(folder))

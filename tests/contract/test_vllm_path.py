@@ -54,4 +54,4 @@ def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer,
         assert "tool_mask" not in kept
     assert (ratio[guidance.bool()] == 1).all()  # guidance was not sampled: there is nothing to correct
     assert torch.isfinite(ratio).all()
-    assert [r["loss"] for r in trainer.state.log_history if "loss" in r][0] == pytest.approx(0, abs=10)
+    assert trainer.state.global_step == 1

@@ -1,8 +1,8 @@
 """The models that come with the package: 0.8 M parameters, Qwen3-shaped, so that everything can be tried without a download.
 
-    builtin         knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
-    builtin-gsm8k   the same model after SFT on GSM8K's training set: knows the form of its solutions, hardly ever the answer
-                    (`recipes/sft-gsm8k-base.yaml`)
+builtin         knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
+builtin-gsm8k   the same model after SFT on GSM8K's training set: knows the form of its solutions, hardly ever the answer
+                (`recipes/sft-gsm8k-base.yaml`)
 """
 
 from pathlib import Path

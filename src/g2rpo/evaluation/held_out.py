@@ -43,7 +43,8 @@ def held_out_scores(
         )  # fmt: skip
         texts = tokenizer.batch_decode([r.ids for r in rows], skip_special_tokens=True)
         completions = [[{"role": "assistant", "content": t}] for t in texts]
-        for i, score in zip(batch, reward(completions=completions, answer=[problems[i].answer for i in batch]), strict=True):
+        columns = {name: [getattr(problems[i], name) for i in batch] for name in ("answer", "tests")}
+        for i, score in zip(batch, reward(completions=completions, **columns), strict=True):
             scores[i] = score or 0.0
     model.train(was_training)
     return [scores[i] for i in range(len(problems))]

@@ -1,5 +1,6 @@
 """What is checked before the first hour is spent: rewards, columns, rows, traces, lengths, tokenizer, checkpoint rhythm."""
 
+import json
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -230,7 +231,8 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
         whole = len(trainer._tokenizer(text, add_special_tokens=False)["input_ids"])
         lengths.append(len(trace.ids))
         shares.append(min(1.0, len(trace.ids) / whole))
-        too_long += whole + around >= trainer.max_completion_length
+        target = trainer._tokenizer(_target(row, args), add_special_tokens=False)["input_ids"]
+        too_long += whole + around + len(target) > trainer.max_completion_length
     if unusable and args.guidance_missing_trace == "error":
         row = rows[unusable[0]]
         raise DataError(
@@ -266,6 +268,14 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
         logger.warning(f"The leak guard {args.guidance_leak_guard!r} lets a prefix reveal {report.revealable_share:.0%} of a trace "
                        "on average. If answers are small numbers that occur early by chance, consider guidance_leak_guard: conclusion.")  # fmt: skip
     return report
+
+
+def _target(row: dict[str, Any], args: GuidedGRPOConfig) -> str:
+    """What a completion must still write after its trace: the answer, or the program where tests grade one."""
+    if row.get("tests"):
+        tests = json.loads(row["tests"]) if isinstance(row["tests"], str) else row["tests"]
+        return str(tests.get("solution") or "")
+    return str(row.get(args.guidance_answer_column) or "")
 
 
 def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: Sequence[int]) -> None:

@@ -43,7 +43,7 @@ class DataConfig:
     columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
     system_prompt: str | None = _setting(None, "System message before every problem.")
     instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
-    task: str | None = _setting(None, "Procedural task instead of a data set: chains or word_problems.")
+    task: str | None = _setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
     task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
     task_size: int = _setting(2000, "Problems to draw.")
     rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")

@@ -33,6 +33,8 @@ def train(
         quiet: No progress display.
         callbacks: Each is called with the trainer and gives a callback to add.
 
+    The rewards are closed at the end: their sandboxes and processes go with the run.
+
     Raises:
         ConfigError, DataError, RunError: before training, with what to do; nothing is written then but the run's config.
     """
@@ -65,7 +67,12 @@ def train(
         trainer.add_callback(ShowProgress())
     for callback in callbacks:
         trainer.add_callback(callback(trainer))
-    trainer.train(resume_from_checkpoint=checkpoint)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        for reward in rewards:
+            if close := getattr(reward, "close", None):
+                close()  # sandboxes and their processes end with the run
     trainer.save_model(args.output_dir)
     return trainer
 
