@@ -137,6 +137,10 @@ def findings(by_name: dict[str, list[ArmResult]]) -> list[str]:
         sentences.append(
             f"{ours} {verdict} {theirs}: {100 * difference:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
         )
+    ours, sft = (sum(r.wall_s for r in by_name[name]) / len(by_name[name]) for name in ("g2rpo", "sft"))
+    sentences.append(
+        f"Tokens are not time: a run of g2rpo took {ours:.0f} s, one of sft {sft:.0f} s. At equal time see docs/log.md."
+    )
     return sentences
 
 
