@@ -5,7 +5,7 @@ that is, continues from the first l tokens of a ground-truth reasoning trace.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 Prompt = str | list[dict[str, Any]]
 """A plain string (sent to the model as it is) or a conversation (rendered with the model's chat template)."""
@@ -79,7 +79,6 @@ class Outcome:
     advantage: float = 0.0
 
 
-Origin = Literal[0, 1, 2]
 PROMPT, GUIDANCE, SAMPLED = 0, 1, 2
 """Where a token came from; stored per token in the rollout files."""
 

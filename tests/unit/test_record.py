@@ -17,7 +17,7 @@ PROBLEMS = [Problem("a", "q", "1", "t"), Problem("b", "q2", "2", "u")]
 @pytest.fixture
 def run(tmp_path):
     directory = RunDirectory(tmp_path / "run")
-    directory.create({"x": 1}, PROBLEMS, seed=3, resume=False)
+    directory.create({"x": 1}, manifest(PROBLEMS, 3), False)
     return directory
 
 
@@ -86,8 +86,8 @@ def test_a_rewind_of_a_run_that_logged_nothing_is_harmless(run):
 def test_a_second_run_in_the_same_directory_is_refused(run):
     write_steps(run, 1)
     with pytest.raises(RunError, match=r"output_dir is .*Expected a directory without a run.*--resume"):
-        run.create({}, PROBLEMS, seed=0, resume=False)
-    run.create({"x": 2}, PROBLEMS, seed=0, resume=True)
+        run.create({}, manifest(PROBLEMS, 0), False)
+    run.create({"x": 2}, manifest(PROBLEMS, 0), True)
     assert [r["step"] for r in run.steps()] == [1]
 
 
@@ -137,7 +137,7 @@ def test_a_full_disk_while_writing_rollouts_leaves_no_half_file(run, monkeypatch
 def test_a_full_disk_while_creating(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     with expect_full_disk():
-        RunDirectory(tmp_path / "new").create({}, PROBLEMS, seed=0, resume=False)
+        RunDirectory(tmp_path / "new").create({}, manifest(PROBLEMS, 0), False)
 
 
 def test_a_full_disk_while_rewinding(run, monkeypatch):

@@ -5,6 +5,8 @@ import dataclasses
 from rich.console import Console
 from rich.table import Table
 
+from g2rpo.errors import ConfigError, nearest
+
 
 def print_fields(search: str = "") -> None:
     from trl import GRPOConfig, ModelConfig
@@ -13,7 +15,7 @@ def print_fields(search: str = "") -> None:
     from g2rpo.training.recipe import DataConfig
 
     ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - {f.name for f in dataclasses.fields(GRPOConfig)}
-    console = Console()
+    console, shown = Console(), False
     for title, owner, names in (
         ("Data and rewards", DataConfig, None),
         ("Guidance", GuidedGRPOConfig, ours),
@@ -25,13 +27,18 @@ def print_fields(search: str = "") -> None:
         ),
     ):
         table = Table(title=title, title_justify="left", expand=True)
-        for column, ratio in (("field", 2), ("default", 1), ("meaning", 5)):
-            table.add_column(column, ratio=ratio, overflow="fold")
+        table.add_column("field", no_wrap=True)  # names are to be copied and searched for
+        table.add_column("default", ratio=1, overflow="fold")
+        table.add_column("meaning", ratio=4, overflow="fold")
         for field in dataclasses.fields(owner):
             if field.init and (names is None or field.name in names) and search in field.name:
                 table.add_row(field.name, _default(field), str(field.metadata.get("help", "")))
         if table.row_count:
+            shown = True
             console.print(table)
+    if not shown:
+        every = [f.name for owner in (DataConfig, GuidedGRPOConfig, ModelConfig) for f in dataclasses.fields(owner)]
+        raise ConfigError("field", search, expected="part of a field's name", then=nearest(search, every))
 
 
 def _default(field: dataclasses.Field) -> str:

@@ -88,6 +88,9 @@ def to_rows(problems: Sequence[Problem]) -> "Dataset":
         if tested:
             row["tests"] = None if problem.tests is None else json.dumps(problem.tests)
         rows.append(row)
+    for column in ("trace", "answer"):  # a column of nothing but None is no column: its absence is told before training
+        if rows and all(row[column] is None for row in rows):
+            rows = [{k: v for k, v in row.items() if k != column} for row in rows]
     return Dataset.from_list(rows)
 
 
@@ -124,7 +127,14 @@ def _open(name: str | None, path: str | None, config: str | None, split: str) ->
             return Dataset.from_pandas(pandas.read_csv(file, dtype=str), preserve_index=False)
         return load_dataset(kind, data_files=str(file), split="train")
     except Exception as error:
-        raise DataError("file", str(file), expected=f"readable {kind}", then=f"{type(error).__name__}: {error}") from error
+        raise DataError("file", str(file), expected=f"readable {kind}", then=_cause(error)) from error
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what really went wrong: readers wrap it in errors that only say that something did."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'the file is empty'}"
 
 
 def _file(path: Path, split: str) -> Path:

@@ -2,8 +2,10 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
+from g2rpo.errors import DataError
 from g2rpo.rewards.extract import completion_text, extract_answer
 
 _SPACE = re.compile(r"\s+")
@@ -36,4 +38,10 @@ def exact_match_reward(completions: list[Any], answer: list[str], **columns: Any
     return scores
 
 
+def _check_row(row: Mapping[str, Any]) -> None:
+    if row.get("answer") is None or not str(row["answer"]).strip():
+        raise DataError("answer", row.get("answer"), expected="a gold answer", then="Drop the row or fill its answer.")
+
+
 exact_match_reward.drives_guidance = True  # type: ignore[attr-defined]
+exact_match_reward.check_row = _check_row  # type: ignore[attr-defined]

@@ -17,7 +17,6 @@ GAINS = ("finds {n} more", "buys {n} more", "gets {n} from a friend", "wins {n} 
 LOSSES = ("gives {n} away", "loses {n} on the way", "sells {n} of them", "puts {n} back")
 LIMIT = 100
 MAX_OPERAND = 20
-MAX_OPERAND = 20
 
 
 def problem(rng: random.Random, steps: int) -> Problem:

@@ -13,7 +13,6 @@ from datasets import Dataset
 from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.guidance.controllers.fixed import Fixed
-from g2rpo.guidance.planner import row_key
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.sampling import warpers
 
@@ -236,7 +235,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     if unusable and args.guidance_missing_trace == "error":
         row = rows[unusable[0]]
         raise DataError(
-            f"trace of row {row_key(row)} (and of {len(unusable) - 1} more)", row[args.guidance_trace_column],
+            f"trace of row {unusable[0]} (and of {len(unusable) - 1} more)", row[args.guidance_trace_column],
             expected=f"reasoning before the answer {row.get(args.guidance_answer_column)!r} first appears; it gives away nothing else",
             then="Drop such rows, set guidance_missing_trace to unguided, or guidance_leak_guard to conclusion if answers are "
             "small numbers that occur everywhere.",
@@ -287,7 +286,7 @@ def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: 
     worst = max(range(len(rows)), key=lambda i: lengths[i])
     if room is not None and lengths[worst] + trainer.max_completion_length > room:
         raise DataError(
-            f"prompt of row {row_key(rows[worst])}", f"{lengths[worst]} tokens",
+            f"prompt of row {worst}", f"{lengths[worst]} tokens",
             expected=f"at most {room - trainer.max_completion_length}: the model has room for {room} tokens and max_completion_length takes "
             f"{trainer.max_completion_length}",
             then="Drop long prompts or lower max_completion_length.",

@@ -1,10 +1,9 @@
 """What a person sees while a run goes on: a live bar in a terminal, plain lines elsewhere."""
 
-import math
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
 SAMPLED = "guidance/tokens/sampled_total"
@@ -20,43 +19,46 @@ class ShowProgress(TrainerCallback):
         self.bar: Progress | None = None
         self.began = self.last_line = 0.0
         self.first_tokens: float | None = None
+        self.first_step = 0
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.began = time.monotonic()
+        self.began, self.first_step = time.monotonic(), state.global_step
         if state.is_world_process_zero and self.console.is_terminal:
             columns = (
-                TextColumn("training"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
+                TextColumn("step {task.fields[step]}"),
+                BarColumn(bar_width=20),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
             )
             self.bar = Progress(*columns, console=self.console)
-            self.task = self.bar.add_task("training", total=state.max_steps, completed=state.global_step, note="")
+            self.task = self.bar.add_task("training", total=1.0, step=f"{state.global_step}/{state.max_steps}", note="")
             self.bar.start()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
-        note = self.note(logs)
+        if self.first_tokens is None:
+            self.first_tokens = (logs.get(SAMPLED) or 0) - (logs.get("guidance/tokens/sampled") or 0)
+        # How far this run is: by its steps or by its budget of tokens, whichever ends first.
+        steps = (state.global_step - self.first_step) / max(1, state.max_steps - self.first_step)
+        budget = getattr(args, "max_sampled_tokens", None)
+        tokens = ((logs.get(SAMPLED) or 0) - self.first_tokens) / max(1, budget - self.first_tokens) if budget else 0.0
+        done, note = min(1.0, max(steps, tokens)), self.note(logs)
         if self.bar is not None:
-            self.bar.update(self.task, completed=state.global_step, note=note)
-        elif time.monotonic() - self.last_line >= PLAIN_EVERY_S or state.global_step == state.max_steps:
+            self.bar.update(self.task, completed=done, step=f"{state.global_step}/{state.max_steps}", note=note)
+        elif time.monotonic() - self.last_line >= PLAIN_EVERY_S or done == 1.0:
             self.last_line = time.monotonic()
-            done = max(
-                state.global_step / state.max_steps,
-                (logs.get(SAMPLED) or 0) / (getattr(args, "max_sampled_tokens", None) or math.inf),
-            )
-            left = (self.last_line - self.began) * (1 / max(done, 1e-6) - 1) if done < 1 else 0.0
+            left = (self.last_line - self.began) * (1 / max(done, 1e-6) - 1)
             print(f"step {state.global_step}/{state.max_steps}  {note}  {left:.0f} s left", flush=True)
 
     def on_train_end(self, args, state, control, **kwargs):
         if self.bar is not None:
             self.bar.stop()
+        if state.is_world_process_zero and state.global_step < state.max_steps:
+            print(f"Stopped at step {state.global_step} of {state.max_steps}: the budget of tokens is spent.", flush=True)
 
     def note(self, logs: dict) -> str:
-        parts = [f"reward {logs['reward']:.3f}"] if logs.get("reward") is not None else []
+        parts = [f"reward {logs['reward']:.3f}"] if logs.get("reward") is not None else [f"loss {logs['loss']:.3f}"]
         unguided = logs.get("guidance/success/unguided")
         if unguided is not None:
             parts.append(f"unguided {unguided:.1%}")
@@ -64,8 +66,7 @@ class ShowProgress(TrainerCallback):
             parts.append(f"guidance {logs['guidance/length/tokens']:.0f} tokens ({logs['guidance/length/fraction']:.0%})")
         tokens = logs.get(SAMPLED)
         if tokens is not None:
-            first = self.first_tokens = tokens if self.first_tokens is None else self.first_tokens
             seconds = time.monotonic() - self.began
-            rate = (tokens - first or tokens) / seconds if seconds else 0.0
+            rate = (tokens - (self.first_tokens or 0)) / seconds if seconds else 0.0
             parts.append(f"{rate:.0f} tokens/s")
         return "  ".join(parts)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,10 @@ class DataConfig:
     def problems(self, split: str | None = None) -> list[Problem]:
         """Loads or draws the problems."""
         if self.task is not None:
+            if not 1 <= len(self.task_steps) <= 2:
+                raise ConfigError(
+                    "task_steps", self.task_steps, expected="one number, or lowest and highest", then="Write task_steps: [9]."
+                )
             low, high = self.task_steps[0], self.task_steps[-1]
             return make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
         return load_problems(
@@ -89,15 +94,27 @@ class Recipe:
         }
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML in which only true and false are truth values: `no` and `off` are words that fields of ours and TRL's take."""
+
+
+_Yaml.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+_SPOKEN = {"yes": True, "on": True, "no": False, "off": False}
+
+
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file. Numbers such as 1e-5, which YAML 1.1 takes for text, are read by the field's own type."""
     path = Path(path)
     if not path.is_file():
         raise ConfigError("recipe", str(path), expected="an existing YAML file", then="See recipes/ for examples.")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.load(path.read_text(), _Yaml)
     except yaml.YAMLError as error:
-        raise ConfigError("recipe", str(path), expected="valid YAML", then=str(error)) from error
+        raise ConfigError("recipe", str(path), expected="valid YAML", then=" ".join(str(error).split())) from error
     if not isinstance(values, dict):
         raise ConfigError("recipe", str(path), expected="a mapping of fields to values", then="See recipes/ for examples.")
     return values
@@ -125,7 +142,7 @@ def read_flags(flags: Sequence[str]) -> dict[str, Any]:
 
 def _flag_value(word: str) -> Any:
     try:
-        return yaml.safe_load(word) if word.strip() else word
+        return yaml.load(word, _Yaml) if word.strip() else word
     except yaml.YAMLError as error:
         if word[0] in "{[":
             raise ConfigError("flag value", word, expected="a YAML mapping or list", then=str(error)) from error
@@ -190,8 +207,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         return value
     if value is None:
         raise ConfigError(name, None, expected=_told(kinds), then="Leave the field out for its default.")
-    if isinstance(value, bool) and bool not in kinds and name.endswith("_strategy"):
-        value = "yes" if value else "no"  # YAML 1.1 reads an unquoted `no` as false: save_strategy: no
+    if kinds == [bool] and isinstance(value, str) and value.lower() in _SPOKEN:
+        return _SPOKEN[value.lower()]
     lists = [k for k in kinds if typing.get_origin(k) is list or k is list]
     plain = tuple(typing.get_origin(k) or k for k in kinds if isinstance(typing.get_origin(k) or k, type))
     if lists and not isinstance(value, list) and not (isinstance(value, plain) and not isinstance(value, bool)):

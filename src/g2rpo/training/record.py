@@ -31,6 +31,16 @@ import g2rpo
 from g2rpo.errors import RunError
 from g2rpo.types import GUIDANCE, PROMPT, SAMPLED, Problem, StepRecord
 
+DECIDING = (
+    "seed",
+    "num_generations",
+    "generation_batch_size",
+    "num_iterations",
+    "loss_type",
+    "beta",
+    "temperature",
+    "max_completion_length",
+)
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "math-verify")
 
 
@@ -42,19 +52,54 @@ class RunDirectory:
         self.steps_file = self.path / "steps.jsonl"
         self.rollouts = self.path / "rollouts"
 
-    def create(self, config: dict[str, Any], problems: Sequence[Problem], seed: int, resume: bool) -> None:
-        """Writes config and manifest.
+    def claim(self) -> None:
+        """Makes the directory and sees that it can be written, before a model is loaded.
+
+        Raises:
+            RunError: it holds a run or a model already, or cannot be written.
+        """
+        for name in ("steps.jsonl", "model.safetensors"):
+            if (self.path / name).exists():
+                raise RunError("output_dir", str(self.path), expected=f"a directory without a run in it; it holds {name}",
+                               then="Choose another output_dir, remove it, or, if it has a checkpoint, continue that run with --resume.")  # fmt: skip
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".probe"
+            probe.write_bytes(b"0" * 4096)
+            probe.unlink()
+
+    def same_settings(self, config: dict[str, Any]) -> None:
+        """Compares the settings of a resumed run with those it was started with.
+
+        Raises:
+            RunError: names the first that differs, of those that decide what a step does.
+        """
+        before = json.loads((self.path / "resolved.json").read_text())
+        now = json.loads(json.dumps(config, default=str))
+        for part in ("data", "training"):
+            for name, value in now[part].items():
+                decides = part == "data" or name.startswith("guidance_") or name in DECIDING
+                if decides and before[part].get(name) != value:
+                    raise RunError(name, value, expected=f"{before[part].get(name)!r}, with which this run was started",
+                                   then="Resume with the same settings, or start a new run in another output_dir.")  # fmt: skip
+
+    def create(self, config: dict[str, Any], facts: dict[str, Any], resume: bool) -> None:
+        """Writes config and manifest; a resumed run adds its session to the manifest it finds.
 
         Raises:
             RunError: the directory already holds a run (and `resume` is off), or cannot be written.
         """
+        path = self.path / "manifest.json"
+        if resume and path.exists():
+            first = json.loads(path.read_text())
+            facts = {**first, "resumed": [*first.get("resumed", []), {k: facts[k] for k in ("commit", "command", "versions")}]}
         if self.steps_file.exists() and not resume:
             raise RunError("output_dir", str(self.path), expected="a directory without a run in it",
                            then="Choose another output_dir, or continue that run with --resume.")  # fmt: skip
         with writing(self.path):
             self.rollouts.mkdir(parents=True, exist_ok=True)
             _write_json(self.path / "resolved.json", config)
-            _write_json(self.path / "manifest.json", manifest(problems, seed))
+            _write_json(path, facts)
 
     def append(self, record: StepRecord) -> None:
         with writing(self.steps_file), self.steps_file.open("a") as file:

@@ -1,21 +1,26 @@
 """`g2rpo train`: from a resolved recipe to a finished run directory."""
 
+import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.logging import get_logger
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import get_peft_config, get_quantization_config
 
-from g2rpo.base_model import BUILTIN, resolve_model
+from g2rpo.base_model import BUILTIN
 from g2rpo.data.load import to_rows
-from g2rpo.errors import RunError
+from g2rpo.errors import ConfigError, RunError
 from g2rpo.training.preflight import check_gold
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe
-from g2rpo.training.record import RecordSteps, RunDirectory
-from g2rpo.training.trainer import GuidedGRPOTrainer
+from g2rpo.training.record import RecordSteps, RunDirectory, manifest
+from g2rpo.training.trainer import STATE_FILE, GuidedGRPOTrainer
+
+logger = get_logger(__name__)
 
 
 def train(
@@ -39,23 +44,34 @@ def train(
         ConfigError, DataError, RunError: before training, with what to do; nothing is written then but the run's config.
     """
     args = recipe.training
-    checkpoint = _checkpoint(args.output_dir) if resume else None
+    if args.eval_strategy != "no":
+        raise ConfigError("eval_strategy", str(args.eval_strategy), expected="no: recipes name no evaluation set",
+                          then="Evaluate in a script of your own with GuidedGRPOTrainer(eval_dataset=...).")  # fmt: skip
+    run = RunDirectory(args.output_dir)
+    checkpoint = usable_checkpoint(args) if resume else None
+    if args.process_index == 0:
+        run.same_settings(recipe.to_json()) if resume else run.claim()
     problems = recipe.data.problems()
     rewards = recipe.data.reward_functions()
     rows = to_rows(problems)
     check_gold(rows, rewards)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    trainer = GuidedGRPOTrainer(
-        model=resolve_model(recipe.model.model_name_or_path),
-        reward_funcs=rewards,
-        args=args,
-        train_dataset=rows,
-        peft_config=get_peft_config(recipe.model),
-        quantization_config=get_quantization_config(recipe.model),
-    )
-    run = RunDirectory(args.output_dir)
+    name = recipe.model.model_name_or_path
+    try:
+        trainer = GuidedGRPOTrainer(
+            model=name,
+            reward_funcs=rewards,
+            args=args,
+            train_dataset=rows,
+            peft_config=get_peft_config(recipe.model),
+            quantization_config=get_quantization_config(recipe.model),
+        )
+    except OSError as error:  # what transformers raises when it finds no model under a name
+        raise ConfigError("model_name_or_path", name, expected="a folder or a hub name that can be loaded, or builtin",
+                          then=str(error).splitlines()[0]) from error  # fmt: skip
     if trainer.accelerator.is_main_process:
-        run.create(recipe.to_json(), problems, args.seed, resume)
+        report = trainer.data_report.to_json() if trainer.data_report else None
+        run.create(recipe.to_json(), {**manifest(problems, args.seed), "guidance_data": report}, resume)
         if checkpoint:
             saved = trainer.read_guidance_state(checkpoint)
             run.rewind(int(checkpoint.rpartition("-")[2]), saved["generations"])
@@ -84,9 +100,23 @@ def model_init_kwargs(model: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _checkpoint(output_dir: str) -> str:
-    found = get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
-    if found is None:
-        raise RunError("output_dir", output_dir, expected="a checkpoint to resume from",
-                       then="Set save_strategy: steps and save_steps in the recipe; without a checkpoint, start anew without --resume.")  # fmt: skip
-    return found
+def usable_checkpoint(args: Any) -> str:
+    """The newest whole checkpoint of a run; one that a kill left half-written is passed over.
+
+    Raises:
+        RunError: there is none, or the run has nothing left to do.
+    """
+    folders = sorted(Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    whole = [f for f in folders if (f / STATE_FILE).exists() and (f / "trainer_state.json").exists()]  # the last that is written
+    if not whole:
+        raise RunError("output_dir", args.output_dir, expected="a whole checkpoint to resume from",
+                       then="There is none: remove the directory or choose another output_dir, and start without --resume. "
+                       "Set save_strategy: steps and save_steps to have one next time.")  # fmt: skip
+    if folders[-1] != whole[-1]:
+        logger.warning(f"{folders[-1]} is not whole (the run was stopped while writing it); going on from {whole[-1].name}.")
+    step = json.loads((whole[-1] / "trainer_state.json").read_text())["global_step"]
+    spent = json.loads((whole[-1] / STATE_FILE).read_text())["totals"]["tokens/sampled_total"]
+    if 0 < args.max_steps <= step or spent >= (args.max_sampled_tokens or math.inf):
+        raise RunError("run", f"{step} steps, {spent:.0f} sampled tokens", expected="something left to do: it is complete",
+                       then="Raise max_steps or max_sampled_tokens to train on.")  # fmt: skip
+    return str(whole[-1])

@@ -16,9 +16,11 @@ from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 from g2rpo.base_model import resolve_model
 from g2rpo.data.completion import full_completion, style
 from g2rpo.errors import ConfigError, DataError
+from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe, merged_with, resolve
+from g2rpo.training.record import RunDirectory
 from g2rpo.training.run import model_init_kwargs
 from g2rpo.types import Problem
 
@@ -86,15 +88,6 @@ class TraceSFTTrainer(SFTTrainer):
         return super().training_step(model, inputs, num_items_in_batch)
 
 
-class _StopAtBudget(TrainerCallback):
-    def __init__(self, trainer: TraceSFTTrainer, tokens: int) -> None:
-        self.trainer, self.tokens = trainer, tokens
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if self.trainer.completion_tokens >= self.tokens:
-            control.should_training_stop = True
-
-
 @dataclass(frozen=True)
 class SFTSettings:
     """The settings of a recipe that SFT shares with guided training and TRL's `SFTConfig` does not have."""
@@ -113,6 +106,8 @@ def train_sft(
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
     recipe, settings = resolved
     args: SFTConfig = recipe.training
+    if args.process_index == 0:
+        RunDirectory(args.output_dir).claim()
     model = resolve_model(recipe.model.model_name_or_path)
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=args.trust_remote_code)
     if tokenizer.eos_token_id is None:
@@ -137,7 +132,7 @@ def train_sft(
     if not quiet:
         trainer.add_callback(ShowProgress())
     if settings.max_tokens is not None:
-        trainer.add_callback(_StopAtBudget(trainer, settings.max_tokens))
+        trainer.add_callback(StopAtBudget(lambda: trainer.completion_tokens, settings.max_tokens))
     for callback in callbacks:
         trainer.add_callback(callback(trainer))
     trainer.train()

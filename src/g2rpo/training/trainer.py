@@ -11,6 +11,8 @@ With the controller `none` no rollout function is installed, and every step is T
 
 import json
 import os
+import shutil
+import traceback
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from typing import Any
 import torch
 from accelerate.logging import get_logger
 from accelerate.utils import gather_object
-from transformers import TrainerCallback
+from datasets import Dataset
+from safetensors import SafetensorError
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
@@ -27,28 +30,21 @@ from trl.models import unwrap_model_for_generation
 from g2rpo.algo.advantages import group_advantages
 from g2rpo.algo.guidance_loss import loss_mask
 from g2rpo.algo.transfer import transfer_metrics
-from g2rpo.errors import ConfigError, RunError
+from g2rpo.base_model import resolve_model
+from g2rpo.errors import ConfigError, G2RPOError, RunError
 from g2rpo.guidance.controller import state_from_json, state_to_json
 from g2rpo.guidance.planner import Planner, row_key
 from g2rpo.seeds import seed_of
+from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.preflight import check_data, check_run, driving_reward
 from g2rpo.training.sampling import sample_rows
 from g2rpo.types import GuidedPrompt, Outcome
 
 STATE_FILE = "guidance_state.json"
+UNSCORED_BATCHES = 3
+"""So many generation batches in a row without one scored rollout stop the run: it cannot learn."""
 logger = get_logger(__name__)
-
-
-class StopAtBudget(TrainerCallback):
-    """Ends training after the optimizer step in which the token budget was reached."""
-
-    def __init__(self, trainer: "GuidedGRPOTrainer") -> None:
-        self.trainer = trainer
-
-    def on_step_end(self, args, state, control, **kwargs):
-        if self.trainer.sampled_tokens >= args.max_sampled_tokens:
-            control.should_training_stop = True
 
 
 class GuidedGRPOTrainer(GRPOTrainer):
@@ -63,6 +59,12 @@ class GuidedGRPOTrainer(GRPOTrainer):
     """
 
     _tag_names = ("trl", "grpo", "g2rpo")
+    _name = "Guided GRPO"
+    _paper = {  # noqa: RUF012  what TRL's model card cites
+        "title": "G2RPO-A: Guided Group Relative Policy Optimization with Adaptive Guidance",
+        "id": "2508.13023",
+        "citation": "Guo, Deng, Cheng, Tang. arXiv:2508.13023, ACL 2026.",
+    }
 
     def __init__(self, model, reward_funcs=None, args: GuidedGRPOConfig | None = None, train_dataset=None, **kwargs: Any):
         if args is None:
@@ -74,6 +76,10 @@ class GuidedGRPOTrainer(GRPOTrainer):
             if args.guided and kwargs.get(name) is not None:
                 raise ConfigError(name, kwargs[name], expected=f"no {name} in a guided run: guidance is spliced where it would act",
                                   then="Set guidance_controller to none, or leave it out.")  # fmt: skip
+        if isinstance(model, str):
+            model = resolve_model(model)
+        if isinstance(train_dataset, list):
+            train_dataset = Dataset.from_list(train_dataset)
         funcs = reward_funcs if isinstance(reward_funcs, list) else [reward_funcs]
         self._driver = driving_reward(args, funcs)
         if args.guided:
@@ -85,7 +91,7 @@ class GuidedGRPOTrainer(GRPOTrainer):
             super().__init__(model, reward_funcs, args, train_dataset, **kwargs)
         self.controller = args.controller()
         self.controller_state = self.controller.initial()
-        self._generations = 0
+        self._generations = self._unscored_batches = 0
         self._totals = {"tokens/sampled_total": 0.0, "tokens/guidance_total": 0.0, "rollouts_total": 0.0}
         self._rows: list[dict] = []
         self._starts: list[GuidedPrompt] | None = None
@@ -93,7 +99,7 @@ class GuidedGRPOTrainer(GRPOTrainer):
         self.rollout_sinks: list[Any] = []
         """Called after every generation batch with (step, rollouts), on the main process: the run record, for one."""
         if args.max_sampled_tokens is not None:
-            self.add_callback(StopAtBudget(self))
+            self.add_callback(StopAtBudget(lambda: self.sampled_tokens, args.max_sampled_tokens))
         self.planner = self._make_planner() if args.guided else None
         self.data_report = check_run(self)
 
@@ -197,7 +203,14 @@ class GuidedGRPOTrainer(GRPOTrainer):
     # ------------------------------------------------------------------ rewards, advantages, controller
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
-        rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        try:
+            rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        except G2RPOError:
+            raise
+        except Exception as error:  # whatever a reward function throws is told with the place it came from
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            raise RunError("a reward function", f"{type(error).__name__}: {error}", expected="one number or None per completion",
+                           then=f"It comes from {place.filename}, line {place.lineno}; rewards: {', '.join(self.reward_func_names)}.") from error  # fmt: skip
         if self.model.training:
             if torch.isinf(rewards_per_func).any():
                 names = [n for n, bad in zip(self.reward_func_names, torch.isinf(rewards_per_func).any(0), strict=True) if bad]
@@ -244,6 +257,10 @@ class GuidedGRPOTrainer(GRPOTrainer):
                 self._logs["advantages"][len(self._logs["advantages"]) - len(advantages) + i] = value
         else:
             advantages = self.accelerator.gather(output["advantages"])
+        self._unscored_batches = self._unscored_batches + 1 if torch.isnan(rewards).all() else 0
+        if self._unscored_batches == UNSCORED_BATCHES:
+            raise RunError("rewards", f"{UNSCORED_BATCHES} generation batches without a single scored rollout", expected="rewards that can score some of them",
+                           then="Every reward function returned None or NaN; look at one rollout with g2rpo show.")  # fmt: skip
         driver = rewards_per_func[:, self._driver].tolist()
         outcomes = [
             Outcome(key, member, tokens > 0, tokens, fraction, sampled, _number(success), _number(reward), advantage)
@@ -307,12 +324,17 @@ class GuidedGRPOTrainer(GRPOTrainer):
         }
 
     def _save_checkpoint(self, model, trial):
-        super()._save_checkpoint(model, trial)
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise RunError(f"writing {folder}", str(error), expected="room and permission to write",
+                           then="Earlier checkpoints are whole. Free some space, then continue with --resume.") from error  # fmt: skip
         if self._step % (self.args.steps_per_generation * self.num_iterations):
             logger.warning(f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
                            "anew, so it will not repeat this one exactly.")  # fmt: skip
         if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             part = folder / (STATE_FILE + ".part")
             part.write_text(json.dumps(self.guidance_state(), indent=2))
             os.replace(part, folder / STATE_FILE)

@@ -1,5 +1,6 @@
 """Any other data: columns `prompt`, `answer`, `trace`, or others named in the recipe's `columns`."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,6 +10,10 @@ from g2rpo.errors import DataError, nearest
 from g2rpo.types import Problem
 
 ROLES = ("prompt", "answer", "trace", "key", "difficulty", "source", "tests")
+
+
+def _digest(prompt: Any) -> str:
+    return hashlib.blake2b(json.dumps(prompt, sort_keys=True).encode(), digest_size=12).hexdigest()
 
 
 def _read(parse: Callable[[Any], Any], value: Any, column: str, expected: str) -> Any:
@@ -43,7 +48,7 @@ def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str
             prompt = [{"role": "user", "content": prompt}]  # a mapped question is a question, not a rendered prompt
         tests = value["tests"]
         return Problem(
-            key=str(value["key"]) if value["key"] is not None else json.dumps(prompt, sort_keys=True),
+            key=str(value["key"]) if value["key"] is not None else _digest(prompt),
             prompt=prompt,
             answer=None if value["answer"] is None else str(value["answer"]).strip(),
             trace=clean_trace(value["trace"]) or None if isinstance(value["trace"], str) else value["trace"],
