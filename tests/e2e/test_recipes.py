@@ -135,6 +135,8 @@ def test_launch_command_makes_the_batch_that_the_header_claims(launch):
         if "--num_processes" in options:
             count = int(options[options.index("--num_processes") + 1])
         assert count == launch.processes
+    elif "torchrun" in options:
+        assert int(options[options.index("--nproc-per-node") + 1]) == launch.processes
     else:
         assert launch.processes == 1
     values, flags = read_yaml(path(launch.target)), (*launch.flags, *CPU)

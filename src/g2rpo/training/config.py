@@ -1,8 +1,8 @@
-"""Settings of guided GRPO: every field of TRL's `GRPOConfig` works, ours begin with `guidance_` or `rollouts_`.
+"""Settings of guided GRPO: every field of TRL's `GRPOConfig` works; ours are `guidance_*`, `max_sampled_tokens`, `rollouts_every`.
 
 TRL's defaults that the method leans on are written out here with the values of TRL 1.16, so that an upgrade cannot move them.
-Three differ from TRL on purpose: `gradient_checkpointing` is off (small models need no recomputation), `logging_steps` is 1
-(the run record has a line per step), and `save_strategy` keeps to whole generation cycles (see `GuidedGRPOTrainer`).
+Two differ from TRL on purpose: `gradient_checkpointing` is off (small models need no recomputation) and `logging_steps` is 1
+(the run record has a line per step). `save_steps` must keep to whole generation batches (`training/preflight.py`).
 """
 
 import json
@@ -29,7 +29,7 @@ def _setting(default: Any, text: str) -> Any:
 
 @dataclass
 class GuidedGRPOConfig(GRPOConfig):
-    """`GRPOConfig` with guidance. Fields are documented by their `help` metadata, which `g2rpo train --help` prints.
+    """`GRPOConfig` with guidance. Fields are documented by their `help` metadata, which `g2rpo fields` prints.
 
     Raises:
         ConfigError: at construction, for every setting that is wrong by itself or cannot be combined with another one.

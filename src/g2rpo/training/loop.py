@@ -2,9 +2,13 @@
 
 A contract test holds it to `GuidedGRPOTrainer`: same seed, same model, same losses, advantages and controller states.
 
-Deviations from the paper are choices of the arguments, not of the code: `guidance_loss="policy_gradient"` and
-`grouping="joint"` with the controller `paper` are the published method (arXiv 2508.13023). The loss is normalised by the number
-of trained tokens in the batch (DAPO, TRL's default), where the paper averages per rollout.
+Words: a group is the G rollouts of one problem; a share alpha of them is guided, that is, starts from the first l tokens of the
+problem's trace. The controller decides l: `planner.start` asks it, `controller.update` tells it what came of it
+(`guidance/controllers/` has one rule per file).
+
+The published method (arXiv 2508.13023) is the controller `paper`, `guidance_loss="policy_gradient"` and `grouping="joint"`.
+Deviations: the loss is normalised by the number of trained tokens in the batch (DAPO, TRL's default), where the paper averages per
+rollout, and there is no KL term, where the released recipe has 0.04.
 """
 
 from collections.abc import Callable, Iterator, Sequence
