@@ -1,7 +1,7 @@
 """The models that come with the package: 0.8 M parameters, Qwen3-shaped, so that everything can be tried without a download.
 
 builtin         knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
-builtin-gsm8k   the same model after SFT on GSM8K's training set: knows the form of its solutions, hardly ever the answer
+builtin-gsm8k   the same model after SFT on GSM8K's training set: knows the form of its solutions, not the arithmetic
                 (`recipes/sft-gsm8k-base.yaml`)
 """
 
