@@ -11,7 +11,7 @@ together. We make that state on purpose and in the open, in two phases of superv
    contexts are seen as often as before and the skill is kept; what follows a jump is learned from traces cut at a boundary.
 
 With s steps the plain pass rate is about (1 - impatience)^(s - 1) times the skill, plus one lucky guess in a hundred, which is
-rewarded as well: a reward cannot tell luck from work. Impatience is so high that greedy decoding does not undo it either.
+rewarded as well: a reward cannot tell luck from work. Impatience is above one half, so that greedy decoding does not undo it either.
 Nothing in this recipe knows of any training method.
 """
 
