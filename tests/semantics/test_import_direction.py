@@ -11,6 +11,7 @@ ROOT = Path(g2rpo.__file__).parent
 ORDER = (
     {"types"},
     {"errors", "seeds"},
+    {"statistics"},
     {"data", "tasks"},
     {"guidance"},
     {"rewards"},

@@ -12,7 +12,7 @@ from typing import Any
 
 from g2rpo.comparison.arm import ArmResult, ArmSpec
 from g2rpo.comparison.pool import run_all
-from g2rpo.comparison.statistics import accuracy_interval, difference_interval
+from g2rpo.statistics.seeds import accuracy_interval, difference_interval
 
 TASK, STEPS = "chains", 9
 BUDGET = 30_000

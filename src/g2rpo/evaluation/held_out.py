@@ -1,6 +1,5 @@
 """Accuracy on held-out problems, never guided: one sample per problem, each with its own seed, so the same everywhere."""
 
-import math
 from collections.abc import Callable, Sequence
 
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -48,13 +47,3 @@ def held_out_scores(
             scores[i] = score or 0.0
     model.train(was_training)
     return [scores[i] for i in range(len(problems))]
-
-
-def wilson_interval(successes: float, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927); right also near 0 and 1, where +-1.96 se is not."""
-    if n == 0:
-        return 0.0, 1.0
-    p = successes / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)

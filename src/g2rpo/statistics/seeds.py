@@ -1,10 +1,10 @@
-"""What a set of scores lets one say: means with intervals over problems and seeds together."""
+"""Several training seeds: means and differences with intervals over problems and seeds together."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from g2rpo.evaluation.held_out import wilson_interval
+from g2rpo.statistics.intervals import wilson_interval
 
 
 def accuracy_interval(
