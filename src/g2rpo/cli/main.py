@@ -53,6 +53,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of output_dir.")] = False,
 ) -> None:
     """Train with guided GRPO. Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`)."""
+    from g2rpo.training.phases import in_words
     from g2rpo.training.recipe import read_yaml, resolve
     from g2rpo.training.run import train as run
 
@@ -60,6 +61,7 @@ def train(
     main = trainer.accelerator.is_main_process
     trainer.accelerator.end_training()  # leaves the process group in order: without it, gloo may abort at exit
     if main:
+        print(f"Time: {in_words(trainer.phases.read())}")
         print(f"Run directory: {trainer.args.output_dir}   (look into it with: g2rpo show {trainer.args.output_dir})")
 
 

@@ -4,6 +4,7 @@
     manifest.json       versions, commit, data digest, seed, command, machine
     steps.jsonl         one line per optimizer step: metrics, controller state, wall-clock
     rollouts/*.parquet  one file per generation batch: ids, origin of each token, texts, rewards, advantages
+    phases.json         seconds per phase of the whole run, the sum over `steps.jsonl`
     checkpoint-N/       TRL's checkpoint and `guidance_state.json`
 
 Lines are flushed one by one: a killed run keeps all but the step it was in. A resumed run first drops what was written after its
@@ -136,6 +137,10 @@ class RunDirectory:
         for file in self.rollouts.glob("*.parquet"):
             if int(file.stem.rpartition("_")[2]) >= generations:
                 file.unlink()
+
+    def write_phases(self, seconds: dict[str, float]) -> None:
+        with writing(self.path):
+            _write_json(self.path / "phases.json", seconds)
 
     def write_rollouts(self, generation: int, rows: list[dict[str, Any]]) -> None:
         """One Parquet file; `token_origin` has one code per token of prompt + completion (0 prompt, 1 guidance, 2 sampled)."""

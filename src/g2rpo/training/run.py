@@ -14,6 +14,7 @@ from trl import get_peft_config, get_quantization_config
 from g2rpo.base_model import BUILTIN
 from g2rpo.data.load import to_rows
 from g2rpo.errors import ConfigError, RunError
+from g2rpo.training import phases
 from g2rpo.training.preflight import check_gold
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe
@@ -90,6 +91,8 @@ def train(
             if close := getattr(reward, "close", None):
                 close()  # sandboxes and their processes end with the run
     trainer.save_model(args.output_dir)
+    if trainer.accelerator.is_main_process and run.steps_file.exists():
+        run.write_phases(phases.total(run.steps()))
     return trainer
 
 

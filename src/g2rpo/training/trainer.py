@@ -37,6 +37,7 @@ from g2rpo.guidance.planner import Planner, row_key
 from g2rpo.seeds import seed_of
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.phases import PhaseClock
 from g2rpo.training.preflight import check_data, check_run, driving_reward
 from g2rpo.training.sampling import sample_rows
 from g2rpo.types import GuidedPrompt, Outcome
@@ -100,6 +101,7 @@ class GuidedGRPOTrainer(GRPOTrainer):
         """Called after every generation batch with (step, rollouts), on the main process: the run record, for one."""
         if args.max_sampled_tokens is not None:
             self.add_callback(StopAtBudget(lambda: self.sampled_tokens, args.max_sampled_tokens))
+        self.phases = PhaseClock(self)
         self.planner = self._make_planner() if args.guided else None
         self.data_report = check_run(self)
 
