@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from g2rpo.rewards import math_verify_worker
-from g2rpo.rewards.math import grade_math
+from g2rpo.rewards.math import grade_math, worker
 
 
 def ours(gold: str, answer: str) -> bool | None:
@@ -96,7 +95,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="print every wrong verdict")
     args = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    math_verify_worker.warm_up()
+    worker.warm_up()
     for path in args.pairs:
         pairs = [json.loads(line) for line in path.open()]
         print(f"\n{path.name}: {len(pairs)} pairs, {sum(pair['equal'] for pair in pairs)} equal")

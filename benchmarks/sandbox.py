@@ -25,9 +25,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from g2rpo.rewards.code_evalplus import evalplus_tests, inputs_of, program_of
-from g2rpo.rewards.code_grade import grade_programs
-from g2rpo.rewards.code_tests import FunctionTests, parse_tests
+from g2rpo.rewards.code.evalplus import evalplus_tests, inputs_of, program_of
+from g2rpo.rewards.code.grade import grade_programs
+from g2rpo.rewards.code.tests import FunctionTests, parse_tests
 from g2rpo.rewards.sandbox import Call, ExecRequest, bwrap, script
 from g2rpo.rewards.sandbox.inside.zygote import PRELOADED
 from g2rpo.rewards.sandbox.levels import make_pool

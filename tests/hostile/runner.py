@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from programs import KINDS
 
-from g2rpo.rewards.code_grade import grade_programs
-from g2rpo.rewards.code_tests import parse_tests
+from g2rpo.rewards.code.grade import grade_programs
+from g2rpo.rewards.code.tests import parse_tests
 from g2rpo.rewards.sandbox.levels import make_pool
 
 SUMS = [(3, 4), (10, -2), (120, 3), (-5, -6)]

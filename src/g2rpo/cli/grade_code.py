@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from g2rpo.errors import DataError
-from g2rpo.rewards.code_grade import CodeGrade, Scoring, grade_programs
-from g2rpo.rewards.code_tests import Tests, parse_tests
+from g2rpo.rewards.code.grade import CodeGrade, Scoring, grade_programs
+from g2rpo.rewards.code.tests import Tests, parse_tests
 from g2rpo.rewards.sandbox import Sandbox, open_sandbox
 
 BATCH = 256
@@ -29,7 +29,7 @@ def grade_code(
 ) -> dict[str, int]:
     """Grade the jobs of a file and write a verdict for each, in order.
 
-    A job is `{"id", "code", "tests"}` with the tests of `g2rpo.rewards.code_tests`, and optionally `timeout_s` and
+    A job is `{"id", "code", "tests"}` with the tests of `g2rpo.rewards.code.tests`, and optionally `timeout_s` and
     `memory_mb`. A verdict is `{"id", "verdict", "score", "reason", "wall_s"}`; `score` is null when the sandbox failed
     (`infra_error`), and when the job's tests are invalid or none (`error`, and the reason says so).
 

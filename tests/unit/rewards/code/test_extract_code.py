@@ -3,7 +3,7 @@
 import pytest
 
 from g2rpo.rewards.code import extract_code
-from g2rpo.rewards.code_extract import join_prompt
+from g2rpo.rewards.code.extract import join_prompt
 
 
 @pytest.mark.parametrize(

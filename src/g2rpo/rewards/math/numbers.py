@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from g2rpo.rewards.latex import UNIT
-from g2rpo.rewards.units import Unit, parse_unit
+from g2rpo.rewards.math.latex import UNIT
+from g2rpo.rewards.math.units import Unit, parse_unit
 
 MAX_DIGITS = 4_000
 """Longer literals are not numbers to us; Python itself refuses to read more than 4,300 digits."""

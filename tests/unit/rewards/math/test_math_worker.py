@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from hostile_answers import GOLDS, HOSTILE
 
-from g2rpo.rewards import leaves, math_verify_worker
-from g2rpo.rewards.math import MathReward, grade_math
+from g2rpo.rewards.math import MathReward, grade_math, leaves, worker
 
 DEADLINE_S = 0.5
 SLACK_S = 2.5
@@ -20,9 +19,9 @@ SLACK_S = 2.5
 
 @pytest.fixture(scope="module", autouse=True)
 def workers():
-    math_verify_worker.warm_up()
+    worker.warm_up()
     yield
-    math_verify_worker.close()
+    worker.close()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -85,7 +84,7 @@ def _children() -> set[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts processes through /proc")
 def test_a_killed_worker_is_replaced_and_none_is_left_behind():
-    math_verify_worker.close()
+    worker.close()
     before = _children()
     assert grade_math(r"\sqrt{8}", r"\boxed{2\sqrt{2}}").score == 1.0
     for pid in _children() - before:
@@ -94,13 +93,13 @@ def test_a_killed_worker_is_replaced_and_none_is_left_behind():
     slow = r"\boxed{\int_0^{10} \sin(x^x)\,\cos(e^{x})\,dx}"
     assert grade_math("5", slow, deadline_s=0.2).reason == "timeout"
     assert grade_math(r"\sqrt{8}", r"\boxed{\sqrt{2}+\sqrt{2}}").score == 1.0
-    math_verify_worker.close()
+    worker.close()
     assert _children() == before
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts processes through /proc")
 def test_easy_answers_start_no_process():
-    math_verify_worker.close()
+    worker.close()
     before = _children()
     for gold, answer in [("5", "5.0"), ("1/2", "0.5"), (r"\{1,2\}", "2, 1"), ("B", "(b)"), ("9^{9^9}", "9^{9^8}")]:
         grade_math(gold, "\\boxed{" + answer + "}")
@@ -112,7 +111,7 @@ def test_easy_answers_start_no_process():
 def test_a_data_loaders_processes_bring_their_own_worker():
     from torch.utils.data import DataLoader
 
-    math_verify_worker.warm_up()
+    worker.warm_up()
 
     class Answers:
         def __len__(self):
@@ -137,5 +136,5 @@ def test_the_reward_works_in_a_thread_without_signals():
 
 
 def test_a_message_beyond_the_limit_never_reaches_the_worker():
-    reply = math_verify_worker.ask({"op": "value", "gold": "x" * 70_000, "answer": "1"}, 1.0)
+    reply = worker.ask({"op": "value", "gold": "x" * 70_000, "answer": "1"}, 1.0)
     assert reply["equal"] is False

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from g2rpo.errors import DataError
-from g2rpo.rewards.code_compare import brief, same_text
-from g2rpo.rewards.code_oracles import ORACLES
-from g2rpo.rewards.code_signals import hack_signals
-from g2rpo.rewards.code_tests import CheckTests, Digest, FunctionTests, StdioTests, Tests
+from g2rpo.rewards.code.compare import brief, same_text
+from g2rpo.rewards.code.oracles import ORACLES
+from g2rpo.rewards.code.signals import hack_signals
+from g2rpo.rewards.code.tests import CheckTests, Digest, FunctionTests, StdioTests, Tests
 from g2rpo.rewards.sandbox import CallResult, ExecResult, Sandbox
 from g2rpo.rewards.sandbox.inside.wire import WireError, digest, encode, to_bytes
 from g2rpo.types import Grade

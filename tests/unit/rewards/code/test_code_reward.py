@@ -7,8 +7,8 @@ import pytest
 from g2rpo.cli.grade_code import grade_code
 from g2rpo.errors import ConfigError, DataError, SandboxError
 from g2rpo.rewards.code import CodeReward
-from g2rpo.rewards.code_grade import grade_programs
-from g2rpo.rewards.code_tests import parse_tests
+from g2rpo.rewards.code.grade import grade_programs
+from g2rpo.rewards.code.tests import parse_tests
 from g2rpo.rewards.sandbox import CallResult, Capabilities, ExecResult
 
 TESTS = {"kind": "function", "entry": "add", "cases": [{"args": [a, 2], "expected": a + 2} for a in range(4)]}

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 
-from g2rpo.rewards import math_verify_worker
-from g2rpo.rewards.exact_value import TooLarge, exact_value
-from g2rpo.rewards.expressions import Malformed, Node, Unsupported, parse_expression
-from g2rpo.rewards.latex import UNIT, balanced
-from g2rpo.rewards.numbers import Quantity, parse_quantity, same_quantity
-from g2rpo.rewards.units import Unit, parse_unit
+from g2rpo.rewards.math import worker
+from g2rpo.rewards.math.exact_value import TooLarge, exact_value
+from g2rpo.rewards.math.expressions import Malformed, Node, Unsupported, parse_expression
+from g2rpo.rewards.math.latex import UNIT, balanced
+from g2rpo.rewards.math.numbers import Quantity, parse_quantity, same_quantity
+from g2rpo.rewards.math.units import Unit, parse_unit
 
 MAX_LEAF_CHARS = 1_000
 _LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
@@ -111,7 +111,7 @@ def is_readable(text: str, deadline_s: float) -> bool:
         return True
     if leaf.problem != "beyond":
         return False
-    return bool(math_verify_worker.ask({"op": "readable", "text": leaf.formula}, deadline_s).get("equal"))
+    return bool(worker.ask({"op": "readable", "text": leaf.formula}, deadline_s).get("equal"))
 
 
 # The members of a group often give the same answer, and the worker takes milliseconds: what it said is kept.
@@ -142,7 +142,7 @@ class Comparer:
         """
         left = self._until - time.monotonic()
         if left <= 0:
-            raise math_verify_worker.WorkerTimeout
+            raise worker.WorkerTimeout
         return left
 
     def scalars(self, gold: str, answer: str) -> bool:
@@ -185,11 +185,11 @@ class Comparer:
     def ask(self, request: dict) -> dict:
         """A reply of the worker, within the deadline."""
         key = json.dumps(request)
-        reply = _replies.get(key) or math_verify_worker.ask(request, self.left_s())
+        reply = _replies.get(key) or worker.ask(request, self.left_s())
         if reply.get("limit"):
             raise LimitReached(reply.get("detail", ""))
         if reply.get("failed"):
-            raise math_verify_worker.WorkerFailed(reply.get("detail", ""))
+            raise worker.WorkerFailed(reply.get("detail", ""))
         if len(_replies) >= MAX_REPLIES:
             _replies.clear()
         _replies[key] = reply

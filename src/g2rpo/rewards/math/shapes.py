@@ -8,8 +8,8 @@ can leak in.
 import re
 from dataclasses import dataclass
 
-from g2rpo.rewards.latex import ROW
-from g2rpo.rewards.numbers import parse_quantity
+from g2rpo.rewards.math.latex import ROW
+from g2rpo.rewards.math.numbers import parse_quantity
 
 MAX_PARTS = 64
 MAX_NESTING = 4

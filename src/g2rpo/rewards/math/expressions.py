@@ -9,8 +9,8 @@ that math-verify may read; `Malformed` marks text that nobody should read.
 import re
 from fractions import Fraction
 
-from g2rpo.rewards.numbers import read_atom
-from g2rpo.rewards.vocabulary import ALIASES, BEYOND, FUNCTIONS, GREEK, INVERSE, NOT_PRODUCTS
+from g2rpo.rewards.math.numbers import read_atom
+from g2rpo.rewards.math.vocabulary import ALIASES, BEYOND, FUNCTIONS, GREEK, INVERSE, NOT_PRODUCTS
 
 Node = tuple  # ("num", Fraction) | ("var", name) | ("const", name) | ("add"|"mul"|"div"|"pow", a, b) | ("neg"|…, a) | …
 

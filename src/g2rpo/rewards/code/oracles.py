@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from g2rpo.rewards.code_compare import equal
+from g2rpo.rewards.code.compare import equal
 
 
 def _as_sets(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) -> bool:

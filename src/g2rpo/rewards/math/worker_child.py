@@ -13,6 +13,7 @@ import os
 import signal
 import struct
 import sys
+from pathlib import Path
 
 MAX_MESSAGE_BYTES = 65_536
 MEMORY_BYTES = 2 << 30
@@ -90,9 +91,9 @@ def _by_math_verify(gold: str, answer: str) -> dict:
 
 
 def _value(gold: str, answer: str) -> dict:
-    from g2rpo.rewards.exact_value import TooLarge
-    from g2rpo.rewards.expressions import Malformed, Unsupported, parse_expression
-    from g2rpo.rewards.precision import same_value
+    from g2rpo.rewards.math.exact_value import TooLarge
+    from g2rpo.rewards.math.expressions import Malformed, Unsupported, parse_expression
+    from g2rpo.rewards.math.precision import same_value
 
     trees = []
     for text in (gold, answer):
@@ -112,9 +113,9 @@ def _value(gold: str, answer: str) -> dict:
 
 
 def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
-    from g2rpo.rewards.exact_value import TooLarge
-    from g2rpo.rewards.expressions import Unsupported, parse_expression
-    from g2rpo.rewards.precision import same_relation
+    from g2rpo.rewards.math.exact_value import TooLarge
+    from g2rpo.rewards.math.expressions import Unsupported, parse_expression
+    from g2rpo.rewards.math.precision import same_relation
 
     try:
         a, b = (("add", parse_expression(l), ("neg", parse_expression(r))) for l, r in (gold, answer))  # noqa: E741
@@ -157,8 +158,7 @@ def _read(count: int) -> bytes:
 
 def main() -> None:
     # This file stands in the package: find the package as the parent found it, installed or not.
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path.insert(0, os.path.dirname(os.path.dirname(here)))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not reach the channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -167,7 +167,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     import math_verify  # noqa: F401  (the slow import belongs to the start, not to a deadline)
 
-    import g2rpo.rewards.precision  # noqa: F401
+    import g2rpo.rewards.math.precision  # noqa: F401
 
     _limit()
     os.write(out, struct.pack(">I", 2) + b"{}")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.rewards.code_evalplus import evalplus_tests
-from g2rpo.rewards.code_grade import grade_programs
-from g2rpo.rewards.code_tests import parse_tests
+from g2rpo.rewards.code.evalplus import evalplus_tests
+from g2rpo.rewards.code.grade import grade_programs
+from g2rpo.rewards.code.tests import parse_tests
 
 DATA = os.environ.get("G2RPO_DATA")
 pytestmark = pytest.mark.skipif(not DATA, reason="G2RPO_DATA is not set")

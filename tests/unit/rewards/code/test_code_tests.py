@@ -5,7 +5,7 @@ import json
 import pytest
 
 from g2rpo.errors import DataError
-from g2rpo.rewards.code_tests import CheckTests, FunctionTests, StdioTests, parse_tests, plain, tagged
+from g2rpo.rewards.code.tests import CheckTests, FunctionTests, StdioTests, parse_tests, plain, tagged
 from g2rpo.rewards.sandbox.protocol import payloads
 
 FUNCTION = {"kind": "function", "entry": "add", "cases": [{"args": [1, 2], "expected": "a secret value"}]}

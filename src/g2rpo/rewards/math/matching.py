@@ -5,8 +5,8 @@ their ends open or closed, equations up to a constant factor. Conventions that a
 docs/rewards.md.
 """
 
-from g2rpo.rewards.leaves import Comparer, exact
-from g2rpo.rewards.shapes import INFINITY, Shape
+from g2rpo.rewards.math.leaves import Comparer, exact
+from g2rpo.rewards.math.shapes import INFINITY, Shape
 
 
 def same(gold: Shape, answer: Shape, comparer: Comparer) -> bool:

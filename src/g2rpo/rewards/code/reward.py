@@ -5,22 +5,20 @@ could not be judged because the sandbox failed is None (not scored), counted, an
 """
 
 import json
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from g2rpo.errors import ConfigError, DataError, SandboxError
-from g2rpo.rewards.code_extract import extract_code
-from g2rpo.rewards.code_grade import CodeGrade, Scoring, grade_programs
-from g2rpo.rewards.code_signals import SIGNALS
-from g2rpo.rewards.code_tests import Tests, parse_tests
+from g2rpo.errors import ConfigError, DataError
+from g2rpo.rewards.code.extract import extract_code
+from g2rpo.rewards.code.grade import CodeGrade, Scoring, grade_programs
+from g2rpo.rewards.code.signals import SIGNALS
+from g2rpo.rewards.code.tests import Tests, parse_tests
 from g2rpo.rewards.extract import completion_text
 from g2rpo.rewards.sandbox import Sandbox, open_sandbox
+from g2rpo.rewards.unscored import UnscoredWatch
 
-__all__ = ["CodeReward", "extract_code", "grade_programs", "parse_tests"]
-
-UNSCORED_WINDOW, UNSCORED_AT_LEAST = 200, 50
 _PROBLEMS = ("no_code", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error")
 
 
@@ -62,9 +60,9 @@ class CodeReward:
         if scoring not in ("fraction", "all"):
             raise ConfigError("scoring", scoring, expected="'fraction' or 'all'", then="Choose one of them.")
         self.scoring: Scoring = scoring
-        self.timeout_s, self.memory_mb, self.max_unscored = timeout_s, memory_mb, max_unscored
+        self.timeout_s, self.memory_mb = timeout_s, memory_mb
         self.counts: Counter[str] = Counter()
-        self._recent: deque[bool] = deque(maxlen=UNSCORED_WINDOW)
+        self._watch = UnscoredWatch(max_unscored, "programs", "Run `g2rpo doctor`.")
         self._own = sandbox is None
         # Opened here and not on the first call: before CUDA and the trainer's threads are there.
         self.sandbox = sandbox or open_sandbox(level, workers=workers, allow_unsafe=allow_unsafe)
@@ -105,20 +103,8 @@ class CodeReward:
                 log_metric(f"code/{name}", sum(grade.verdict == name for grade in grades) / len(grades))
             for name in SIGNALS:
                 log_metric(f"code/signal/{name}", sum(name in grade.signals for grade in grades) / len(grades))
-        self._recent.extend(grade.score is None for grade in grades)
-        self._stop_when_blind(grades)
+        self._watch.see(grades)
         return [grade.score for grade in grades]
-
-    def _stop_when_blind(self, grades: list[CodeGrade]) -> None:
-        unscored = sum(self._recent)
-        if len(self._recent) >= UNSCORED_AT_LEAST and unscored > self.max_unscored * len(self._recent):
-            last = next((grade.reason for grade in reversed(grades) if grade.score is None), "")
-            raise SandboxError(
-                f"The share of the last {len(self._recent)} programs that the sandbox could not run",
-                unscored / len(self._recent),
-                expected=f"at most {self.max_unscored}",
-                then=f"The last reason was: {last}. Run `g2rpo doctor`.",
-            )
 
     def close(self) -> None:
         """Stop the sandbox, when it was opened here."""

@@ -8,8 +8,8 @@ import ast
 from typing import Any
 
 from g2rpo.errors import DataError
-from g2rpo.rewards.code_compare import ATOL
-from g2rpo.rewards.code_tests import Case, Digest, FunctionTests
+from g2rpo.rewards.code.compare import ATOL
+from g2rpo.rewards.code.tests import Case, Digest, FunctionTests
 from g2rpo.rewards.sandbox import Call, ExecRequest, Sandbox
 
 _AS_SETS = (

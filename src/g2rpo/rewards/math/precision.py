@@ -11,8 +11,8 @@ from fractions import Fraction
 from mpmath import mp
 from mpmath.libmp.libhyper import NoConvergence
 
-from g2rpo.rewards.exact_value import TooLarge, exact_value, variables
-from g2rpo.rewards.expressions import Node
+from g2rpo.rewards.math.exact_value import TooLarge, exact_value, variables
+from g2rpo.rewards.math.expressions import Node
 
 BASE_DIGITS = 60
 MAX_DIGITS = 2_500

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g2rpo.rewards.exact_value import TooLarge, exact_value, variables
-from g2rpo.rewards.expressions import Malformed, Unsupported, parse_expression
-from g2rpo.rewards.latex import normalise
-from g2rpo.rewards.shapes import parse_shape
+from g2rpo.rewards.math.exact_value import TooLarge, exact_value, variables
+from g2rpo.rewards.math.expressions import Malformed, Unsupported, parse_expression
+from g2rpo.rewards.math.latex import normalise
+from g2rpo.rewards.math.shapes import parse_shape
 
 
 def exact(text):

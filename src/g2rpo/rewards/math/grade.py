@@ -1,10 +1,10 @@
-r"""The math reward: is the stated final answer the gold answer? In layers, the certain and cheap ones first.
+r"""Is the stated final answer the gold answer? In layers, the certain and cheap ones first.
 
-1. The final answer is extracted (`extract.py`); gold and answer are put into one spelling (`latex.py`).
+1. The final answer is extracted (`rewards/extract.py`); gold and answer are put into one spelling (`latex.py`).
 2. Same text: equal.
 3. Both are numbers: compared exactly, units included (`numbers.py`). This settles all of GSM8K in microseconds.
 4. The answers are taken apart (`shapes.py`, `matching.py`) and their leaves compared: exactly where they are rational,
-   otherwise in a worker process with a deadline (`math_verify_worker.py`), where formulas are evaluated to many digits
+   otherwise in a worker process with a deadline (`worker.py`), where formulas are evaluated to many digits
    (`precision.py`) and math-verify reads what our strict grammar does not.
 5. An "equal" of math-verify on numbers counts only when many digits confirm it.
 
@@ -12,26 +12,23 @@ A grade is a score and a reason. `score` None means *not scored*: the gold answe
 model.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
-from g2rpo.errors import DataError, SandboxError
+from g2rpo.errors import DataError
 from g2rpo.rewards.exact import normalise_text
-from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, completion_text, extract_answer
-from g2rpo.rewards.latex import balanced, normalise
-from g2rpo.rewards.leaves import Comparer, LimitReached, is_readable, is_words, read_leaf
-from g2rpo.rewards.matching import same
-from g2rpo.rewards.math_verify_worker import WorkerFailed, WorkerTimeout
-from g2rpo.rewards.numbers import Quantity, parse_quantity, same_quantity
-from g2rpo.rewards.shapes import Shape, parse_shape
+from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, extract_answer
+from g2rpo.rewards.math.latex import balanced, normalise
+from g2rpo.rewards.math.leaves import Comparer, LimitReached, is_readable, is_words, read_leaf
+from g2rpo.rewards.math.matching import same
+from g2rpo.rewards.math.numbers import Quantity, parse_quantity, same_quantity
+from g2rpo.rewards.math.shapes import Shape, parse_shape
+from g2rpo.rewards.math.worker import WorkerFailed, WorkerTimeout
 from g2rpo.types import Grade
 
 Verdict = Literal["equal", "different", "no_answer", "bad_gold", "timeout", "worker_failed"]
 
-UNSCORED_WINDOW, UNSCORED_AT_LEAST = 200, 50
 DEADLINE_S = 5.0
 """Longest time in seconds that one verdict may take in the worker."""
 
@@ -143,74 +140,3 @@ def _compare(gold: Gold, answer: str, deadline_s: float) -> MathGrade:
 
 def _verdict(equal: bool, detail: str) -> MathGrade:
     return MathGrade(1.0, "equal", detail) if equal else MathGrade(0.0, "different", detail)
-
-
-class MathReward:
-    """`grade_math` in TRL's reward signature, counting its verdicts.
-
-    Args:
-        deadline_s: As in `grade_math`.
-        max_unscored: Share of the last 200 completions that may go unscored before the run is stopped.
-
-    Attributes:
-        counts: How often each verdict was given, since the object was made.
-
-    Raises:
-        SandboxError: On a call, when too many completions could not be scored.
-    """
-
-    __name__ = "accuracy_reward"
-    drives_guidance = True
-
-    def __init__(self, deadline_s: float = DEADLINE_S, max_unscored: float = 0.2) -> None:
-        if deadline_s <= 0:
-            raise ValueError(f"deadline_s is {deadline_s}, expected a positive number of seconds")
-        self.deadline_s, self.max_unscored = deadline_s, max_unscored
-        self.counts: Counter[str] = Counter()
-        self._recent: deque[bool] = deque(maxlen=UNSCORED_WINDOW)
-
-    def check_row(self, row: Mapping[str, Any]) -> None:
-        """Raises DataError when the row's gold answer cannot be read: asked of every row before training."""
-        if row.get("answer") is None:
-            raise DataError("answer", None, expected="a gold answer", then="Drop the row or fill its answer.")
-        parse_gold(str(row["answer"]))
-
-    def __call__(
-        self,
-        completions: list[Any],
-        answer: list[str],
-        log_metric: Callable[[str, float], None] | None = None,
-        **columns: Any,
-    ) -> list[float | None]:
-        """One score in {0, 1} per completion, or None where it was not scored."""
-        grades = [
-            grade_math(str(gold), completion_text(completion), deadline_s=self.deadline_s)
-            for completion, gold in zip(completions, answer, strict=True)
-        ]
-        self.counts.update(grade.reason for grade in grades)
-        if log_metric is not None and grades:
-            for reason in ("no_answer", "bad_gold", "timeout", "worker_failed"):
-                log_metric(f"math/{reason}", sum(g.reason == reason for g in grades) / len(grades))
-        self._recent.extend(grade.score is None for grade in grades)
-        self._stop_when_blind(grades)
-        return [grade.score for grade in grades]
-
-    def _stop_when_blind(self, grades: list[MathGrade]) -> None:
-        unscored = sum(self._recent)
-        if len(self._recent) >= UNSCORED_AT_LEAST and unscored > self.max_unscored * len(self._recent):
-            last = next((f"{g.reason}: {g.detail}" for g in reversed(grades) if g.score is None), "none in this batch")
-            raise SandboxError(
-                f"The share of the last {len(self._recent)} answers that could not be graded",
-                unscored / len(self._recent),
-                expected=f"at most {self.max_unscored}",
-                then=f"The last one: {last}. Check the gold answers with `g2rpo data check`.",
-            )
-
-
-def math_accuracy(completions: list[Any], answer: list[str], **columns: Any) -> list[float | None]:
-    """`MathReward()` as a function without state: 1 equal, 0 not, None not scored."""
-    return MathReward()(completions, answer, **columns)
-
-
-math_accuracy.__name__ = "accuracy_reward"
-math_accuracy.drives_guidance = True  # type: ignore[attr-defined]

@@ -60,7 +60,7 @@ class MathWorker:
         """Starts the process without waiting for it to come up."""
         if self._process is not None:
             return
-        child = Path(__file__).with_name("math_verify_child.py")
+        child = Path(__file__).with_name("worker_child.py")
         keep = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SYSTEMROOT", "HOME")
         try:
             self._process = subprocess.Popen(
@@ -219,7 +219,7 @@ _pool = _Pool()
 
 
 def ask(request: dict[str, Any], deadline_s: float) -> dict[str, Any]:
-    """The reply of a worker to a request of `math_verify_child`, from any thread of any process.
+    """The reply of a worker to a request of `worker_child`, from any thread of any process.
 
     Args:
         request: At most 64 KiB as JSON.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.rewards.code_compare import brief, equal, same_text
+from g2rpo.rewards.code.compare import brief, equal, same_text
 
 NAN, INF = float("nan"), float("inf")
 

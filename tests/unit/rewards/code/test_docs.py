@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.rewards.code_tests import parse_tests
+from g2rpo.rewards.code.tests import parse_tests
 
-TEXT = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[4] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("pool")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from g2rpo.rewards.latex import normalise
-from g2rpo.rewards.numbers import parse_quantity, same_quantity
-from g2rpo.rewards.units import parse_unit
+from g2rpo.rewards.math.latex import normalise
+from g2rpo.rewards.math.numbers import parse_quantity, same_quantity
+from g2rpo.rewards.math.units import parse_unit
 
 
 def value(text):

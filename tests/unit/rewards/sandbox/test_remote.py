@@ -11,8 +11,8 @@ from typing import ClassVar
 import pytest
 
 from g2rpo.errors import SandboxError
-from g2rpo.rewards.code_grade import grade_programs
-from g2rpo.rewards.code_tests import parse_tests
+from g2rpo.rewards.code.grade import grade_programs
+from g2rpo.rewards.code.tests import parse_tests
 from g2rpo.rewards.sandbox import Call, ExecRequest, Sandbox
 from g2rpo.rewards.sandbox.remote import E2B, SandboxFusion
 

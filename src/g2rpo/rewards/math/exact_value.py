@@ -5,7 +5,7 @@ computed.
 from fractions import Fraction
 from math import comb, factorial, isqrt, prod
 
-from g2rpo.rewards.expressions import Node
+from g2rpo.rewards.math.expressions import Node
 
 MAX_BITS = 200_000
 """Largest numerator or denominator that is computed exactly."""

@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from g2rpo.cli.grade_math import grade_math_file
 from g2rpo.errors import DataError, SandboxError
-from g2rpo.rewards import math_verify_worker
-from g2rpo.rewards.math import MathReward, grade_math, math_accuracy, parse_gold
+from g2rpo.rewards.math import MathReward, grade_math, math_accuracy, parse_gold, worker
 from g2rpo.types import Grade
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path(__file__).parents[3] / "data"
 
 
 @pytest.mark.parametrize("name", ["math_pairs", "math_pairs_held_out", "math_pairs_third", "math_pairs_realistic"])
@@ -132,9 +131,9 @@ def test_the_reward_survives_pickling():
 
 def test_a_worker_that_fails_leaves_the_completion_unscored(monkeypatch):
     def broken(request, deadline_s):
-        raise math_verify_worker.WorkerFailed("no memory")
+        raise worker.WorkerFailed("no memory")
 
-    monkeypatch.setattr(math_verify_worker, "ask", broken)
+    monkeypatch.setattr(worker, "ask", broken)
     grade = grade_math(r"\sqrt{2}", r"\boxed{\sqrt{8}/2}")
     assert (grade.score, grade.reason, grade.detail) == (None, "worker_failed", "no memory")
     reward = MathReward()
@@ -145,9 +144,9 @@ def test_a_worker_that_fails_leaves_the_completion_unscored(monkeypatch):
 
 def test_a_worker_that_is_late_costs_the_answer_its_score(monkeypatch):
     def late(request, deadline_s):
-        raise math_verify_worker.WorkerTimeout
+        raise worker.WorkerTimeout
 
-    monkeypatch.setattr(math_verify_worker, "ask", late)
+    monkeypatch.setattr(worker, "ask", late)
     grade = grade_math(r"\sqrt{2}", r"\boxed{\sqrt{8}/2}")
     assert (grade.score, grade.reason) == (0.0, "timeout")
 

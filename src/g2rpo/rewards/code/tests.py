@@ -8,7 +8,7 @@ The JSON forms, as in `Problem.tests` and in the jobs of `g2rpo grade code`:
     {"kind": "check", "entry": "add", "prompt": "def add(…", "test": "def check(candidate): …"}   (HumanEval)
 
 A case of `function` may have `kwargs`, or `call` (an expression) instead of `args`, and a `compare` of
-`code_oracles`. Values that JSON lacks are objects with one key: `$tuple`, `$set`, `$frozenset`, `$dict` (a list of
+`oracles`. Values that JSON lacks are objects with one key: `$tuple`, `$set`, `$frozenset`, `$dict` (a list of
 pairs), `$bytes` (hex), `$complex`.
 """
 
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from g2rpo.errors import DataError
-from g2rpo.rewards.code_compare import ATOL, RTOL
-from g2rpo.rewards.code_extract import complete_prompt, join_prompt
-from g2rpo.rewards.code_oracles import ORACLES
+from g2rpo.rewards.code.compare import ATOL, RTOL
+from g2rpo.rewards.code.extract import complete_prompt, join_prompt
+from g2rpo.rewards.code.oracles import ORACLES
 from g2rpo.rewards.sandbox import Call, ExecRequest
 
 KINDS = ("function", "stdio", "assert", "check")
