@@ -18,7 +18,7 @@ class Problem:
     `key` is stable across runs and processes: draws, statistics and resumed evaluations refer to it. `trace` is the worked
     solution up to, and without, the final answer statement; None when only the answer is known. `tests` replaces `answer`
     where a program is graded; a program that passes them may stand there as `solution`, for supervised fine-tuning. It is
-    never shown to a model as guidance.
+    never shown to a model as guidance. `traces` are all usable worked solutions where a data set has several, `trace` among them.
     """
 
     key: str
@@ -28,6 +28,7 @@ class Problem:
     tests: dict[str, Any] | None = None
     difficulty: float | None = None
     source: str = ""
+    traces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

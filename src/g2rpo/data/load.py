@@ -1,14 +1,21 @@
-"""From a hub name, a local file or folder, or a procedural task to problems, and from problems to the trainer's rows."""
+"""From a short name, a hub name, a local file or folder to problems, and from problems to the trainer's rows.
+
+load_named("gsm8k", split="test")                        openai/gsm8k on the hub
+load_named("gsm8k", split="test", data="path/to/data")   path/to/data/gsm8k/test.jsonl
+load_problems(path="mine.jsonl", columns={"prompt": "question", "answer": "final"})
+"""
 
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g2rpo.data.sources import reader
-from g2rpo.errors import DataError
+from g2rpo.data import files
+from g2rpo.data.catalog import known, source_of
+from g2rpo.data.sources import SOURCES, reader
+from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.types import Problem
 
 if TYPE_CHECKING:
@@ -16,7 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+DUPLICATES = ("error", "drop", "keep")
+"""What to do with a problem that stands there twice: refuse the set, keep the first, or keep both under different keys."""
+_TESTS_IN = {"function": "cases", "stdio": "cases", "assert": "asserts"}
 
 
 def load_problems(
@@ -26,33 +35,48 @@ def load_problems(
     config: str | None = None,
     split: str = "train",
     columns: Mapping[str, str] | None = None,
+    source: str | None = None,
     limit: int | None = None,
     system_prompt: str | None = None,
     instruction: str | None = None,
+    duplicates: str = "error",
+    keep: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> list[Problem]:
     """Problems of a data set, in its order.
 
     Args:
         name: Hub name, such as `openai/gsm8k`; with `config` and `split`.
-        path: Instead of a name: a JSONL, JSON, CSV or Parquet file, or a folder that holds one per split (`train.jsonl`).
+        path: Instead of a name: a JSONL, JSON, CSV or Parquet file, a folder that holds one per split (`train.jsonl`), or a
+            folder written by `save_to_disk`.
         config: Configuration on the hub, such as `main`.
         split: Split on the hub, or the file's stem in a folder.
         columns: Which column plays which role, where the source is not recognised.
+        source: How rows are read, by name (`g2rpo.data.sources.SOURCES`); recognised by hub name or columns if not given.
         limit: Keep the first so many problems.
         system_prompt: Put before every conversation.
         instruction: Appended to every last user message, on a line of its own.
+        duplicates: `error`, `drop` or `keep`: what to do with a problem that stands there twice.
+        keep: Rows for which this is false are passed over.
 
     Raises:
-        DataError: nothing found, columns that fit no source, or a row that cannot be read, with its number.
+        ConfigError: an unknown source or word for duplicates.
+        DataError: nothing found, columns that fit no source, a row that cannot be read, with its number, or a duplicate.
     """
-    table = _open(name, path, config, split)
-    read = reader(table.column_names, columns)
+    if duplicates not in DUPLICATES:
+        raise ConfigError(
+            "dataset_duplicates", duplicates, expected=f"one of {', '.join(DUPLICATES)}", then=nearest(duplicates, DUPLICATES)
+        )
+    rows, names = files.open_rows(name, path, config, split)
+    read = reader(names, columns, source or (source_of(name) if name else None))
     problems = []
-    for number, row in enumerate(table):
+    for number, row in enumerate(rows):
         if limit is not None and len(problems) >= limit:
             break
+        if keep is not None and not keep(row):
+            continue
         try:
             problem = read(row)
+            _check_tests(problem)
         except DataError as error:
             raise DataError(
                 f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=error.then
@@ -64,16 +88,101 @@ def load_problems(
         missing, where = len(problems) - len(graded), path or name
         logger.warning("%d of %d rows of %s have no answer and are left out", missing, len(problems), where)
         problems = graded
-    return _unique(problems)
+    return _unique(problems, duplicates, path or name)
 
 
-def _unique(problems: list[Problem]) -> list[Problem]:
-    """A problem that stands there twice is two problems: equal keys would give their groups equal draws."""
-    seen: dict[str, int] = {}
-    result = []
+def load_named(name: str, *, split: str | None = None, data: str | Path | None = None, **options: Any) -> list[Problem]:
+    """The problems of a known data set.
+
+    Args:
+        name: A key of `CATALOG`.
+        split: `train`, `test` or another that the set has, or `all` for every split; `test` (or the only one) by default.
+        data: Folder that holds a local copy as `<name>/…`; the hub without it.
+        options: As `load_problems` takes them (`limit`, `instruction`, `trace`, …).
+
+    Raises:
+        ConfigError: an unknown name or split.
+        DataError: no such file, or rows that cannot be read.
+    """
+    entry = known(name)
+    split = split or entry.default_split
+    if split == "all":
+        return [problem for one in entry.splits for problem in load_named(name, split=one, data=data, **options)]
+    if split not in entry.splits:
+        raise ConfigError("split", split, expected=f"a split of {name}: {', '.join(entry.splits)}, or all", then="Choose one.")
+    options = {"source": entry.source, "split": entry.splits[split], **options}
+    if data is None:
+        return load_problems(name=entry.hub, config=entry.config, **options)
+    folder = Path(data) / name
+    if not folder.is_dir():
+        raise DataError("data", str(data), expected=f"a folder with the data sets by name, {name}/ among them",
+                        then=f"Put a copy of {entry.hub} there, or leave data out to load it from the hub.")  # fmt: skip
+    whole = next((folder / file for file in entry.files if (folder / file).is_file()), None)
+    if whole is None:
+        return load_problems(path=str(folder), **{**options, "split": split})
+    in_split = getattr(SOURCES[entry.source], "in_split", None)
+    keep = (lambda row: in_split(row, split)) if in_split else None
+    return load_problems(path=str(whole), keep=keep, **options)
+
+
+def refuse_overlap(train: Iterable[Problem], test: Iterable[Problem]) -> None:
+    """Raises `DataError` when a problem of the training set is also in the test set, by its key or word for word.
+
+    Texts that only resemble one another are found by `g2rpo.data.decontaminate`.
+    """
+    train, test = list(train), list(test)
+    keys, texts = {p.key for p in test}, {question_text(p) for p in test}
+    shared = [p.key for p in train if p.key in keys or question_text(p) in texts]
+    if shared:
+        raise DataError(f"training set: {len(shared)} of {len(train)} problems are also in the test set, the first of them", shared[0],
+                        expected="two sets without a common problem", then="Drop them from the training set: g2rpo data decontaminate.")  # fmt: skip
+
+
+def question_text(problem: Problem) -> str:
+    """What is asked, as text: the prompt, or the last user message of the conversation."""
+    if isinstance(problem.prompt, str):
+        return problem.prompt
+    return next((str(m["content"]) for m in reversed(problem.prompt) if m.get("role") == "user"), "")
+
+
+def _check_tests(problem: Problem) -> None:
+    """Tests without a single case would pass every program."""
+    tests = problem.tests
+    where = _TESTS_IN.get(tests.get("kind", "")) if isinstance(tests, dict) else None
+    if where is not None and (not isinstance(tests[where], list) if where in tests else False):
+        raise DataError(f"{where} of the tests", tests[where], expected="a list of tests", then="Mend or drop the row.")
+    if where is not None and not tests.get(where):
+        raise DataError(f"{where} of the tests", tests.get(where), expected="at least one test: without one, nothing can be right",
+                        then="Drop the row, or give it tests.")  # fmt: skip
+
+
+def _unique(problems: list[Problem], duplicates: str, where: str | None) -> list[Problem]:
+    """A problem that stands there twice: its two groups would be compared as two problems, and weigh twice.
+
+    Two problems under one key are never one: statistics and resumed runs would confuse them.
+    """
+    first: dict[str, Problem] = {}
+    result, repeated = [], []
+    number: dict[str, int] = {}
     for problem in problems:
-        number = seen[problem.key] = seen.get(problem.key, 0) + 1
-        result.append(problem if number == 1 else dataclasses.replace(problem, key=f"{problem.key}#{number}"))
+        # The whole prompt, not only the question: tests stand in the prompts of programs.
+        before = first.setdefault(problem.key, problem)
+        twin = first.setdefault("\x1f" + json.dumps(problem.prompt, sort_keys=True), problem)
+        if before is problem and twin is problem:
+            result.append(problem)
+            continue
+        repeated.append(problem.key)
+        if duplicates == "keep":
+            number[problem.key] = number.get(problem.key, 1) + 1
+            result.append(
+                dataclasses.replace(problem, key=f"{problem.key}#{number[problem.key]}") if before is not problem else problem
+            )
+        elif before is not problem and before.prompt != problem.prompt:
+            raise DataError(f"key of two different problems of {where}", problem.key, expected="a key of its own for every problem",
+                            then="Mend the key column, or leave it out of the columns: the prompt is the key then.")  # fmt: skip
+    if repeated and duplicates == "error":
+        raise DataError(f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them", repeated[0],
+                        expected="every problem once", then="Set dataset_duplicates to drop (keeps the first of each) or to keep.")  # fmt: skip
     return result
 
 
@@ -84,7 +193,9 @@ def to_rows(problems: Sequence[Problem]) -> "Dataset":
     rows = []
     tested = any(p.tests is not None for p in problems)
     for problem in problems:
-        row: dict[str, Any] = {f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.name != "tests"}
+        row: dict[str, Any] = {
+            f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.name not in ("tests", "traces")
+        }
         if tested:
             row["tests"] = None if problem.tests is None else json.dumps(problem.tests)
         rows.append(row)
@@ -106,52 +217,3 @@ def _instructed(problem: Problem, system_prompt: str | None, instruction: str | 
     if system_prompt:
         prompt.insert(0, {"role": "system", "content": system_prompt})
     return dataclasses.replace(problem, prompt=prompt)
-
-
-def _open(name: str | None, path: str | None, config: str | None, split: str) -> "Dataset":
-    import pandas
-    from datasets import Dataset, load_dataset
-
-    if (name is None) == (path is None):
-        raise DataError("data set", name or path, expected="either dataset_name or dataset_path", then="Set exactly one of them.")
-    if name is not None:
-        try:
-            return load_dataset(name, config, split=split)
-        except Exception as error:  # the hub client has many ways to say no; the next move is the same
-            raise DataError("dataset_name", name, expected="a data set that can be loaded from the hub",
-                            then=f"{type(error).__name__}: {error}. Offline, give a local copy as dataset_path.") from error  # fmt: skip
-    file = _file(Path(path), split)
-    kind = FORMATS[Path(file.name.removesuffix(".gz")).suffix]
-    try:
-        if kind == "csv":  # no types there: read as text, 007 stays 007 and 4 does not become 4.0 beside an empty cell
-            return Dataset.from_pandas(pandas.read_csv(file, dtype=str), preserve_index=False)
-        return load_dataset(kind, data_files=str(file), split="train")
-    except Exception as error:
-        raise DataError("file", str(file), expected=f"readable {kind}", then=_cause(error)) from error
-
-
-def _cause(error: BaseException) -> str:
-    """The first line of what really went wrong: readers wrap it in errors that only say that something did."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'the file is empty'}"
-
-
-def _file(path: Path, split: str) -> Path:
-    if path.is_file():
-        if Path(path.name.removesuffix(".gz")).suffix not in FORMATS:
-            raise DataError(
-                "dataset_path",
-                str(path),
-                expected=f"a file ending in {', '.join(FORMATS)}",
-                then="Convert it to JSONL.",
-            )
-        return path
-    if path.is_dir():
-        for suffix in FORMATS:
-            for ending in (suffix, suffix + ".gz"):
-                if (path / (split + ending)).is_file():
-                    return path / (split + ending)
-        raise DataError("dataset_path", str(path), expected=f"a file {split}.jsonl (or .parquet, .csv, .json) in the folder",
-                        then=f"The folder holds: {', '.join(sorted(p.name for p in path.iterdir())[:10]) or 'nothing'}. Set dataset_split.")  # fmt: skip
-    raise DataError("dataset_path", str(path), expected="an existing file or folder", then="Check the path.")

@@ -1,4 +1,4 @@
-"""Traces as data sets hold them, made into what our completions wrap: the reasoning alone."""
+r"""Traces as data sets hold them, made into what our completions wrap: the reasoning alone."""
 
 import re
 
@@ -19,3 +19,14 @@ def clean_trace(text: str) -> str:
 def strip_calculator_marks(text: str) -> str:
     """GSM8K's `<<48/2=24>>` annotations removed."""
     return _CALCULATOR.sub("", text)
+
+
+def boxed(text: str) -> str | None:
+    r"""What the last `\boxed{…}` holds; None for none, an empty one or one that is never closed."""
+    start = text.rfind("\\boxed{")
+    depth = 0
+    for place in range(start + len("\\boxed"), len(text)) if start >= 0 else ():
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[start + len("\\boxed{") : place].strip() or None
+    return None

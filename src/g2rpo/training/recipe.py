@@ -41,6 +41,10 @@ class DataConfig:
     dataset_config: str | None = _setting(None, "Configuration on the hub, such as main.")
     dataset_split: str = _setting("train", "Split on the hub, or the file's stem in a folder.")
     dataset_limit: int | None = _setting(None, "Keep the first so many problems.")
+    dataset_source: str | None = _setting(
+        None, "How rows are read, by name (docs/data.md); default: recognised by the set's name or its columns."
+    )
+    dataset_duplicates: str = _setting("error", "A problem that stands there twice: error, drop (keep the first) or keep.")
     columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
     system_prompt: str | None = _setting(None, "System message before every problem.")
     instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
@@ -61,7 +65,7 @@ class DataConfig:
             return make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
         return load_problems(
             name=self.dataset_name, path=self.dataset_path, config=self.dataset_config, split=split or self.dataset_split,
-            columns=self.columns or None, limit=self.dataset_limit, system_prompt=self.system_prompt,
+            columns=self.columns or None, source=self.dataset_source, duplicates=self.dataset_duplicates, limit=self.dataset_limit, system_prompt=self.system_prompt,
             instruction=self.instruction,
         )  # fmt: skip
 

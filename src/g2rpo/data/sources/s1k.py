@@ -7,7 +7,8 @@ without any answer there is no trace either, for nothing could keep it from bein
 
 from typing import Any
 
-from g2rpo.data.trace import clean_trace
+from g2rpo.data.sources.cells import question, text
+from g2rpo.data.trace import boxed, clean_trace
 from g2rpo.types import Problem
 
 LONGEST_ANSWER = 80
@@ -22,25 +23,15 @@ def problem(row: dict[str, Any]) -> Problem:
     grade = str(row.get("deepseek_grade") or "").strip().lower()
     answer = _answer(row["solution"] or "")
     if answer is None and grade == "yes":
-        answer = _boxed(row.get("deepseek_attempt") or "")
+        answer = boxed(row.get("deepseek_attempt") or "")
     trace = None if answer is None or grade == "no" else clean_trace(row["deepseek_thinking_trajectory"] or "") or None
-    return Problem(key=f"s1k:{row['question']}", prompt=[{"role": "user", "content": row["question"]}],
-                   answer=answer, trace=trace, source=row.get("source_type") or "s1k")  # fmt: skip
+    asked = text(row, "question")
+    return Problem(key=f"s1k:{asked}", prompt=question(asked), answer=answer, trace=trace,
+                   source=row.get("source_type") or "s1k")  # fmt: skip
 
 
 def _answer(solution: str) -> str | None:
     if "\\boxed{" in solution:
-        return _boxed(solution)
+        return boxed(solution)
     text = solution.strip()
     return text if text and len(text) <= LONGEST_ANSWER else None
-
-
-def _boxed(text: str) -> str | None:
-    """What the last box holds; None for none, an empty one or one that is never closed."""
-    start = text.rfind("\\boxed{")
-    depth = 0
-    for place in range(start + len("\\boxed"), len(text)) if start >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[start + len("\\boxed{") : place].strip() or None
-    return None
