@@ -5,11 +5,12 @@ from the literal calls of its assertions (MBPP+).
 """
 
 import ast
+from collections.abc import Sequence
 from typing import Any
 
 from g2rpo.errors import DataError
 from g2rpo.rewards.code.compare import ATOL
-from g2rpo.rewards.code.tests import Case, Digest, FunctionTests
+from g2rpo.rewards.code.tests import Case, Digest, FunctionTests, ReferenceTests, Tests
 from g2rpo.rewards.sandbox import Call, ExecRequest, Sandbox
 
 _AS_SETS = (
@@ -111,6 +112,21 @@ def evalplus_tests(rows: list[dict[str, Any]], sandbox: Sandbox, *, plus: bool =
         atol = float(row.get("atol") or 0) or ATOL
         tests.append(FunctionTests(tuple(cases), row["entry_point"], prompt=prompt, atol=atol, reference_s=result.wall_s))
     return tests
+
+
+def resolve(tests: Sequence[Tests], sandbox: Sandbox) -> list[Tests | DataError]:
+    """The same tests, those of EvalPlus with their expected values: computed once and kept with them.
+
+    A `DataError` stands in place of tests whose reference solution fails.
+    """
+    pending = list({id(one): one for one in tests if isinstance(one, ReferenceTests) and one.resolved is None}.values())
+    failed: dict[int, DataError] = {}
+    for one, made in zip(pending, evalplus_tests([one.row for one in pending], sandbox), strict=True):
+        if isinstance(made, DataError):
+            failed[id(one)] = made
+        else:
+            one.resolved = made
+    return [failed.get(id(one), one.resolved) if isinstance(one, ReferenceTests) else one for one in tests]
 
 
 def program_of(row: dict[str, Any], solution: str) -> str:

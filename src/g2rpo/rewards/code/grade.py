@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from g2rpo.errors import DataError
 from g2rpo.rewards.code.compare import brief, same_text
+from g2rpo.rewards.code.evalplus import resolve
 from g2rpo.rewards.code.oracles import ORACLES
 from g2rpo.rewards.code.signals import hack_signals
 from g2rpo.rewards.code.tests import CheckTests, Digest, FunctionTests, StdioTests, Tests
@@ -64,15 +65,18 @@ def grade_programs(
     """
     if len(programs) != len(tests):
         raise DataError("The number of tests", len(tests), expected=f"one per program ({len(programs)})", then="Pass both.")
+    known = resolve(tests, sandbox)
     requests, spans = [], []
-    for code, one in zip(programs, tests, strict=True):
-        own = [] if code is None else one.requests(code, timeout_s=timeout_s, memory_mb=memory_mb)
+    for code, one in zip(programs, known, strict=True):
+        own = [] if code is None or isinstance(one, DataError) else one.requests(code, timeout_s=timeout_s, memory_mb=memory_mb)
         spans.append((len(requests), len(requests) + len(own)))
         requests += own
     results = sandbox.run_many(requests)
     grades = []
-    for code, one, (start, end) in zip(programs, tests, spans, strict=True):
-        if code is None:
+    for code, one, (start, end) in zip(programs, known, spans, strict=True):
+        if isinstance(one, DataError):
+            grades.append(CodeGrade(None, str(one)[:400]))
+        elif code is None:
             grades.append(CodeGrade(0.0, "no program in the answer", "no_code"))
         else:
             grades.append(_grade(code, one, results[start:end], scoring))

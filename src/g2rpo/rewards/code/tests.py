@@ -6,6 +6,8 @@ The JSON forms, as in `Problem.tests` and in the jobs of `g2rpo grade code`:
     {"kind": "stdio", "cases": [{"stdin": "1 2\\n", "stdout": "3\\n"}]}
     {"kind": "assert", "asserts": ["assert add(1, 2) == 3"], "setup": ""}                 (MBPP)
     {"kind": "check", "entry": "add", "prompt": "def add(…", "test": "def check(candidate): …"}   (HumanEval)
+    {"kind": "evalplus", "task_id": …, "entry_point": …, "prompt": …, "canonical_solution": …, "base_input": …, "plus_input": …}
+                                                            (a row of HumanEval+ or MBPP+)
 
 A case of `function` may have `kwargs`, or `call` (an expression) instead of `args`, and a `compare` of
 `oracles`. Values that JSON lacks are objects with one key: `$tuple`, `$set`, `$frozenset`, `$dict` (a list of
@@ -24,7 +26,7 @@ from g2rpo.rewards.code.extract import complete_prompt, join_prompt
 from g2rpo.rewards.code.oracles import ORACLES
 from g2rpo.rewards.sandbox import Call, ExecRequest
 
-KINDS = ("function", "stdio", "assert", "check")
+KINDS = ("function", "stdio", "assert", "check", "evalplus")
 _THEN = "Mend or drop the row; `g2rpo data check` lists all such rows."
 # What a test program may take for granted because a reference solution happened to import it.
 _IMPORTS = "import cmath, collections, datetime, functools, heapq, itertools, math, operator, random, re, string, sys\n"
@@ -92,14 +94,22 @@ class CheckTests:
         return [ExecRequest(program, "check", entry=self.entry, setup=self.setup, test=self.test, helpers=helpers, **limits)]
 
 
-Tests = FunctionTests | StdioTests | CheckTests
+@dataclass
+class ReferenceTests:
+    """Inputs whose expected values the reference solution gives: `evalplus.resolve` runs it in the sandbox, once."""
+
+    row: dict[str, Any]
+    resolved: FunctionTests | None = None
+
+
+Tests = FunctionTests | StdioTests | CheckTests | ReferenceTests
 
 
 def parse_tests(tests: dict[str, Any] | str) -> Tests:
     """The tests of one problem, checked.
 
     Raises:
-        DataError: Not one of the four forms, or no test at all: without a test nothing can be right.
+        DataError: Not one of the documented forms, or no test at all: without a test nothing can be right.
     """
     if isinstance(tests, str):
         try:
@@ -110,7 +120,8 @@ def parse_tests(tests: dict[str, Any] | str) -> Tests:
     if kind not in KINDS:
         raise DataError("The kind of tests", kind, expected=", ".join(KINDS), then=_THEN)
     try:
-        return {"function": _function, "stdio": _stdio, "assert": _assert, "check": _check}[kind](tests)
+        read = {"function": _function, "stdio": _stdio, "assert": _assert, "check": _check, "evalplus": _evalplus}
+        return read[kind](tests)
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, RecursionError) as problem:
         raise DataError(
             f"Tests of kind {kind!r}",
@@ -177,9 +188,17 @@ def _assert(tests: dict[str, Any]) -> Tests:
     setup = _string(tests.get("setup") or "")
     cases = [_case(line) for line in asserts]
     if all(cases):
-        return FunctionTests(tuple(cases), setup=setup)
+        entry, prompt = _string(tests.get("entry") or ""), _string(tests.get("prompt") or "")
+        return FunctionTests(tuple(cases), entry, setup=setup, prompt=prompt)
     entry = tests.get("entry") or _called(asserts[0])
     return CheckTests(_string(entry), "\n".join(asserts), setup=setup, helpers=setup)
+
+
+def _evalplus(tests: dict[str, Any]) -> ReferenceTests:
+    for name in ("task_id", "entry_point", "prompt", "canonical_solution"):
+        _string(tests[name])
+    _nonempty(tests["base_input"], "The inputs")
+    return ReferenceTests(tests)
 
 
 def _case(line: str) -> Case | None:

@@ -154,3 +154,30 @@ def test_a_very_large_result_is_compared_by_its_digest(reward):
     programs = ["def f(n): return ['x' * n]", "def f(n): return ['y' * n]", "def f(n): return ['x']"]
     grades = grade_programs(programs, [tests] * 3, reward.sandbox)
     assert [grade.verdict for grade in grades] == ["pass", "wrong", "wrong"]
+
+
+EVALPLUS = {
+    "kind": "evalplus", "task_id": "HumanEval/900", "entry_point": "twice", "prompt": "def twice(x):\n", "canonical_solution": "    return [x, x]\n",
+    "base_input": [[1]], "plus_input": [[[2]], [None]], "atol": 0,
+}  # fmt: skip
+
+
+def test_inputs_without_expected_values_get_them_from_the_reference_once(reward, monkeypatch):
+    from g2rpo.rewards.code import evalplus
+
+    asked = []
+    real = evalplus.evalplus_tests
+    monkeypatch.setattr(evalplus, "evalplus_tests", lambda rows, box: asked.extend(rows) or real(rows, box))
+    answers = ["    return [x, x]", "def twice(x):\n    return [1, 1]"]
+    assert reward(answers, [EVALPLUS] * 2) == [1.0, pytest.approx(1 / 3)]
+    assert reward(answers[:1], [json.dumps(EVALPLUS, sort_keys=True)]) == [1.0]
+    assert len(asked) == 1
+
+
+def test_a_reference_that_fails_leaves_its_row_unscored(reward):
+    broken = {**EVALPLUS, "task_id": "HumanEval/901", "canonical_solution": "    return x / 0\n", "base_input": [[1]]}
+    [grade] = reward.grade(["    return x"], [broken])
+    assert grade.score is None
+    assert "The reference solution of HumanEval/901 is 'error: ZeroDivisionError" in grade.reason
+    with pytest.raises(DataError, match="The inputs"):
+        reward.check_row({"tests": {**EVALPLUS, "base_input": []}})
