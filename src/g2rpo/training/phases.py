@@ -16,7 +16,7 @@ for the update.
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -39,9 +39,10 @@ class PhaseClock(TrainerCallback):
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer
+        self.now: Callable[[], float] = time.perf_counter
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.told = self.logged = dict(self.seconds)
-        self.phase, self.since = "other", time.perf_counter()
+        self.phase, self.since = "other", self.now()
         for name, phase in SEAMS.items():
             if hasattr(trainer, name):
                 setattr(trainer, name, self._timed(getattr(trainer, name), phase))
@@ -53,7 +54,7 @@ class PhaseClock(TrainerCallback):
         return dict(self.seconds)
 
     def _switch(self, phase: str) -> None:
-        now = time.perf_counter()
+        now = self.now()
         self.seconds[self.phase] += now - self.since
         self.phase, self.since = phase, now
 
