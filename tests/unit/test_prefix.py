@@ -4,7 +4,7 @@ import pytest
 
 from g2rpo.data.trace import clean_trace, strip_calculator_marks
 from g2rpo.errors import DataError
-from g2rpo.guidance.prefix import TraceTokens, encode_plain, step_ends, tokenize_trace
+from g2rpo.guidance.prefix import TraceTokens, encode_plain, tokenize_trace
 
 TEN = TraceTokens(tuple(range(10)), (3, 7, 10))
 
@@ -32,20 +32,6 @@ def test_a_fraction_is_not_spoiled_by_floating_point(tenths):
 @pytest.mark.parametrize("unit", ["tokens", "fraction", "steps"])
 def test_an_empty_trace_has_no_length(unit):
     assert TraceTokens((), ()).length(5, unit) == 0
-
-
-@pytest.mark.parametrize(
-    ("trace", "ends"),
-    [
-        ("a\n\nb\nc\n\nd", [3, 8, 9]),
-        ("a\nb\nc", [2, 4, 5]),
-        ("One. Two. Three.", [5, 10, 16]),
-        ("only one", [8]),
-    ],
-    ids=["blank lines", "lines", "sentences", "whole"],
-)
-def test_steps_end_at_blank_lines_else_lines_else_sentences(trace, ends):
-    assert list(step_ends(trace)) == ends
 
 
 def test_whole_steps_decode_to_whole_lines(tokenizer):

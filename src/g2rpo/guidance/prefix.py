@@ -7,10 +7,10 @@ characters they are: they can neither end nor restart a turn.
 """
 
 import bisect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from g2rpo.data.steps import step_ends
 from g2rpo.errors import DataError
 from g2rpo.guidance.controller import Unit
 from g2rpo.guidance.leak import leak_start
@@ -73,15 +73,3 @@ def encode_plain(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[list[
         raise DataError("trace", text, expected="a text that encodes without control tokens",
                         then=f"It encodes to {tokenizer.convert_ids_to_tokens(bad[:3])}; remove them from the trace.")  # fmt: skip
     return ids, encoded["offset_mapping"]
-
-
-def step_ends(trace: str) -> Sequence[int]:
-    """Character positions at which reasoning steps end: after blank lines if the trace has any, else lines, else sentences."""
-    for separator in ("\n\n", "\n", ". "):
-        if separator in trace.strip():
-            ends, place = [], trace.find(separator)
-            while place >= 0:
-                ends.append(place + len(separator))
-                place = trace.find(separator, place + len(separator))
-            return [*ends, len(trace)]
-    return [len(trace)]
