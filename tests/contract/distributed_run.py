@@ -11,8 +11,12 @@ from g2rpo.data.load import to_rows
 from g2rpo.guidance.controller import state_to_json
 from g2rpo.tasks import make
 
+KEYS: list[list[str]] = []
+"""Of each generation batch, the problems that this process had, in order."""
 
-def length_reward(completions, **columns):
+
+def length_reward(completions, key, **columns):
+    KEYS.append(list(key))
     return [float(len(c[0]["content"]) % 5) / 4 for c in completions]
 
 
@@ -22,7 +26,7 @@ def main(model: str, output: str, batch: int, controller: str) -> None:
         output, use_cpu=True, bf16=False, max_steps=3, num_generations=6, per_device_train_batch_size=batch, max_completion_length=56,
         learning_rate=1e-3, report_to=[], save_strategy="no", disable_tqdm=True, guidance_controller=controller,
         guidance_controller_kwargs={"initial_length": 12, "max_length": 40} if controller == "paper" else None,
-        gradient_accumulation_steps=2,
+        gradient_accumulation_steps=2, shuffle_dataset=controller != "paper",
     )  # fmt: skip
     trainer = GuidedGRPOTrainer(
         AutoModelForCausalLM.from_pretrained(model), [length_reward], args, to_rows(make("chains", "train", 12, steps=4)),
@@ -34,7 +38,7 @@ def main(model: str, output: str, batch: int, controller: str) -> None:
         for r in trainer.state.log_history
         if "loss" in r
     ]
-    result = {"state": state_to_json(trainer.controller_state), "steps": steps}
+    result = {"state": state_to_json(trainer.controller_state), "steps": steps, "keys": KEYS}
     with open(f"{output}-{trainer.accelerator.process_index}.json", "w") as file:
         json.dump(result, file)
     trainer.accelerator.end_training()

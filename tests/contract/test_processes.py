@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from g2rpo.tasks import make
+
 SCRIPT = Path(__file__).with_name("distributed_run.py")
 
 
@@ -41,4 +43,9 @@ def test_two_processes_are_one(checkpoint, tmp_path, controller):
         assert a.keys() == b.keys()
         for name in a:
             assert a[name] == pytest.approx(b[name], abs=2e-5), name
+    # The problems come in the same order, too; without shuffling, in that of the rows.
+    assert one["keys"] == [a + b for a, b in zip(two["keys"], second["keys"], strict=True)]
+    if controller == "paper":
+        rows = [problem.key for problem in make("chains", "train", 12, steps=4)]
+        assert [key for batch in one["keys"] for key in batch] == [key for key in rows for _ in range(6)]
     assert any(step["loss"] for step in one["steps"])

@@ -14,7 +14,10 @@ from typing import Any
 import yaml
 from trl import ModelConfig
 
+from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
 from g2rpo.data.load import load_problems
+from g2rpo.data.sources.openr1 import TIERS
+from g2rpo.data.traces import pick_traces
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.rewards.registry import get_reward
 from g2rpo.tasks import make
@@ -45,6 +48,11 @@ class DataConfig:
         None, "How rows are read, by name (docs/data.md); default: recognised by the set's name or its columns."
     )
     dataset_duplicates: str = _setting("error", "A problem that stands there twice: error, drop (keep the first) or keep.")
+    dataset_trace: str = _setting("shortest", "Of several traces of a problem: shortest or first (likeliest: g2rpo data traces).")
+    curriculum: str | None = _setting(None, "Order of the problems: easy_to_hard, mixed (TRL's shuffling) or sequential.")
+    curriculum_by: str = _setting("difficulty", "What makes a problem hard: difficulty, tiers (by source) or pass_rate.")
+    curriculum_tiers: list[str] = _setting(list(TIERS), "Sources from easy to hard, for curriculum_by: tiers.")
+    curriculum_file: str | None = _setting(None, "Pass rates written by g2rpo data difficulty, for curriculum_by: pass_rate.")
     columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
     system_prompt: str | None = _setting(None, "System message before every problem.")
     instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
@@ -63,11 +71,19 @@ class DataConfig:
                 )
             low, high = self.task_steps[0], self.task_steps[-1]
             return make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
-        return load_problems(
+        problems = load_problems(
             name=self.dataset_name, path=self.dataset_path, config=self.dataset_config, split=split or self.dataset_split,
             columns=self.columns or None, source=self.dataset_source, duplicates=self.dataset_duplicates, limit=self.dataset_limit, system_prompt=self.system_prompt,
             instruction=self.instruction,
         )  # fmt: skip
+        return pick_traces(problems, self.dataset_trace)
+
+    def in_curriculum(self, problems: Sequence[Problem], seed: int) -> list[Problem]:
+        """The problems in the order they are trained on; without a curriculum, as they are."""
+        if self.curriculum is None:
+            return list(problems)
+        rates = read_pass_rates(self.curriculum_file) if self.curriculum_file else None
+        return in_order(problems, self.curriculum, self.curriculum_by, seed=seed, tiers=self.curriculum_tiers, pass_rates=rates)
 
     def reward_functions(self) -> list[Any]:
         unknown = [name for name in self.reward_kwargs if name not in self.rewards]
@@ -197,7 +213,23 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
             expected="exactly one of task, dataset_name and dataset_path",
             then="Set one of them.",
         )
+    _check_curriculum(data, training, typed)
     return Recipe(model, data, training)
+
+
+def _check_curriculum(data: DataConfig, training: Any, given: Mapping[str, Any]) -> None:
+    """A curriculum decides TRL's shuffling. Saying two things about it is an error."""
+    check_curriculum(data.curriculum or "mixed", data.curriculum_by)
+    if data.curriculum_by == "pass_rate" and data.curriculum == "easy_to_hard" and not data.curriculum_file:
+        raise ConfigError("curriculum_file", None, expected="the pass rates that curriculum_by: pass_rate needs",
+                          then="Write one with g2rpo data difficulty.")  # fmt: skip
+    if data.curriculum is None or not isinstance(training, GuidedGRPOConfig):
+        return
+    shuffled = data.curriculum == "mixed"
+    if given.get("shuffle_dataset", shuffled) != shuffled:
+        raise ConfigError("shuffle_dataset", given["shuffle_dataset"], expected=f"{str(shuffled).lower()} with curriculum: {data.curriculum}",
+                          then="Leave it out: the curriculum sets it.")  # fmt: skip
+    training.shuffle_dataset = shuffled
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

@@ -52,7 +52,7 @@ def train(
     checkpoint = usable_checkpoint(args) if resume else None
     if args.process_index == 0:
         run.same_settings(recipe.to_json()) if resume else run.claim()
-    problems = recipe.data.problems()
+    problems = recipe.data.in_curriculum(recipe.data.problems(), args.seed)
     rewards = recipe.data.reward_functions()
     rows = to_rows(problems)
     check_gold(rows, rewards)
