@@ -110,6 +110,61 @@ def show(
     show_run(run, step, limit)
 
 
+@app.command("eval")
+def evaluate(
+    model: Annotated[str | None, typer.Argument(help="Model folder, TRL checkpoint, PEFT adapter, hub name or builtin.")] = None,
+    suite: Annotated[str, typer.Option(help="Suites, commas between them: gsm8k,chains:9, or YAML files of yours.")] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with local copies of the data sets; without it, from the hub.")
+    ] = None,
+    k: Annotated[str, typer.Option(help="For pass@k and majority@k: 1,4,8.")] = "1",
+    samples: Annotated[int | None, typer.Option(help="Samples per problem; default: the largest k.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where samples and results go; default evaluations/NAME.")] = None,
+    preset: Annotated[str, typer.Option(help="Decoding: greedy, or paper (0.6, top-p 0.95, top-k 20).")] = "greedy",
+    temperature: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="New tokens per completion, instead of the suite's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    completions: Annotated[
+        Path | None, typer.Option(help="Grade these instead of a model: lines {key or index, completion}.")
+    ] = None,
+    template: Annotated[str, typer.Option(help="auto, chat (the model's template) or plain (the suite's text).")] = "auto",
+    chat_template_kwargs: Annotated[str | None, typer.Option(help="For the chat template, as JSON.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Where the tokenizer is, if not with the model.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, stored, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    revision: Annotated[str | None, typer.Option(help="Of a model on the hub.")] = None,
+    engine: Annotated[str, typer.Option(help="auto (vllm where it is installed), transformers or vllm.")] = "auto",
+    batch_size: Annotated[int | None, typer.Option(help="Samples per batch; default: what fits.")] = None,
+    list_suites: Annotated[bool, typer.Option("--list", help="Show the suites.")] = False,
+) -> None:
+    """Measure a checkpoint on held-out problems, with intervals; resumes where it was stopped. Never guided."""
+    from g2rpo.cli.evaluate import print_suites, run_eval
+
+    if list_suites:
+        print_suites()
+        return
+    run_eval(
+        model, suite, out, completions=completions, k=k, preset=preset, temperature=temperature, top_p=top_p, top_k=top_k,
+        template_kwargs=chat_template_kwargs, data=data, limit=limit, samples=samples, seed=seed, max_tokens=max_tokens,
+        template=template, tokenizer=tokenizer, dtype=dtype, device=device, revision=revision, engine=engine, batch_size=batch_size,
+    )  # fmt: skip
+
+
+@app.command("compare-evals")
+def compare_evals(
+    a: Annotated[Path, typer.Argument(help="An evaluation (its --out), or one suite's folder in it.")],
+    b: Annotated[Path, typer.Argument(help="Another one of the same problems.")],
+    output: Annotated[Path | None, typer.Option(help="Also write the numbers there, as JSON.")] = None,
+) -> None:
+    """Compare two evaluations problem by problem: difference with its interval, McNemar's exact test."""
+    from g2rpo.cli.evaluate import print_comparison
+
+    print_comparison(a, b, output)
+
+
 grade = typer.Typer(help="Grade answers and programs from a file, as training does.", no_args_is_help=True)
 app.add_typer(grade, name="grade")
 JobsIn = Annotated[Path, typer.Option(help="One JSON object per line; - for standard input.")]

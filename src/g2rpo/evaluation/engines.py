@@ -1,0 +1,190 @@
+"""Who continues the prompts: transformers in large batches of like length, or vLLM.
+
+What a batch holds depends on the suite and the settings alone, never on what is done already: a batch of another shape rounds
+differently, and a resumed evaluation has to give the same bytes.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from g2rpo.errors import ConfigError
+from g2rpo.evaluation.checkpoint import Checkpoint
+from g2rpo.evaluation.decoding import Decoding
+from g2rpo.seeds import seed_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CPU_ROWS, MAX_ROWS = 128, 512
+VLLM_ROWS = 2048
+KV_SHARE = 0.4
+"""Of an accelerator's memory, for keys and values; the rest is weights, activations and the copy that compaction makes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to draw. `budget`: new tokens at most. `seed`: its own randomness, whoever shares the batch."""
+
+    problem: int
+    sample: int
+    ids: tuple[int, ...]
+    budget: int
+    seed: int
+
+
+class Engine(Protocol):
+    name: str
+
+    def rows(self, longest: int) -> int:
+        """Requests per batch, which are written to disk together, where the longest has so many tokens with its budget."""
+
+    def __call__(self, batch: Sequence[Request]) -> list[list[int]]:
+        """New ids of each request, the end-of-turn token included where there is one."""
+
+    def close(self) -> None: ...
+
+
+def requests(
+    prompts: Sequence[Sequence[int]], keys: Sequence[str], samples: int, *, budget: int, room: int | None, seed: int, suite: str
+) -> list[Request]:
+    """All completions of a suite, problem by problem.
+
+    Raises:
+        ConfigError: a prompt leaves no room for a completion.
+    """
+    found = []
+    for number, (ids, key) in enumerate(zip(prompts, keys, strict=True)):
+        own = budget if room is None else min(budget, room - len(ids))
+        if own < 1:
+            raise ConfigError(f"prompt of problem {number} of {suite}", f"{len(ids)} tokens", expected=f"fewer than the {room} that the model has room for",
+                              then="Evaluate a model with more room, or leave the suite out.")  # fmt: skip
+        found += [Request(number, s, tuple(ids), own, seed_of(seed, "evaluation", suite, key, s)) for s in range(samples)]
+    return found
+
+
+def batches(requests: Sequence[Request], rows: int) -> list[list[Request]]:
+    """Requests cut into batches, the longest prompts first: like lengths together waste nothing, and what is too large fails at once."""
+    order = sorted(requests, key=lambda r: (-len(r.ids), r.problem, r.sample))
+    return [order[start : start + rows] for start in range(0, len(order), rows)]
+
+
+class TransformersEngine:
+    """The model itself, in batches, through the decode loop that training uses."""
+
+    name = "transformers"
+
+    def __init__(self, model: "PreTrainedModel", decoding: Decoding, *, eos_ids: Sequence[int], pad_id: int) -> None:
+        self.model, self.decoding, self.eos_ids, self.pad_id = model, decoding, list(eos_ids), pad_id
+
+    def rows(self, longest: int) -> int:
+        """128 on the processor; on an accelerator as many as a share of its memory holds, up to 512."""
+        import torch
+
+        if self.model.device.type != "cuda":
+            return CPU_ROWS
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        per_token = 2 * config.num_hidden_layers * heads * width * self.model.dtype.itemsize
+        total = torch.cuda.get_device_properties(self.model.device).total_memory
+        return max(1, min(MAX_ROWS, int(KV_SHARE * total / (per_token * longest))))
+
+    def __call__(self, batch: Sequence[Request]) -> list[list[int]]:
+        from transformers import GenerationConfig
+
+        from g2rpo.training.sampling import sample_rows
+
+        how = self.decoding
+        config = GenerationConfig(do_sample=False)
+        if not how.greedy:
+            config = GenerationConfig(do_sample=True, temperature=how.temperature, top_p=how.top_p, top_k=how.top_k)
+        drawn = sample_rows(
+            self.model, [r.ids for r in batch], [r.budget for r in batch], config,
+            eos_ids=self.eos_ids, pad_id=self.pad_id, seeds=None if how.greedy else [r.seed for r in batch],
+        )  # fmt: skip
+        return [row.ids for row in drawn]
+
+    def close(self) -> None:
+        pass
+
+
+class VLLMEngine:
+    """vLLM in this process: continuous batching, paged keys and values. Seeded per request."""
+
+    name = "vllm"
+
+    def __init__(self, checkpoint: Checkpoint, decoding: Decoding, *, max_length: int) -> None:
+        from vllm import LLM
+
+        self.decoding, self.eos_ids = decoding, checkpoint.eos_ids
+        place, self._folder = checkpoint.name, None
+        if checkpoint.merged or not Path(place).is_dir():  # what is in memory is what is evaluated
+            self._folder = tempfile.TemporaryDirectory(prefix="g2rpo-merged-")
+            place = self._folder.name
+            checkpoint.model.save_pretrained(place)
+            checkpoint.tokenizer.save_pretrained(place)
+        dtype = str(checkpoint.model.dtype).removeprefix("torch.")
+        self.llm = LLM(
+            model=place, dtype=dtype, seed=0, max_model_len=max_length, enable_prefix_caching=True, skip_tokenizer_init=True
+        )
+
+    def rows(self, longest: int) -> int:
+        return VLLM_ROWS
+
+    def __call__(self, batch: Sequence[Request]) -> list[list[int]]:
+        from vllm import SamplingParams
+
+        how = self.decoding
+        params = [
+            SamplingParams(
+                temperature=how.temperature, top_p=how.top_p, top_k=how.top_k or -1, max_tokens=r.budget, seed=r.seed % 2**32,
+                stop_token_ids=self.eos_ids, detokenize=False,
+            )
+            for r in batch
+        ]  # fmt: skip
+        prompts: list[Any] = [{"prompt_token_ids": list(r.ids)} for r in batch]
+        return [list(answer.outputs[0].token_ids) for answer in self.llm.generate(prompts, params, use_tqdm=False)]
+
+    def close(self) -> None:
+        del self.llm
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def vllm_is_there() -> bool:
+    """vLLM is installed and there is an accelerator for it."""
+    from importlib.util import find_spec
+
+    import torch
+
+    return find_spec("vllm") is not None and torch.cuda.is_available()
+
+
+def engine_name(wanted: str) -> str:
+    """The engine that is wanted; `auto` is vLLM where it is installed and an accelerator is there.
+
+    Raises:
+        ConfigError: an unknown name, or vLLM where it cannot run.
+    """
+    if wanted not in ("auto", "transformers", "vllm"):
+        raise ConfigError("engine", wanted, expected="auto, transformers or vllm", then="Leave it out for auto.")
+    if wanted == "vllm" and not vllm_is_there():
+        raise ConfigError(
+            "engine",
+            wanted,
+            expected="vLLM installed and an accelerator",
+            then="pip install 'g2rpo[vllm]', or --engine transformers.",
+        )
+    return wanted if wanted != "auto" else "vllm" if vllm_is_there() else "transformers"
+
+
+def open_engine(name: str, checkpoint: Checkpoint, decoding: Decoding, *, max_length: int) -> Engine:
+    """An engine for prompts and completions of at most `max_length` tokens together."""
+    if name == "vllm":
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process: deterministic scheduling
+        return VLLMEngine(checkpoint, decoding, max_length=max_length)
+    return TransformersEngine(checkpoint.model, decoding, eos_ids=checkpoint.eos_ids, pad_id=checkpoint.pad_id)

@@ -1,0 +1,77 @@
+"""From a problem to the ids that the model continues: its chat template, or the suite's plain text for models without one."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from g2rpo.errors import ConfigError, DataError
+from g2rpo.evaluation.suite import PLACE, Suite
+from g2rpo.types import Problem
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Template = Literal["chat", "plain"]
+
+
+def template_of(tokenizer: "PreTrainedTokenizerBase", wanted: str = "auto") -> Template:
+    """`chat` where the tokenizer has a chat template, else `plain`; or what is wanted.
+
+    Raises:
+        ConfigError: `chat` is wanted and there is none.
+    """
+    if wanted not in ("auto", "chat", "plain"):
+        raise ConfigError("template", wanted, expected="auto, chat or plain", then="Leave it out for auto.")
+    if wanted == "chat" and not tokenizer.chat_template:
+        raise ConfigError("template", "chat", expected="a tokenizer with a chat template; this one has none",
+                          then="Leave it out: the suite's plain text is used then. Or name a tokenizer that has one with --tokenizer.")  # fmt: skip
+    return wanted if wanted != "auto" else "chat" if tokenizer.chat_template else "plain"
+
+
+def prompt_ids(
+    suite: Suite,
+    problems: Sequence[Problem],
+    tokenizer: "PreTrainedTokenizerBase",
+    template: Template,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> list[list[int]]:
+    """Token ids of each problem's prompt.
+
+    Raises:
+        ConfigError: the chat template refuses the messages (some know no system message, for example).
+    """
+    ids = []
+    for problem in problems:
+        if template == "plain":
+            ids.append(tokenizer(suite.plain.replace(PLACE, problem_text(problem)))["input_ids"])
+            continue
+        messages = [{"role": "system", "content": suite.system}] if suite.system else []
+        messages.append({"role": "user", "content": suite.chat.replace(PLACE, problem_text(problem))})
+        try:
+            ids.append(
+                tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **(template_kwargs or {}))
+            )
+        except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
+            raise ConfigError("chat template", f"{type(error).__name__}: {error}", expected=f"one that takes {[m['role'] for m in messages]}",
+                              then="Drop the system message, or use --template plain.") from error  # fmt: skip
+    return ids
+
+
+def problem_text(problem: Problem) -> str:
+    """What the problem asks: its text, or its only user message. System messages of a data set are training's, not evaluation's."""
+    if isinstance(problem.prompt, str):
+        return problem.prompt
+    asked = [m["content"] for m in problem.prompt if m["role"] == "user"]
+    if len(asked) != 1 or not isinstance(asked[0], str):
+        raise DataError(
+            f"prompt of {problem.key}",
+            problem.prompt,
+            expected="one user message of text",
+            then="Evaluate it in a script of your own.",
+        )
+    return asked[0]
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    """The text before the first of the stop texts."""
+    places = [place for mark in stop if (place := text.find(mark)) >= 0]
+    return text[: min(places)] if places else text

@@ -1,0 +1,134 @@
+"""A suite: which problems, how they are put to the model, how answers are graded. One YAML file each, in `suites/`.
+
+about      what it is, with its source
+data       fields of `load_problems` (name, config, split, ...), and `folder`: its place under `--data DIR`
+task       instead of data: {family, steps, size} of a procedural task; `chains:9` overrides the steps
+grader     math, code or exact: the graders that training uses
+max_tokens new tokens per completion
+system     system message before every problem, if any
+chat       the user's message; {problem} is the problem's text
+plain      the whole text for a model without a chat template; ends where the model is to go on
+stop       texts that end a completion of `plain`: a base model that goes on to the next question has answered this one
+"""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.types import Problem
+
+HERE = Path(__file__).parent / "suites"
+PLACE = "{problem}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The fields of a suite's file; see the head of this one."""
+
+    name: str
+    about: str
+    grader: str
+    max_tokens: int
+    data: dict[str, Any] | None = None
+    task: dict[str, Any] | None = None
+    system: str = ""
+    chat: str = PLACE
+    plain: str = PLACE
+    stop: tuple[str, ...] = field(default=())
+
+    def problems(self, folder: Path | None = None, limit: int | None = None) -> list[Problem]:
+        """The problems, in the suite's order; the first `limit` of them.
+
+        Args:
+            folder: Where local copies lie; without it, data sets come from the hub.
+
+        Raises:
+            DataError: not there, or a row that cannot be read; says which.
+        """
+        if self.task is not None:
+            from g2rpo.tasks import make
+
+            size = self.task["size"] if limit is None else min(limit, self.task["size"])
+            low, high = self.task["steps"][0], self.task["steps"][-1]
+            return make(self.task["family"], "test", size, steps=(low, high))
+        from g2rpo.data.load import load_problems
+
+        fields = dict(self.data or {})
+        place = fields.pop("folder", self.name)
+        if folder is not None:
+            path = Path(folder) / place
+            if not path.exists():
+                raise DataError(f"suite {self.name}", str(path), expected="a local copy of its data there",
+                                then="Put it there, or leave --data out to load it from the hub.")  # fmt: skip
+            fields = {**fields, "name": None, "config": None, "path": str(path)}
+        return load_problems(**fields, limit=limit)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "stop": list(self.stop)}
+
+
+def names() -> list[str]:
+    """The suites that come with the package."""
+    return sorted(path.stem for path in HERE.glob("*.yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A suite by name, `name:steps` for a procedural task (`chains:9`, `chains:3-9`), or the path of a YAML file of your own.
+
+    Raises:
+        ConfigError: no such suite (with the nearest name), or a file that is none; says which field.
+    """
+    import yaml
+
+    stem, _, steps = name.partition(":") if not name.endswith((".yaml", ".yml")) else (name, "", "")
+    path = Path(stem) if stem.endswith((".yaml", ".yml")) else HERE / f"{stem}.yaml"
+    if not path.is_file():
+        raise ConfigError("suite", name, expected="the name of a suite, or a YAML file", then=nearest(stem, names()))
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"suite {path}", expected="valid YAML", then=" ".join(str(error).split())) from error
+    if not isinstance(values, dict):
+        raise ConfigError(
+            f"suite {path}", values, expected="a mapping of fields", then="See g2rpo/evaluation/suites for examples."
+        )
+    suite = _checked(path, {"name": f"{path.stem}-{steps}" if steps else path.stem, **values})
+    if not steps:
+        return suite
+    if suite.task is None:
+        raise ConfigError("suite", name, expected=f"{stem} without steps: only procedural tasks have them", then=f"Write {stem}.")
+    try:
+        bounds = [int(part) for part in steps.split("-")]
+    except ValueError:
+        bounds = []
+    if len(bounds) not in (1, 2):
+        raise ConfigError("suite", name, expected=f"a number of steps, such as {stem}:9 or {stem}:3-9", then="Mend the number.")
+    return dataclasses.replace(suite, task={**suite.task, "steps": bounds})
+
+
+def _checked(path: Path, values: dict[str, Any]) -> Suite:
+    known = {f.name: f for f in dataclasses.fields(Suite)}
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"field of suite {path}", name, expected="a field of a suite", then=nearest(name, list(known)))
+    for name, kind in (("about", str), ("grader", str), ("max_tokens", int)):
+        if not isinstance(values.get(name), kind):
+            raise ConfigError(
+                f"{name} in suite {path}", values.get(name), expected=f"a value of type {kind.__name__}", then="Fill it in."
+            )
+    if (values.get("data") is None) == (values.get("task") is None):
+        raise ConfigError(f"suite {path}", expected="exactly one of data and task", then="Name where the problems come from.")
+    for name in ("chat", "plain"):
+        if PLACE not in values.get(name, PLACE):
+            raise ConfigError(
+                f"{name} in suite {path}", values[name], expected=f"{PLACE} where the problem's text belongs", then="Put it in."
+            )
+    from g2rpo.evaluation.grading import GRADERS
+
+    if values["grader"] not in GRADERS:
+        raise ConfigError(
+            f"grader in suite {path}", values["grader"], expected="a known grader", then=nearest(values["grader"], list(GRADERS))
+        )
+    return Suite(**{**values, "stop": tuple(values.get("stop") or ())})
