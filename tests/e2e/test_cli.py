@@ -135,7 +135,19 @@ def test_help_is_quick():
 
 
 @pytest.mark.parametrize(
-    "command", [["train"], ["sft"], ["demo"], ["show"], ["doctor"], ["fields"], ["grade", "math"], ["grade", "code"]]
+    "command",
+    [
+        ["train"],
+        ["sft"],
+        ["demo"],
+        ["show"],
+        ["doctor"],
+        ["fields"],
+        ["grade", "math"],
+        ["grade", "code"],
+        ["eval"],
+        ["compare-evals"],
+    ],
 )
 def test_every_command_explains_itself(command):
     done = CliRunner().invoke(app, [*command, "--help"])

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, nearest
 from g2rpo.types import Problem
 
 HERE = Path(__file__).parent / "suites"
 PLACE = "{problem}"
+_TASK = ("family", "steps", "size")
+_DATA = ("set", "split", "name", "path", "config", "columns", "source", "duplicates")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Suite:
         """The problems, in the suite's order; the first `limit` of them.
 
         Args:
-            folder: Where local copies lie; without it, data sets come from the hub.
+            folder: Where local copies lie, as `folder/<set>/<split>.jsonl`; without it, known sets come from the hub.
 
         Raises:
             DataError: not there, or a row that cannot be read; says which.
@@ -53,16 +55,13 @@ class Suite:
             size = self.task["size"] if limit is None else min(limit, self.task["size"])
             low, high = self.task["steps"][0], self.task["steps"][-1]
             return make(self.task["family"], "test", size, steps=(low, high))
-        from g2rpo.data.load import load_problems
+        from g2rpo.data.load import load_named, load_problems
 
         fields = dict(self.data or {})
-        place = fields.pop("folder", self.name)
-        if folder is not None:
-            path = Path(folder) / place
-            if not path.exists():
-                raise DataError(f"suite {self.name}", str(path), expected="a local copy of its data there",
-                                then="Put it there, or leave --data out to load it from the hub.")  # fmt: skip
-            fields = {**fields, "name": None, "config": None, "path": str(path)}
+        if "set" in fields:
+            return load_named(fields.pop("set"), data=folder, limit=limit, **fields)
+        if folder is not None and "path" in fields:
+            fields["path"] = str(Path(folder) / fields["path"])
         return load_problems(**fields, limit=limit)
 
     def to_json(self) -> dict[str, Any]:
@@ -117,6 +116,12 @@ def _checked(path: Path, values: dict[str, Any]) -> Suite:
         if not isinstance(values.get(name), kind):
             raise ConfigError(
                 f"{name} in suite {path}", values.get(name), expected=f"a value of type {kind.__name__}", then="Fill it in."
+            )
+    fields = _DATA if values.get("data") is not None else _TASK
+    for name in values.get("data") or values.get("task") or {}:
+        if name not in fields:
+            raise ConfigError(
+                f"field of suite {path}", name, expected=f"one of {', '.join(fields)}", then=nearest(name, list(fields))
             )
     if (values.get("data") is None) == (values.get("task") is None):
         raise ConfigError(f"suite {path}", expected="exactly one of data and task", then="Name where the problems come from.")

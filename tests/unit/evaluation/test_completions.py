@@ -88,3 +88,22 @@ def test_all_of_gsm8k_with_known_labels(tmp_path, data_folder):
     grade_completions("gsm8k", write(tmp_path / "c.jsonl", rows), tmp_path / "out", EvalOptions(data=data_folder))
     lines = (tmp_path / "out" / "gsm8k" / "samples.jsonl").read_text().splitlines()
     assert {i for i, line in enumerate(lines) if json.loads(line)["score"] == 0} == wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "fenced"), [("humaneval", 12, True), ("humaneval", 12, False), ("mbpp", 12, True), ("mbppplus", 6, True)]
+)
+def test_reference_programs_pass_and_spoiled_ones_do_not(tmp_path, data_folder, name, limit, fenced):
+    """As a chat model would answer (fenced), or as a base model continues the prompt."""
+    problems = load_suite(name).problems(data_folder, limit)
+    rows, wanted = [], []
+    for i, p in enumerate(problems):
+        code = p.tests["solution"] if fenced else p.tests["solution"].removeprefix(p.tests["prompt"])
+        spoiled = i % 5 == 0
+        code = code.replace("return ", "return not ") if spoiled and "return " in code else code
+        wanted.append(float(code in (p.tests["solution"], p.tests["solution"].removeprefix(p.tests.get("prompt") or ""))))
+        rows.append({"index": i, "completion": f"Here:\n```python\n{code}\n```\n" if fenced else code})
+    file = write(tmp_path / "c.jsonl", rows)
+    grade_completions(name, file, tmp_path / "out", EvalOptions(data=data_folder, limit=limit))
+    lines = (tmp_path / "out" / name / "samples.jsonl").read_text().splitlines()
+    assert [json.loads(line)["score"] for line in lines] == wanted

@@ -47,6 +47,7 @@ def test_unknown_suites(name, words):
         ("about: x\ngrader: math\ntask: {}", "max_tokens in suite"),
         ("about: x\ngrader: math\nmax_tokens: 5", "exactly one of data and task"),
         ("about: x\ngrader: math\nmax_tokens: 5\ntask: {}\nchat: Solve it", "where the problem's text belongs"),
+        ("about: x\ngrader: math\nmax_tokens: 5\ndata: {folder: x}", "one of set, split"),
         ("- about", "a mapping of fields"),
         ("about: [", "valid YAML"),
     ],
@@ -59,15 +60,25 @@ def test_mistakes_in_a_suite_of_ones_own(tmp_path, text, words):
 
 
 def test_data_that_is_not_there(tmp_path):
-    with pytest.raises(DataError, match="leave --data out"):
+    with pytest.raises(DataError, match="a folder with the data sets by name"):
         load_suite("gsm8k").problems(tmp_path)
 
 
 def test_a_missing_column_is_named(tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"ask": "1+1?", "gold": "2"}\n')
     (tmp_path / "mine.yaml").write_text(
-        "about: mine\ngrader: math\nmax_tokens: 5\ndata: {folder: mine.jsonl, columns: {prompt: question, answer: gold}}"
+        "about: mine\ngrader: math\nmax_tokens: 5\ndata: {path: mine.jsonl, columns: {prompt: question, answer: gold}}"
     )
     with pytest.raises(DataError, match="column 'question' for the prompt") as error:
         load_suite(str(tmp_path / "mine.yaml")).problems(tmp_path)
     assert "ask, gold" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("gsm8k", 1319), ("humaneval", 164), ("humanevalplus", 164), ("mbpp", 500), ("mbppplus", 378)]
+)
+def test_suites_on_real_data(data_folder, name, count):
+    suite = load_suite(name)
+    problems = suite.problems(data_folder)
+    assert len(problems) == count
+    assert load_suite(name).problems(data_folder, limit=3) == problems[:3]
