@@ -16,6 +16,7 @@ ORDER = (
     {"guidance"},
     {"rewards"},
     {"algo"},
+    {"simulation"},
     {"training"},
     {"evaluation"},
     {"comparison"},

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import math
+import time
 
 import pytest
 
 from g2rpo.errors import ConfigError, RunError
-from g2rpo.guidance.controller import Ask, mean_success, state_from_json, state_to_json
+from g2rpo.guidance.controller import Ask, Table, mean_success, state_from_json, state_to_json, state_to_log
 from g2rpo.guidance.controllers import CONTROLLERS, get_controller
 from g2rpo.guidance.controllers.paper import PaperState
 from g2rpo.guidance.controllers.profile import ProfileState
@@ -134,13 +136,13 @@ def test_fixed_and_none():
     assert get_controller("none").plan(get_controller("none").initial(), ask()) == 0
 
 
-@pytest.mark.parametrize("name", ["none", "fixed", "linear", "concave", "stepwise"])
+@pytest.mark.parametrize("name", ["none", "fixed", "linear", "concave", "stepwise", "uniform", "cosine_binomial", "window"])
 def test_schedules_do_not_listen_to_rewards(name):
     rule = get_controller(name)
     assert rule.update(rule.initial(), batch(0.3)) == rule.initial()
 
 
-@pytest.mark.parametrize("name", ["linear", "concave"])
+@pytest.mark.parametrize("name", ["linear", "concave", "cosine_binomial", "window"])
 def test_a_schedule_over_the_run_needs_to_know_its_length(name):
     rule = get_controller(name)
     with pytest.raises(ConfigError, match="total steps is 0"):
@@ -183,6 +185,142 @@ def test_profile_gives_one_length_to_the_whole_group_and_others_to_other_groups_
     assert len({rule.plan(state, ask(3, key=k)) for k in "abcdefgh"}) > 4
     assert len({rule.plan(state, ask(s)) for s in range(8)}) > 4
     assert len({rule.plan(state, ask(3, seed=s)) for s in range(8)}) > 4
+
+
+# --- peers
+
+
+def test_uniform_is_one_draw_per_group_over_its_range():
+    rule = get_controller("uniform", low=0.2, high=0.6)
+    assert len({rule.plan(rule.initial(), ask(3, member=m)) for m in range(8)}) == 1
+    drawn = [rule.plan(rule.initial(), ask(step)) for step in range(400)]
+    assert 0.2 <= min(drawn) < 0.22
+    assert 0.58 < max(drawn) <= 0.6
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    # T_hint = 60; (1 + cos(pi (t + 1) / 60)) / 2 is 1/2 at t = 29, 0 at t = 59; 0.05 + 0.9 * that
+    [(29, 0.5), (59, 0.05), (19, 0.05 + 0.9 * 0.75), (60, 0.0), (99, 0.0)],
+)
+def test_cosine_binomial_share(step, share):
+    assert get_controller("cosine_binomial").share(step, 100) == pytest.approx(share)
+
+
+def test_cosine_binomial_draws_whole_segments_with_the_shares_mean():
+    rule = get_controller("cosine_binomial", segments=4)
+    drawn = [rule.plan(rule.initial(), ask(29, key=str(k))) for k in range(600)]
+    assert set(drawn) == {0, 0.25, 0.5, 0.75, 1.0}
+    assert sum(drawn) / 600 == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize(("step", "shortest"), [(0, 0.95), (50, 0.5), (100, 0.05), (200, 0.05)])
+def test_window_opens_downwards(step, shortest):
+    rule = get_controller("window")
+    assert rule.shortest(step, 100) == pytest.approx(shortest)
+    drawn = [rule.plan(rule.initial(), ask(step, member=m)) for m in range(200)]
+    assert shortest - 1e-9 <= min(drawn) <= max(drawn) <= 0.95
+    assert len(set(drawn)) == (1 if step == 0 else 200)
+
+
+def test_binary_search_by_hand():
+    rule = get_controller("binary_search")
+    state = rule.update(rule.initial(), [outcome(1.0, 0.6), outcome(0.0, 0.6), outcome(0.0)])  # 1/2 of the guided: enough
+    assert state.intervals == {"a": (0.0, 0.6)}
+    state = rule.update(state, [outcome(0.0, 0.2), outcome(1.0, 0.5, key="b"), outcome(None, 0.5, key="c")])
+    assert state.intervals == {"a": (0.2, 1.0), "b": (0.0, 0.5)}
+    assert 0.2 <= rule.plan(state, ask()) <= 1
+    state = rule.update(state, [outcome(0.0)])  # a prefix of no token, and no success: from the beginning
+    assert state.intervals["a"] == (0.0, 1.0)
+
+
+def test_binary_search_may_share_one_interval():
+    rule = get_controller("binary_search", shared=True)
+    state = rule.update(rule.initial(), [outcome(1.0, 0.6, key="x")])
+    assert all(rule.plan(state, ask(key=k, step=s)) <= 0.6 for k in "abc" for s in range(20))
+
+
+def test_ladder_by_hand():
+    rule = get_controller("ladder", levels=[0.0, 0.5, 0.75], succeed=0.5)
+    assert rule.plan(rule.initial(), ask()) == 0
+    state = rule.update(rule.initial(), [outcome(0.0), outcome(0.0), outcome(0.25, key="b"), outcome(1.0, key="c")])
+    assert state.rungs == {"a": (1.0,), "b": (0.0,), "c": (0.0,)}
+    assert rule.plan(state, ask()) == 0.5
+    state = rule.update(state, [outcome(0.0, 0.5), outcome(1.0)])  # only the rows at its rung count
+    assert rule.plan(state, ask()) == 0.75
+    state = rule.update(state, [outcome(0.0, 0.75)])
+    assert rule.plan(state, ask()) == 0.75  # no rung above
+    state = rule.update(state, [outcome(1.0, 0.75), outcome(0.0, 0.75)])
+    assert rule.plan(state, ask()) == 0.5
+
+
+def test_target_accuracy_without_data_gives_its_first_guess_and_follows_what_it_sees():
+    rule = get_controller("target_accuracy")
+    assert rule.plan(rule.initial(), ask()) == pytest.approx(0.5)
+    state = rule.initial()
+    for _ in range(10):  # "hard" fails at 0.5, "easy" succeeds there
+        state = rule.update(state, [outcome(0.0, 0.5, key="hard")] * 4 + [outcome(1.0, 0.5, key="easy")] * 4)
+    hard, easy, new = (rule.plan(state, ask(key=k)) for k in ("hard", "easy", "new"))
+    assert easy < 0.4 < 0.6 < hard
+    assert easy < new < hard
+    assert len(state.visits["hard"]) == 3 * rule.memory
+
+
+def test_the_logistic_fit_maximises_the_posterior():
+    from g2rpo.guidance.controllers.target_accuracy import FIRST_GUESS, SPREAD, fit
+
+    visits = ((0.2, 0.25, 8.0), (0.5, 0.5, 8.0), (0.9, 1.0, 4.0))
+
+    def log_posterior(w0, w1):
+        value = -(((w0 - FIRST_GUESS[0]) / SPREAD[0]) ** 2 + ((w1 - FIRST_GUESS[1]) / SPREAD[1]) ** 2) / 2
+        for h, success, n in visits:
+            a = 1 / (1 + math.exp(-(w0 + w1 * h)))
+            value += n * (success * math.log(a) + (1 - success) * math.log(1 - a))
+        return value
+
+    w0, w1 = fit(visits, FIRST_GUESS)
+    best = log_posterior(w0, w1)
+    assert all(log_posterior(w0 + d0, w1 + d1) < best for d0 in (-0.05, 0, 0.05) for d1 in (-0.05, 0, 0.05) if d0 or d1)
+
+
+def test_adaptive_profile_guides_all_or_none_by_need():
+    rule = get_controller("adaptive_profile", bins=2)
+    lost = ProfileState((0.0, 500.0, 0.0), (999.0, 500.0, 999.0))  # never alone, one half with a short prefix
+    able = ProfileState((600.0, 500.0, 0.0), (400.0, 500.0, 999.0))
+
+    def plans(state, guidable=6):
+        return [rule.plan(state, Ask(0, 9, "a", m, 0, 8, guidable)) for m in range(guidable)]
+
+    assert all(0 < x <= 0.5 for x in plans(lost))
+    assert len(set(plans(lost))) == 1
+    assert plans(able) == [0] * 6
+
+
+# --- memory of single problems
+
+
+@pytest.mark.parametrize(("name", "table"), [("binary_search", "intervals"), ("ladder", "rungs"), ("target_accuracy", "visits")])
+def test_a_hundred_thousand_problems_fit_into_a_checkpoint(name, table):
+    rule, problems = get_controller(name), 100_000
+    once = rule.update(rule.initial(), [outcome(1.0, 0.5), outcome(1.0)])
+    [row] = getattr(once, table).values()
+    state = dataclasses.replace(once, **{table: Table({f"problem-{i:06d}": row for i in range(problems)})})
+    began = time.perf_counter()
+    state = rule.update(state, [outcome(0.0, 0.5, key="problem-000007")])
+    assert time.perf_counter() - began < 0.5  # some milliseconds: a copy, not a rebuild
+    text = json.dumps(state_to_json(state))
+    assert len(text) < 80 * problems  # bytes, roughly
+    assert state_from_json(rule, json.loads(text)) == state
+    assert len(json.dumps(state_to_log(state))) < 3000
+
+
+def test_a_table_is_a_value():
+    table = Table({"a": (1.0,)})
+    more = table.with_rows({"b": (2.0,)})
+    assert dict(table) == {"a": (1.0,)}
+    assert more == Table({"a": (1.0,), "b": (2.0,)})
+    assert hash(more) == hash(Table({"b": (2.0,), "a": (1.0,)}))
+    assert "2 problems" in repr(more)
 
 
 # --- all of them
@@ -234,6 +372,17 @@ def test_released_state_is_whole_numbers():
         ("concave", {"beta": 0}, "beta is 0"),
         ("stepwise", {"gamma": 1.5}, "gamma is 1.5"),
         ("stepwise", {"every": 0}, "every is 0"),
+        ("uniform", {"low": 0.8, "high": 0.2}, "low is 0.8"),
+        ("cosine_binomial", {"until": 0}, "until is 0"),
+        ("cosine_binomial", {"segments": 0}, "segments is 0"),
+        ("window", {"low": -0.1}, "low is -0.1"),
+        ("binary_search", {"threshold": 0}, "threshold is 0"),
+        ("target_accuracy", {"target": 1}, "target is 1"),
+        ("target_accuracy", {"memory": 0}, "memory is 0"),
+        ("ladder", {"levels": [0.5]}, "levels is"),
+        ("ladder", {"levels": [0.5, 0.2]}, "levels is"),
+        ("ladder", {"fail": 0.6}, "fail is 0.6"),
+        ("adaptive_profile", {"bins": 0}, "bins is 0"),
         ("profile", {"bins": 0}, "bins is 0"),
         ("profile", {"memory": 0}, "memory is 0"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.guidance.members import guided_count, is_guided
+from g2rpo.guidance.members import guided_count, is_guided, nearest_strata
 
 TABLE = [
     (0, 8, 0), (1, 8, 8), (1, 2, 2), (0.5, 2, 1), (0.5, 8, 4),
@@ -30,3 +30,12 @@ def test_an_alpha_that_rounds_to_nobody_is_refused_and_says_what_would_do(alpha,
 def test_an_alpha_outside_0_and_1_is_refused(alpha):
     with pytest.raises(ConfigError, match=r"guidance_ratio is .*Expected a share of the group in \[0, 1\]"):
         guided_count(alpha, 8)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "guidable", "group_size", "count"),
+    [(0, 8, 8, 0), (0.9, 8, 8, 0), (1, 8, 8, 0), (1.1, 8, 8, 2), (3.4, 8, 8, 3), (6.9, 8, 8, 6), (7.0, 8, 8, 6), (7.6, 8, 8, 8),
+     (8, 4, 8, 4), (5, 1, 8, 0), (2, 2, 2, 2), (1, 2, 2, 0), (1.6, 3, 3, 3), (2, 2, 3, 0), (2, 3, 4, 2)],
+)  # fmt: skip
+def test_no_stratum_is_ever_one_row(wanted, guidable, group_size, count):
+    assert nearest_strata(wanted, guidable, group_size) == count

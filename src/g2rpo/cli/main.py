@@ -202,6 +202,22 @@ def _counts(counts: dict[str, int]) -> None:
 
 
 @app.command()
+def simulate(
+    controller: Annotated[str, typer.Argument(help="Rule for the guidance: a built-in name or an installed entry point.")],
+    scenario: Annotated[str, typer.Option(help="Situation, see docs/controllers.md; all runs each of them.")] = "chain",
+    kwargs: Annotated[str, typer.Option(help='Hyperparameters of the rule as JSON, {"initial_length": 1536} say.')] = "{}",
+    steps: Annotated[int, typer.Option(help="Generation batches, of 4 problems x 8 rollouts.")] = 1000,
+    seeds: Annotated[int, typer.Option(help="Repetitions.")] = 3,
+    ratio: Annotated[float, typer.Option(help="Share of a group that may be guided.")] = 0.5,
+    output: Annotated[Path | None, typer.Option(help="Write a figure (.svg, .png) or all numbers (.json).")] = None,
+) -> None:
+    """Run a guidance rule against a simulated learner: what it does to zero reward, noise, jumps and curricula, in seconds."""
+    from g2rpo.cli.simulate import run_simulation
+
+    run_simulation(controller, scenario, kwargs, steps, seeds, ratio, output)
+
+
+@app.command()
 def doctor() -> None:
     """What this machine offers: devices, libraries, sandbox levels, and whether the pieces fit together."""
     from g2rpo.cli.doctor import run_doctor

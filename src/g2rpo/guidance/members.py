@@ -22,5 +22,14 @@ def guided_count(alpha: float, group_size: int) -> int:
 
 
 def is_guided(member: int, alpha: float, group_size: int) -> bool:
-    """The first `guided_count` slots of every group are guided; slots are otherwise interchangeable."""
+    """Whether a slot may be guided: the first `guided_count` ones; slots are otherwise interchangeable."""
     return member < guided_count(alpha, group_size)
+
+
+def nearest_strata(wanted: float, guidable: int, group_size: int) -> int:
+    """The number of guided members nearest to `wanted` that leaves no stratum of one: a lone row has no baseline of its kind.
+
+    Permitted are 0, 2 .. G - 2 and G, as far as `guidable` goes; of two equally near ones, the smaller.
+    """
+    permitted = [n for n in range(guidable + 1) if n != 1 and group_size - n != 1]
+    return min(permitted, key=lambda n: (abs(n - wanted), n))

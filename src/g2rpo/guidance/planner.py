@@ -10,7 +10,7 @@ from g2rpo.data.completion import style
 from g2rpo.data.trace import clean_trace
 from g2rpo.errors import DataError
 from g2rpo.guidance.controller import Ask, Controller, Unit
-from g2rpo.guidance.members import is_guided
+from g2rpo.guidance.members import guided_count
 from g2rpo.guidance.prefix import TraceTokens, tokenize_trace
 from g2rpo.types import GuidedPrompt
 
@@ -75,8 +75,10 @@ class Planner:
         """The start of one rollout. `member` is the slot in the group, 0 .. G-1."""
         key = row_key(row)
         trace, length = NO_TRACE, 0
-        if is_guided(member, self.alpha, self.group_size):
+        guidable = guided_count(self.alpha, self.group_size)
+        if member < guidable:
             trace = self.trace(row)
-            amount = self.controller.plan(state, Ask(step, total_steps, key, member, self.seed))
+            ask = Ask(step, total_steps, key, member, self.seed, self.group_size, guidable)
+            amount = self.controller.plan(state, ask)
             length = min(trace.length(amount, self.unit), self.budget - 1)
         return GuidedPrompt(tuple(prompt_ids), trace.ids[:length], len(trace.ids), key, member)

@@ -30,6 +30,7 @@ from transformers import TrainerCallback
 
 import g2rpo
 from g2rpo.errors import RunError
+from g2rpo.guidance.controller import state_to_log
 from g2rpo.types import GUIDANCE, PROMPT, SAMPLED, Problem, StepRecord
 
 DECIDING = (
@@ -173,8 +174,8 @@ class RecordSteps(TrainerCallback):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         metrics = {k: v for k, v in logs.items() if isinstance(v, int | float) or v is None}
-        state_json = self.trainer.guidance_state()["state"]
-        self.run.append(StepRecord(state.global_step, metrics, state_json, round(time.monotonic() - self.began, 3)))
+        controller = state_to_log(self.trainer.controller_state)
+        self.run.append(StepRecord(state.global_step, metrics, controller, round(time.monotonic() - self.began, 3)))
 
 
 def manifest(problems: Sequence[Problem], seed: int) -> dict[str, Any]:

@@ -6,14 +6,21 @@ from typing import Any
 
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.guidance.controller import Controller
+from g2rpo.guidance.controllers.adaptive_profile import AdaptiveProfile
+from g2rpo.guidance.controllers.binary_search import BinarySearch
 from g2rpo.guidance.controllers.concave import Concave
+from g2rpo.guidance.controllers.cosine_binomial import CosineBinomial
 from g2rpo.guidance.controllers.fixed import Fixed
+from g2rpo.guidance.controllers.ladder import Ladder
 from g2rpo.guidance.controllers.linear import Linear
 from g2rpo.guidance.controllers.none import NoGuidance
 from g2rpo.guidance.controllers.paper import Paper
 from g2rpo.guidance.controllers.profile import Profile
 from g2rpo.guidance.controllers.released import Released
 from g2rpo.guidance.controllers.stepwise import Stepwise
+from g2rpo.guidance.controllers.target_accuracy import TargetAccuracy
+from g2rpo.guidance.controllers.uniform import Uniform
+from g2rpo.guidance.controllers.window import Window
 
 CONTROLLERS: dict[str, type] = {
     "none": NoGuidance,
@@ -23,7 +30,14 @@ CONTROLLERS: dict[str, type] = {
     "linear": Linear,
     "concave": Concave,
     "stepwise": Stepwise,
+    "uniform": Uniform,
+    "cosine_binomial": CosineBinomial,
+    "window": Window,
+    "binary_search": BinarySearch,
+    "target_accuracy": TargetAccuracy,
+    "ladder": Ladder,
     "profile": Profile,
+    "adaptive_profile": AdaptiveProfile,
 }
 
 

@@ -1,0 +1,76 @@
+"""`g2rpo simulate`: one controller in one scenario, printed, and written as JSON and a figure."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from g2rpo.errors import ConfigError
+from g2rpo.guidance.controllers import get_controller
+from g2rpo.simulation.run import SCENARIOS, Simulation, scenario, simulate
+
+FIGURES = (".svg", ".png")
+
+
+def run_simulation(
+    controller: str, scenario_name: str, hyperparameters: str, steps: int, seeds: int, ratio: float, output: Path | None
+) -> None:
+    """Every setting is checked before the first step."""
+    if output is not None and output.suffix not in (*FIGURES, ".json"):
+        raise ConfigError("output", str(output), expected="a name that ends in .svg, .png or .json", then="Name the file by what it should hold.")  # fmt: skip
+    if output is not None and output.suffix in FIGURES and scenario_name == "all":
+        raise ConfigError("scenario", "all", expected="one scenario per figure", then="Name one scenario, or write .json.")
+    if steps < 1 or seeds < 1:
+        raise ConfigError("steps, seeds", (steps, seeds), expected="at least 1 of each", then="Leave them out for 1000 and 3.")
+    rule = get_controller(controller, **_hyperparameters(hyperparameters))
+    console = Console(highlight=False, width=120)
+    names = list(SCENARIOS) if scenario_name == "all" else [scenario_name]
+    everything: list[Simulation] = []
+    table = Table(title=f"{controller}, {steps} steps", title_justify="left")
+    for column in ("scenario", "unguided success", "worst seed", "ℓ at the end", "α at the end", "signal", "solutions sampled"):
+        table.add_column(column, justify="left" if column == "scenario" else "right")
+    for name in names:
+        results = [simulate(rule, scenario(name), steps=steps, seed=seed, ratio=ratio) for seed in range(seeds)]
+        everything += results
+        late = -max(1, steps // 5)
+        table.add_row(
+            name,
+            f"{_mean([r.final for r in results]):.1%}",
+            f"{min(r.final for r in results):.1%}",
+            f"{_mean([v for r in results for v in r.length[late:]]):.2f}",
+            f"{_mean([v for r in results for v in r.guided_share[late:]]):.2f}",
+            f"{_mean([v for r in results for v in r.signal]):.3f}",
+            f"{_mean([r.tokens[-1] for r in results]):,.0f}",
+        )
+    console.print(table)
+    for name in names if len(names) > 1 else ():
+        console.print(f"  {name:<12} {SCENARIOS[name].about}")
+    if output is not None:
+        write(everything, output)
+        console.print(f"Written: {output}")
+
+
+def write(results: list[Simulation], output: Path) -> None:
+    if output.suffix in FIGURES:
+        from g2rpo.simulation.plot import figure
+
+        content = figure(results, output.suffix[1:])
+    else:
+        content = json.dumps([r.to_json() for r in results]).encode()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(content)
+
+
+def _hyperparameters(text: str) -> dict:
+    try:
+        values = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise ConfigError("kwargs", text, expected="a JSON object", then=f"It does not parse: {error}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError("kwargs", text, expected="a JSON object", then='Write it like {"initial_length": 1536}.')
+    return values
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
