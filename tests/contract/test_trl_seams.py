@@ -5,6 +5,7 @@ import inspect
 import trl
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
+from trl.trainer import utils
 
 
 def parameters(function) -> list[str]:
@@ -39,6 +40,46 @@ def test_seam_generate_single_turn():
 
 def test_seam_compute_loss():
     assert parameters(GRPOTrainer._compute_loss) == ["self", "model", "inputs"]
+
+
+def test_seam_log_probs():
+    """Seven changes in 21 releases: positional where TRL passes it so, and every other input by name."""
+    names = [
+        "self",
+        "model",
+        "input_ids",
+        "attention_mask",
+        "logits_to_keep",
+        "batch_size",
+        "compute_entropy",
+        "compute_aux_loss",
+    ]
+    assert parameters(GRPOTrainer._get_per_token_logps_and_entropies)[:8] == names
+
+
+def test_seam_fused_head():
+    """Two names that TRL's fused head looks up at each call; the second is called with these arguments, in this order."""
+    source = inspect.getsource(utils.add_fused_lm_head)
+    assert "compact = _use_triton(hidden_states.device)" in source
+    assert "_ChunkedLogProbFunction.apply(" in source
+    names = [
+        "hidden",
+        "weight",
+        "bias",
+        "targets",
+        "temperature",
+        "chunk_size",
+        "final_logit_softcapping",
+        "logit_scale",
+        "outputs",
+    ]
+    assert parameters(utils._ChunkedLogProbFunction.forward)[1:] == names
+
+
+def test_seam_prepare_inputs():
+    """The generation batch lies in `_buffered_inputs`, one entry per micro-batch, and is read by step."""
+    source = inspect.getsource(GRPOTrainer._prepare_inputs)
+    assert "inputs = self._buffered_inputs[self._step % self.args.steps_per_generation]" in source
 
 
 def test_seam_checkpoints():

@@ -45,6 +45,7 @@ class GuidedGRPOConfig(GRPOConfig):
     # --- where we differ from TRL
     gradient_checkpointing: bool | None = _setting(None, "Recompute activations to save memory; unset is off (TRL: on).")
     logging_steps: float = _setting(1, "Optimizer steps between two lines of the run record.")
+    fast: bool = _setting(True, "Exact speed-ups in decoding and update; off: TRL's own path, bit for bit.")
 
     # --- guidance
     guidance_controller: str = _setting(

@@ -5,8 +5,9 @@ What it does to a step of TRL's `GRPOTrainer`, in the order of the step:
     rollout_func                       prompts get their guidance ids; the sampler continues them (`_guided_rollout`)
     _calculate_rewards                 the gathered rewards are kept for the controller and the statistics
     _generate_and_score_completions    advantages are regrouped if asked for; outcomes go to the record and the controller
+    _prepare_inputs, _compute_loss     the same gradient from less work (`fast_update.py`)
 
-With the controller `none` no rollout function is installed, and every step is TRL's own, bit for bit.
+With the controller `none` no rollout function is installed, and with `fast` off as well every step is TRL's own, bit for bit.
 """
 
 import json
@@ -37,6 +38,7 @@ from g2rpo.guidance.planner import Planner, row_key
 from g2rpo.seeds import seed_of
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.fast_update import FastUpdate
 from g2rpo.training.phases import PhaseClock
 from g2rpo.training.preflight import check_data, check_run, driving_reward
 from g2rpo.training.sampling import sample_rows
@@ -48,7 +50,7 @@ UNSCORED_BATCHES = 3
 logger = get_logger(__name__)
 
 
-class GuidedGRPOTrainer(GRPOTrainer):
+class GuidedGRPOTrainer(FastUpdate, GRPOTrainer):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
     Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
@@ -90,6 +92,7 @@ class GuidedGRPOTrainer(GRPOTrainer):
             # TRL warns that rollout_func is experimental; our contract tests watch it.
             warnings.filterwarnings("ignore", message=".*'rollout_func'.*", category=UserWarning)
             super().__init__(model, reward_funcs, args, train_dataset, **kwargs)
+        self.choose_levers()
         self.controller = args.controller()
         self.controller_state = self.controller.initial()
         self._generations = self._unscored_batches = 0

@@ -1,0 +1,219 @@
+"""The update levers give TRL's gradient: same rollouts, same loss, fewer positions."""
+
+import copy
+
+import pytest
+import torch
+from trl import GRPOTrainer
+from trl.trainer import utils as trl_utils
+
+from g2rpo import GuidedGRPOTrainer
+from g2rpo.training.fast_update import FastUpdate, Levers, levers
+
+SEQUENCE = {"importance_sampling_level": "sequence"}
+LOSSES = {
+    "grpo": {"loss_type": "grpo"}, "dr_grpo": {"loss_type": "dr_grpo"}, "dapo": {"loss_type": "dapo"}, "cispo": {"loss_type": "cispo", "epsilon_high": 1.2},
+    "sapo": {"loss_type": "sapo"}, "vespo": {"loss_type": "vespo"}, "gspo": {"loss_type": "grpo", **SEQUENCE}, "luspo": {"loss_type": "luspo", **SEQUENCE},
+    "bnpo": {"loss_type": "bnpo"}, "two_sided": {"loss_type": "dapo", "delta": 1.3}, "off_policy_mask": {"loss_type": "grpo", "off_policy_mask_threshold": 0.05},
+    "kl": {"loss_type": "dapo", "beta": 0.1}, "kl_grpo": {"loss_type": "grpo", "beta": 0.1}, "temperature": {"loss_type": "dapo", "temperature": 0.7},
+    "entropy_bonus": {"loss_type": "dapo", "entropy_coef": 0.1}, "entropy_quantile": {"loss_type": "dapo", "top_entropy_quantile": 0.5},
+}  # fmt: skip
+
+
+def reward(completions, **columns):
+    return [0.0] * len(completions)
+
+
+def rollouts(trainer, rows=8, dead=(1, 2, 3, 6), truncated=(), masked=True, old=True, seed=0):
+    """What TRL's generation returns: ragged prompts and completions, some rows without advantage, guidance masked on some."""
+    draw = torch.Generator().manual_seed(seed)
+    prompts = torch.randint(3, 12, (rows,), generator=draw)
+    completions = torch.randint(4, 30, (rows,), generator=draw)
+    width_p, width_c = int(prompts.max()) + 2, int(completions.max()) + 3  # padding that every row shares, as after a split
+    prompt_mask = (torch.arange(width_p) >= width_p - prompts[:, None]).long()
+    completion_mask = (torch.arange(width_c) < completions[:, None]).long()
+    ids = lambda mask: torch.randint(8, trainer.model.config.vocab_size, mask.shape, generator=draw) * mask  # noqa: E731
+    advantages = torch.randn(rows, generator=draw)
+    advantages[list(dead)] = 0.0
+    batch = {"prompt_ids": ids(prompt_mask), "prompt_mask": prompt_mask, "completion_ids": ids(completion_mask), "completion_mask": completion_mask, "advantages": advantages}  # fmt: skip
+    completion_mask[list(truncated)] = 0
+    if masked:
+        batch["tool_mask"] = (torch.arange(width_c) >= torch.randint(0, 4, (rows, 1), generator=draw)).long()
+        batch["tool_mask"][0, int(completions[0]) - 2 :] = 0  # a masked end, as after a tool's last answer
+    batch["num_items_in_batch"] = (completion_mask * batch.get("tool_mask", 1)).sum()
+    with torch.no_grad():
+        trainer.levers = Levers(False, False, False)
+        joined = (torch.cat([prompt_mask, completion_mask], 1), width_c)
+        now, _, _ = trainer._get_per_token_logps_and_entropies(
+            trainer.model, torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1), *joined
+        )
+    if old:
+        batch["old_per_token_logps"] = now + 0.3 * torch.randn(now.shape, generator=draw)
+    if trainer.beta:
+        batch["ref_per_token_logps"] = now + 0.3 * torch.randn(now.shape, generator=draw)
+    return batch
+
+
+@pytest.fixture
+def make_trainer(make_model, tokenizer, rows, config, tmp_path):
+    def build(kind="qwen3", model=None, accumulation=2, **fields):
+        if model is None:
+            model = make_model(kind, initializer_range=0.2)
+        if fields.get("beta"):
+            model.save_pretrained(tmp_path / "model")  # the reference model is loaded from where the model came from
+            model.config._name_or_path = str(tmp_path / "model")
+        args = config(
+            guidance_controller="none",
+            gradient_accumulation_steps=accumulation,
+            per_device_train_batch_size=8 // accumulation,
+            **fields,
+        )
+        return GuidedGRPOTrainer(model, [reward], args, rows(8), processing_class=tokenizer)
+
+    return build
+
+
+def update(trainer, batch, chosen, monkeypatch):
+    """Loss, gradients and metrics of one pass over a generation batch."""
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", lambda self, inputs: copy.deepcopy(batch))
+    monkeypatch.setattr(
+        trainer, "_generate_and_score_completions", lambda inputs: FastUpdate._generate_and_score_completions(trainer, inputs)
+    )
+    trainer.levers, trainer._buffered_inputs, trainer._step = chosen, None, 0
+    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+    trainer.accelerator.gradient_state._set_sync_gradients(True)
+    trainer.model.train()
+    trainer.model.zero_grad()
+    trainer._metrics["train"].clear()
+    torch.manual_seed(0)
+    total = 0.0
+    for _ in range(trainer.args.steps_per_generation):
+        loss = trainer.compute_loss(trainer.model, trainer._prepare_inputs([]))
+        loss.backward()
+        trainer._step += 1
+        total += loss.item()
+    grads = torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.requires_grad])
+    return total, grads, {name: sum(values) / len(values) for name, values in trainer._metrics["train"].items()}
+
+
+def both(trainer, monkeypatch, **kwargs):
+    batch = rollouts(trainer, **kwargs)
+    plain = update(trainer, batch, Levers(False, False, False), monkeypatch)
+    fast = update(trainer, batch, levers(trainer), monkeypatch)
+    assert plain[1].norm() > 0
+    assert (fast[1] - plain[1]).norm() / plain[1].norm() < 1e-5
+    assert fast[0] == pytest.approx(plain[0], rel=1e-5, abs=1e-6)
+    return plain, fast
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_has_trls_gradient(make_trainer, monkeypatch, loss):
+    trainer = make_trainer(**LOSSES[loss])
+    both(trainer, monkeypatch)
+
+
+@pytest.mark.parametrize("accumulation", [1, 4])
+@pytest.mark.parametrize("case", [
+    {"dead": range(1, 8)}, {"dead": ()}, {"masked": False}, {"old": False}, {"truncated": (0, 4), "masked": True}, {"dead": (0, 5, 7), "truncated": (3,), "masked": False},
+], ids=str)  # fmt: skip
+def test_every_batch_has_trls_gradient(make_trainer, monkeypatch, accumulation, case):
+    both(make_trainer(accumulation=accumulation, loss_type="grpo"), monkeypatch, **case)
+
+
+def test_a_batch_without_any_signal_still_goes_backward(make_trainer, monkeypatch):
+    trainer = make_trainer()
+    loss, grads, _ = update(trainer, rollouts(trainer, dead=range(8), truncated=range(8)), levers(trainer), monkeypatch)
+    assert (loss, grads.abs().max().item()) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2", "peft", "untied", "granite"])
+def test_every_head_has_trls_gradient(make_trainer, make_model, tokenizer, monkeypatch, kind):
+    both(make_trainer(model=unusual(kind, make_model, tokenizer)), monkeypatch)
+
+
+def unusual(kind, make_model, tokenizer):
+    """Soft caps and sliding windows (Gemma 2), scaled logits (Granite), adapters, heads of their own."""
+    import transformers
+
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+             "head_dim": 16, "intermediate_size": 64, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    torch.manual_seed(0)
+    if kind == "gemma2":
+        return transformers.Gemma2ForCausalLM(
+            transformers.Gemma2Config(
+                **sizes, sliding_window=8, final_logit_softcapping=5.0, query_pre_attn_scalar=16, initializer_range=0.2
+            )
+        )
+    if kind == "granite":
+        return transformers.GraniteForCausalLM(transformers.GraniteConfig(**sizes, logits_scaling=4.0))
+    if kind == "peft":
+        from peft import LoraConfig, get_peft_model
+
+        return get_peft_model(
+            make_model("qwen3", initializer_range=0.2),
+            LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj", "up_proj"], init_lora_weights=False),
+        )
+    return make_model("qwen3" if kind == "untied" else kind, initializer_range=0.2, tie_word_embeddings=kind != "untied")
+
+
+@pytest.mark.parametrize(("fields", "off"), [
+    ({}, set()), ({"fast": False}, {"compact", "order", "drop"}), ({"loss_type": "bnpo"}, {"order", "drop"}), ({"beta": 0.1}, {"drop"}),
+    ({"entropy_coef": 0.1}, {"order", "drop"}), ({"top_entropy_quantile": 0.5}, {"order", "drop"}),
+], ids=str)  # fmt: skip
+def test_levers_that_are_not_exact_are_off(make_trainer, fields, off):
+    assert set(make_trainer(**fields).levers.why_not) == off
+
+
+def test_learned_positions_keep_their_padding(make_trainer, tokenizer):
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=128, eos_token_id=tokenizer.eos_token_id
+        )
+    )
+    assert set(make_trainer(model=model).levers.why_not) == {"compact"}
+
+
+def test_logged_figures_keep_their_meaning_or_say_so(make_trainer, monkeypatch):
+    """One micro-batch, where TRL's means are means over all tokens; in ours, half of the rows are dropped."""
+    plain, fast = both(make_trainer(accumulation=1), monkeypatch)
+    dropped = {"entropy", "clip_ratio/low_min", "clip_ratio/high_max"}
+    assert fast[2].keys() == {f"trained_rows/{n}" if n in dropped else n for n in plain[2]}
+    for name in plain[2].keys() - dropped:
+        assert fast[2][name] == pytest.approx(plain[2][name], abs=1e-6)
+    assert plain[2]["clip_ratio/region_mean"] > 0
+    whole, kept = both(make_trainer(accumulation=1), monkeypatch, dead=())
+    assert kept[2]["trained_rows/entropy"] == pytest.approx(whole[2]["entropy"], rel=1e-5)
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_means_are_over_the_window_whatever_the_micro_batches(make_trainer, monkeypatch, level):
+    names = ("clip_ratio/region_mean", "trained_rows/entropy")
+    one, four = (make_trainer(accumulation=n, importance_sampling_level=level, loss_type="grpo") for n in (1, 4))
+    one, four = (update(t, rollouts(t), levers(t), monkeypatch)[2] for t in (one, four))
+    assert [one[n] for n in names] == pytest.approx([four[n] for n in names], rel=1e-5)
+
+
+def test_log_probs_of_the_old_and_the_reference_policy_are_trls(make_trainer):
+    trainer = make_trainer()
+    batch = rollouts(trainer, masked=False)
+    inputs = (
+        torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1),
+        torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1),
+        batch["completion_ids"].shape[1],
+    )
+    values = []
+    for chosen in (Levers(False, False, False), levers(trainer)):
+        trainer.levers = chosen
+        with torch.no_grad():
+            values.append(trainer._get_per_token_logps_and_entropies(trainer.model, *inputs, batch_size=3, compute_entropy=True))
+    for plain, fast in zip(values[0][:2], values[1][:2], strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_trl_is_left_as_it_was(make_trainer, monkeypatch):
+    before = trl_utils._use_triton, trl_utils._ChunkedLogProbFunction
+    trainer = make_trainer()
+    update(trainer, rollouts(trainer), levers(trainer), monkeypatch)
+    assert (trl_utils._use_triton, trl_utils._ChunkedLogProbFunction) == before
