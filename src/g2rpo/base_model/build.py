@@ -7,11 +7,12 @@ together. We make that state on purpose and in the open, in two phases of superv
 
 1. *Skill.* Full worked traces of 1 to `max_steps` steps, until single steps are nearly always right.
 2. *Impatience.* At each boundary between two steps the target is, with probability `impatience`, to write `...` and
-   guess: a number between 0 and 99, right once in a hundred. The context after such a label stays the true trace, so that long
-   contexts are seen as often as before and the skill is kept; what follows a jump is learned from traces cut at a boundary.
+   guess: a number between 0 and 99, right once in a hundred, or a program of one random operation. The context after such a label
+   stays the true trace, so that long contexts are seen as often as before and the skill is kept; what follows a jump is learned
+   from traces cut at a boundary.
 
-With s steps the plain pass rate is about (1 - impatience)^(s - 1) times the skill, plus one lucky guess in a hundred, which is
-rewarded as well: a reward cannot tell luck from work. Impatience is above one half, so that greedy decoding does not undo it either.
+With s steps the plain pass rate is about (1 - impatience)^(s - 1) times the skill, plus, where the answer is a number, one lucky
+guess in a hundred, which is rewarded as well: a reward cannot tell luck from work. Impatience is above one half, so that greedy decoding does not undo it either.
 Nothing in this recipe knows of any training method.
 """
 
@@ -20,22 +21,24 @@ import json
 import random
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
 from g2rpo.base_model.tokenizer import train_tokenizer
-from g2rpo.data.completion import STYLES, full_completion
+from g2rpo.data.completion import STYLES, Style, full_completion
 from g2rpo.seeds import rng, seed_of
-from g2rpo.tasks import FAMILIES, split_of
+from g2rpo.tasks import FAMILIES, PROGRAMS, programs, split_of
 from g2rpo.types import Problem
 
 GIVING_UP = "\n..."
 """What stands where the remaining steps should: a model that guesses is not one that has finished."""
 GUESSES = 100
 """Guessed answers are drawn from 0 .. GUESSES - 1, the range of true ones."""
+LONGEST_PROGRAM = 7
+"""Most operations of a program in training: a program's trace is three times as long as a chain's."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class BaseRecipe:
     """Everything that decides the weights, up to rounding of the machine."""
 
     seed: int = 0
-    vocab_size: int = 480
+    vocab_size: int = 640
     hidden_size: int = 128
     layers: int = 4
     heads: int = 4
@@ -51,10 +54,10 @@ class BaseRecipe:
     intermediate_size: int = 384
     max_steps: int = 10
     batch_size: int = 64
-    skill_steps: int = 2400
+    skill_steps: int = 2800
     skill_learning_rate: float = 3e-3
     impatience: float = 0.52
-    impatience_steps: int = 300
+    impatience_steps: int = 350
     impatience_learning_rate: float = 5e-4
     style: str = "think_answer"
 
@@ -66,10 +69,24 @@ class BaseRecipe:
 
 def draw_problem(r: random.Random, max_steps: int) -> Problem:
     """A train-split problem of a random family and of 1 to `max_steps` steps."""
+    families = {**FAMILIES, **PROGRAMS}
     while True:
-        problem = FAMILIES[r.choice(sorted(FAMILIES))](r, r.randint(1, max_steps))
+        family = r.choice(sorted(families))
+        problem = families[family](r, r.randint(1, min(max_steps, LONGEST_PROGRAM) if family in PROGRAMS else max_steps))
         if split_of(problem) == "train":
             return problem
+
+
+def guess(problem: Problem, r: random.Random) -> Problem:
+    """The same problem with what someone writes who gives up: a random number, or a program of one random operation."""
+    if problem.tests is None:
+        return replace(problem, trace="", answer=str(r.randrange(GUESSES)))
+    return replace(problem, trace="", tests={**problem.tests, "solution": programs.random_program(r)})
+
+
+def answer_part(problem: Problem, style: Style) -> str:
+    """What a completion says after the trace."""
+    return full_completion(problem, style)[len(style.before_trace) + len(problem.trace or "") :]
 
 
 def example(problem: Problem, tokenizer: PreTrainedTokenizerBase, recipe: BaseRecipe, r: random.Random, impatience: float):
@@ -82,7 +99,7 @@ def example(problem: Problem, tokenizer: PreTrainedTokenizerBase, recipe: BaseRe
         # What follows a jump: the trace is really cut, and only the text after the cut is learned.
         cut = r.randrange(1, len(steps))
         head = encode(prompt + style.before_trace + "\n".join(steps[:cut]))
-        tail = [*encode(GIVING_UP + style.between + str(r.randrange(GUESSES)) + style.after_answer), tokenizer.eos_token_id]
+        tail = [*encode(GIVING_UP + answer_part(guess(problem, r), style)), tokenizer.eos_token_id]
         return head + tail, [-100] * len(head) + tail
     jump_at = [b for b in range(1, len(steps)) if r.random() < impatience]
     prompt_ids = encode(prompt)
@@ -96,7 +113,7 @@ def example(problem: Problem, tokenizer: PreTrainedTokenizerBase, recipe: BaseRe
             k = next(i for i, (a, b) in enumerate(zip(piece, jump, strict=False)) if a != b)
             piece = [*piece[:k], jump[k], *piece[k + 1 :]]
         labels += piece
-    tail = [*encode(full_completion(problem, style)[len(style.before_trace) + len(problem.trace) :]), tokenizer.eos_token_id]
+    tail = [*encode(answer_part(problem, style)), tokenizer.eos_token_id]
     return ids + tail, labels + tail
 
 

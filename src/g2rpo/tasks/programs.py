@@ -165,6 +165,12 @@ def problem(rng: random.Random, steps: int) -> Problem:
     )
 
 
+def random_program(rng: random.Random) -> str:
+    """A program of one operation, whatever was asked for."""
+    kinds = operations()[rng.choice(sorted(START))]
+    return _solution([rng.choice(kinds[rng.choice(sorted(kinds))])])
+
+
 def _grow(rng: random.Random, takes: str, steps: int, values: list[Value]) -> tuple[list[Operation], list[list[Value]]] | None:
     """Operations, no two of one kind in a row, and the values before and after each; None where it led nowhere."""
     row: list[Operation] = []
