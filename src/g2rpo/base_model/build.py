@@ -21,6 +21,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -131,21 +132,25 @@ def batches(tokenizer, recipe: BaseRecipe, phase: str, steps: int, impatience: f
         chunks = [pool[i : i + recipe.batch_size] for i in range(0, pool_size, recipe.batch_size)]
         r.shuffle(chunks)
         for chunk in chunks[: steps - start]:
-            length = max(len(ids) for ids, _ in chunk)
-            pad = tokenizer.pad_token_id
-            yield (
-                torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in chunk]),
-                torch.tensor([labels + [-100] * (length - len(labels)) for _, labels in chunk]),
-                torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in chunk]),
-            )
+            yield padded(chunk, tokenizer.pad_token_id)
 
 
-def train_phase(model, tokenizer, recipe: BaseRecipe, phase: str, steps: int, learning_rate: float, impatience: float) -> None:
+def padded(chunk: list[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids, labels and attention mask, each of shape (B, T), filled on the right."""
+    length = max(len(ids) for ids, _ in chunk)
+    return (
+        torch.tensor([ids + [pad] * (length - len(ids)) for ids, _ in chunk]),
+        torch.tensor([labels + [-100] * (length - len(labels)) for _, labels in chunk]),
+        torch.tensor([[1] * len(ids) + [0] * (length - len(ids)) for ids, _ in chunk]),
+    )
+
+
+def train_phase(model, batches: Iterable, phase: str, steps: int, learning_rate: float) -> None:
     """AdamW with a short warm-up and cosine decay to zero, token-mean loss."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.05)
     began = time.monotonic()
-    for step, (ids, labels, mask) in enumerate(batches(tokenizer, recipe, phase, steps, impatience), 1):
+    for step, (ids, labels, mask) in enumerate(batches, 1):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = model(input_ids=ids, labels=labels, attention_mask=mask).loss
         loss.backward()
@@ -166,6 +171,18 @@ def build(output: Path, recipe: BaseRecipe) -> None:
         problem = draw_problem(r, recipe.max_steps)
         texts += [problem.prompt[0]["content"], full_completion(problem, STYLES[recipe.style]), "user\n", "assistant\n"]
     tokenizer = train_tokenizer(texts, recipe.vocab_size)
+    model = new_model(tokenizer, recipe)
+    phases = (
+        ("skill", recipe.skill_steps, recipe.skill_learning_rate, 0.0),
+        ("impatience", recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience),
+    )
+    for phase, steps, learning_rate, impatience in phases:
+        train_phase(model, batches(tokenizer, recipe, phase, steps, impatience), phase, steps, learning_rate)
+    save(model, tokenizer, output, recipe)
+
+
+def new_model(tokenizer: PreTrainedTokenizerBase, recipe: BaseRecipe) -> Qwen3ForCausalLM:
+    """A Qwen3-shaped model of the recipe's size with random weights, in training mode."""
     model = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=len(tokenizer), hidden_size=recipe.hidden_size, num_hidden_layers=recipe.layers,
@@ -176,24 +193,12 @@ def build(output: Path, recipe: BaseRecipe) -> None:
         )
     )  # fmt: skip
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens in the vocabulary")
-    model.train()
-    train_phase(model, tokenizer, recipe, "skill", recipe.skill_steps, recipe.skill_learning_rate, 0.0)
-    output.mkdir(parents=True, exist_ok=True)
-    torch.save(model.state_dict(), output / "skill.pt")
-    train_phase(
-        model,
-        tokenizer,
-        recipe,
-        "impatience",
-        recipe.impatience_steps,
-        recipe.impatience_learning_rate,
-        recipe.impatience,
-    )
-    save(model, tokenizer, output, recipe)
+    return model.train()
 
 
 def save(model, tokenizer, output: Path, recipe: BaseRecipe) -> None:
     """bfloat16 halves the package; the loader gives float32 back."""
+    output.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(output)
     tokenizer.save_pretrained(output)
     (output / "recipe.json").write_text(json.dumps({"hash": recipe.hash, **asdict(recipe)}, indent=2) + "\n")
