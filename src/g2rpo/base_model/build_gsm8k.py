@@ -3,9 +3,10 @@
     python -m g2rpo.base_model.build_gsm8k OUTPUT_DIR --dataset_path FOLDER_WITH_TRAIN_JSONL        (or `make base-gsm8k`)
 
 A model of this size does not solve GSM8K. What it can be is a model that often finishes a solution whose last result is still to be
-computed, and hardly ever finds one alone: the state in which guidance matters. Two kinds of batches take turns:
+computed, and hardly ever finds one alone: the state in which guidance matters. It learns from two kinds of batches:
 
-- *Sheets*: a dozen equations each, with the operations, numbers and ways of writing them that GSM8K's solutions have.
+- *Sheets* (three batches of four): a dozen lines each, drawn equations with the operations, numbers and ways of writing that
+  GSM8K's solutions have, and lines of solutions torn from their problems: single steps, many per token.
 - *Solutions*: GSM8K's training problems as SFT sees them.
 
 The tokenizer is learned on GSM8K's training set.
@@ -13,7 +14,7 @@ The tokenizer is learned on GSM8K's training set.
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,9 @@ class Gsm8kRecipe(BaseRecipe):
     batch_size: int = 32
     skill_steps: int = 3200
     skill_learning_rate: float = 3e-3
-    equations: int = 12
+    lines: int = 12
+    torn_lines: float = 0.3
+    """Share of a sheet's lines that come from solutions."""
     solutions_per_batch: int = 12
     longest: int = 448
     """Tokens of a solution with its problem; longer ones are left out."""
@@ -75,9 +78,10 @@ def _written(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
-def sheet(r: random.Random, equations: int) -> Problem:
-    """A problem without a question: equations, and the last result for an answer."""
-    lines = [equation(r) for _ in range(equations)]
+def sheet(r: random.Random, torn: Sequence[str], recipe: Gsm8kRecipe) -> Problem:
+    """A problem without a question: lines that hang together in nothing, and the last equation's result for an answer."""
+    lines = [r.choice(torn) if r.random() < recipe.torn_lines else equation(r) for _ in range(recipe.lines - 1)]
+    lines.append(equation(r))
     answer = lines[-1].rpartition("=")[2].strip(" $")
     return Problem(key="sheet", prompt=[{"role": "user", "content": "Work out."}], answer=answer, trace="\n".join(lines))
 
@@ -90,13 +94,13 @@ def example(problem: Problem, tokenizer, recipe: Gsm8kRecipe) -> tuple[list[int]
     return prompt + completion, [-100] * len(prompt) + completion
 
 
-def batches(solutions: list, tokenizer, recipe: Gsm8kRecipe) -> Iterator:
-    """Sheets and solutions in turn, `skill_steps` batches in all; solutions of similar length together."""
+def batches(solutions: list, torn: Sequence[str], tokenizer, recipe: Gsm8kRecipe) -> Iterator:
+    """Three batches of sheets and one of solutions in turn, `skill_steps` in all; solutions of similar length together."""
     r = rng(recipe.seed, "base-gsm8k", "batches")
     queue: list[list] = []
     for step in range(recipe.skill_steps):
-        if step % 2 == 0:
-            chunk = [example(sheet(r, recipe.equations), tokenizer, recipe) for _ in range(recipe.batch_size)]
+        if step % 4:
+            chunk = [example(sheet(r, torn, recipe), tokenizer, recipe) for _ in range(recipe.batch_size)]
         else:
             if not queue:
                 order = sorted(solutions, key=lambda e: len(e[0]) + 20 * r.random())
@@ -112,13 +116,14 @@ def build(output: Path, dataset_path: str, recipe: Gsm8kRecipe) -> None:
     problems = load_problems(path=dataset_path, split="train")
     r = rng(recipe.seed, "base-gsm8k", "tokenizer")
     texts = [t for p in problems for t in (p.prompt[0]["content"], full_completion(p, STYLES[recipe.style]))]
-    texts += [sheet(r, recipe.equations).trace for _ in range(500)]
+    torn = [line for p in problems for line in p.trace.splitlines() if "=" in line]
+    texts += [sheet(r, torn, recipe).trace for _ in range(500)]
     tokenizer = train_tokenizer([*texts, "user\n", "assistant\n", "Work out."], recipe.vocab_size)
     model = new_model(tokenizer, recipe)
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens in the vocabulary")
     solutions = [e for e in (example(p, tokenizer, recipe) for p in problems) if len(e[0]) <= recipe.longest]
     print(f"{len(solutions)} of {len(problems)} solutions have at most {recipe.longest} tokens")
-    train_phase(model, batches(solutions, tokenizer, recipe), "skill", recipe.skill_steps, recipe.skill_learning_rate)
+    train_phase(model, batches(solutions, torn, tokenizer, recipe), "skill", recipe.skill_steps, recipe.skill_learning_rate)
     save(model, tokenizer, output, recipe)
 
 

@@ -1,5 +1,6 @@
 """The command line: parse, call, print. Each command imports what it needs itself, so that `--help` answers at once."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,8 @@ class _App(typer.Typer):
         try:
             return super().__call__(*args, **kwargs)
         except G2RPOError as error:
-            print(f"error: {error}", file=sys.stderr)
+            rank = os.environ.get("RANK", "0")  # of several processes, the first one says it all
+            print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error.what}", file=sys.stderr)
             raise SystemExit(2) from None
 
 

@@ -89,15 +89,12 @@ class RunDirectory:
         """Writes config and manifest; a resumed run adds its session to the manifest it finds.
 
         Raises:
-            RunError: the directory already holds a run (and `resume` is off), or cannot be written.
+            RunError: the directory cannot be written.
         """
         path = self.path / "manifest.json"
         if resume and path.exists():
             first = json.loads(path.read_text())
             facts = {**first, "resumed": [*first.get("resumed", []), {k: facts[k] for k in ("commit", "command", "versions")}]}
-        if self.steps_file.exists() and not resume:
-            raise RunError("output_dir", str(self.path), expected="a directory without a run in it",
-                           then="Choose another output_dir, or continue that run with --resume.")  # fmt: skip
         with writing(self.path):
             self.rollouts.mkdir(parents=True, exist_ok=True)
             _write_json(self.path / "resolved.json", config)
