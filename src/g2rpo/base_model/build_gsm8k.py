@@ -39,7 +39,7 @@ class Gsm8kRecipe(BaseRecipe):
 
     vocab_size: int = 1024
     batch_size: int = 32
-    skill_steps: int = 3200
+    skill_steps: int = 1800
     skill_learning_rate: float = 3e-3
     lines: int = 12
     torn_lines: float = 0.3
