@@ -86,7 +86,7 @@ def test_a_rewind_of_a_run_that_logged_nothing_is_harmless(run):
 def test_a_second_run_in_the_same_directory_is_refused(run):
     write_steps(run, 1)
     with pytest.raises(RunError, match=r"output_dir is .*Expected a directory without a run.*--resume"):
-        run.create({}, manifest(PROBLEMS, 0), False)
+        run.claim()
     run.create({"x": 2}, manifest(PROBLEMS, 0), True)
     assert [r["step"] for r in run.steps()] == [1]
 
