@@ -279,6 +279,16 @@ def test_a_driving_reward_goes_by_name_short_name_or_index(build, wanted):
     assert build(table(), [format_reward, accuracy_reward], guidance_reward=wanted)._driver == 1
 
 
+def test_a_driving_reward_goes_by_the_name_that_a_recipe_gives_it(build):
+    from g2rpo.rewards.registry import get_reward
+
+    rewards = [get_reward(name) for name in ("format", "exact", "accuracy")]
+    for index, name in enumerate(("format", "exact", "accuracy")):
+        assert build(table(), rewards, guidance_reward=name)._driver == index
+    own = get_reward("g2rpo.rewards.exact:exact_match_reward")
+    assert build(table(), [own, accuracy_reward], guidance_reward="g2rpo.rewards.exact:exact_match_reward")._driver == 0
+
+
 def test_two_rewards_that_could_drive_must_be_told_apart(build):
     with pytest.raises(ConfigError, match=r"2 of the rewards \(format_reward, accuracy_reward\) could. Set guidance_reward"):
         build(table(), [format_reward, accuracy_reward])

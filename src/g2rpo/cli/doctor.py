@@ -4,6 +4,7 @@ import os
 import platform
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 
 from rich.console import Console
@@ -21,11 +22,22 @@ OPTIONAL = {
 def run_doctor(console: Console | None = None) -> int:
     """Prints the tables; 0 when training can work here, 1 when something needed is missing.
 
-    Each sandbox level is started and tested: some seconds. Without one, everything but the code reward works.
+    Each sandbox level is started and tested, beside the import of PyTorch. Without one, everything but the code reward
+    works.
     """
+    with ThreadPoolExecutor(1) as threads:
+        sandboxes = threads.submit(sandbox_table)
+        table, healthy = _machine_table()
+    console = console or Console()
+    console.print(table)
+    console.print(sandboxes.result())
+    return 0 if healthy else 1
+
+
+def _machine_table() -> tuple[Table, bool]:
+    """Versions and devices, and whether all that is needed is there."""
     import torch
 
-    console = console or Console()
     table = Table(title=f"g2rpo {version('g2rpo')}", title_justify="left")
     table.add_column("what")
     table.add_column("found")
@@ -55,9 +67,7 @@ def run_doctor(console: Console | None = None) -> int:
         f"{free:.1f} GiB free",
         "" if free > 5 else "a checkpoint with optimizer takes 12 bytes a parameter and more",
     )
-    console.print(table)
-    console.print(sandbox_table())
-    return 0 if healthy else 1
+    return table, healthy
 
 
 def sandbox_table() -> Table:

@@ -1,5 +1,6 @@
 """Names of rewards, as recipes write them, to callables in TRL's reward signature."""
 
+import contextlib
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -34,9 +35,19 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
             attribute is a class, your own is called to make the reward; otherwise it is the reward.
         kwargs: Settings of the reward, for those that have any.
 
+    Returns:
+        The reward, with the name in its attribute `recipe_name`, so that other fields of a recipe can speak of it.
+
     Raises:
         ConfigError: Unknown name, module or attribute, or settings that the reward does not take.
     """
+    reward = _find(name, kwargs)
+    with contextlib.suppress(AttributeError):  # a callable of one's own may take no attributes
+        reward.recipe_name = name  # type: ignore[attr-defined]
+    return reward
+
+
+def _find(name: str, kwargs: dict[str, Any]) -> Reward:
     if name in _FUNCTIONS:
         if kwargs:
             raise ConfigError(f"Settings of reward {name!r}", kwargs, expected="none", then="Remove them.")

@@ -71,6 +71,7 @@ class CosineLength:
 
         self.max_length, self.wrong, self.right = max_length, tuple(wrong), tuple(right)
         self._accuracy = MathReward(deadline_s=deadline_s)
+        self.warm_up = self._accuracy.warm_up
 
     def __call__(
         self, completions: list[Any], answer: list[str], completion_ids: list[list[int]], **columns: Any

@@ -73,7 +73,8 @@ def driving_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
                     then=f"Rewards: {', '.join(names)}.",
                 )
             return int(wanted)
-        matches = [i for i, n in enumerate(names) if wanted in (n, n.removesuffix("_reward"))]
+        known_as = [(n, n.removesuffix("_reward"), getattr(f, "recipe_name", None)) for n, f in zip(names, funcs, strict=True)]
+        matches = [i for i, n in enumerate(known_as) if wanted in n]
         if len(matches) != 1:
             raise ConfigError(
                 "guidance_reward",

@@ -54,6 +54,9 @@ def train(
         run.same_settings(recipe.to_json()) if resume else run.claim()
     problems = recipe.data.in_curriculum(recipe.data.problems(), args.seed)
     rewards = recipe.data.reward_functions()
+    for reward in rewards:
+        if warm_up := getattr(reward, "warm_up", None):
+            warm_up()  # comes up while the model is loaded
     rows = to_rows(problems)
     check_gold(rows, rewards)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}

@@ -5,7 +5,7 @@ test program with `check(candidate)`. `@NAME@` words are replaced by the runner:
 port, a token for names.
 """
 
-from . import denial, equality, escape, exits, forging, harness, leftovers, stealing
+from . import denial, equality, escape, exits, forging, harness, leftovers, stealing, tricks
 
 KINDS = {
     "exits": exits.PROGRAMS,
@@ -15,6 +15,7 @@ KINDS = {
     "denial": denial.PROGRAMS,
     "escape": escape.PROGRAMS,
     "leftovers": leftovers.PROGRAMS,
+    "tricks": tricks.PROGRAMS,
     "harness": harness.PROGRAMS,
 }
 """Kind, then name, then the program; a name that begins with `stdio_` is a script, one with `check_` runs under a

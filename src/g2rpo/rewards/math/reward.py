@@ -6,6 +6,7 @@ from typing import Any
 
 from g2rpo.errors import DataError
 from g2rpo.rewards.extract import completion_text
+from g2rpo.rewards.math import worker
 from g2rpo.rewards.math.grade import DEADLINE_S, grade_math, parse_gold
 from g2rpo.rewards.unscored import UnscoredWatch
 
@@ -33,6 +34,10 @@ class MathReward:
         self.deadline_s = deadline_s
         self.counts: Counter[str] = Counter()
         self._watch = UnscoredWatch(max_unscored, "answers", "Check the gold answers with `g2rpo data check`.")
+
+    def warm_up(self) -> None:
+        """Starts the worker in the background: called when a run begins, so that its first grade is not late."""
+        worker.warm_up(wait=False)
 
     def check_row(self, row: Mapping[str, Any]) -> None:
         """Raises DataError when the row's gold answer cannot be read: asked of every row before training."""

@@ -199,10 +199,18 @@ class _Pool:
         # Hostile answers come in rows: with a second worker up, a kill costs nobody the wait for a new start.
         with self._lock:
             if len(self._all) < MAX_WORKERS:
-                spare = MathWorker()
-                spare.start()
-                self._all.append(spare)
-                self._idle.append(spare)
+                self._start_one()
+
+    def start_first(self) -> None:
+        with self._lock:
+            if not self._all:
+                self._start_one()
+
+    def _start_one(self) -> None:
+        worker = MathWorker()
+        worker.start()
+        self._all.append(worker)
+        self._idle.append(worker)
 
     def close(self) -> None:
         with self._lock:
@@ -234,9 +242,19 @@ def ask(request: dict[str, Any], deadline_s: float) -> dict[str, Any]:
         return _pool.ask(request, deadline_s)
 
 
-def warm_up() -> None:
-    """Starts a worker now, so that the first verdict does not wait about a second for its imports."""
-    ask({"op": "readable", "text": "1"}, START_DEADLINE_S)
+def warm_up(*, wait: bool = True) -> None:
+    """Starts a worker now, so that the first verdict does not wait about a second for its imports.
+
+    Args:
+        wait: Return when it is up; otherwise it comes up while the caller goes on.
+
+    Raises:
+        WorkerFailed: It could not be started.
+    """
+    if wait:
+        ask({"op": "readable", "text": "1"}, START_DEADLINE_S)
+    else:
+        _pool.start_first()
 
 
 def close() -> None:

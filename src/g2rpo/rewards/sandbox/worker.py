@@ -40,8 +40,8 @@ class Files:
 
     def read(self, fd: int, limit: int) -> bytes:
         """The content, up to one byte more than the limit."""
-        parts, at = [], 0
-        while at <= limit and (part := os.pread(fd, min(1 << 20, limit + 1 - at), at)):
+        parts, at, size = [], 0, min(os.fstat(fd).st_size, limit + 1)
+        while at < size and (part := os.pread(fd, min(1 << 20, size - at), at)):
             parts.append(part)
             at += len(part)
         return b"".join(parts)

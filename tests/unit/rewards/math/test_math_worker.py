@@ -108,6 +108,19 @@ def test_easy_answers_start_no_process():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="data loaders fork on this platform only")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_run_can_start_the_worker_without_waiting_for_it():
+    worker.close()
+    reward = MathReward()
+    assert worker._pool._all == []  # nothing runs before somebody needs it
+    start = time.perf_counter()
+    reward.warm_up()
+    reward.warm_up()
+    assert time.perf_counter() - start < 1.0
+    (only,) = worker._pool._all
+    assert worker.ask({"op": "value", "gold": "2", "answer": "1+1"}, 5.0)["equal"]
+    assert worker._pool._all == [only]
+
+
 def test_a_data_loaders_processes_bring_their_own_worker():
     from torch.utils.data import DataLoader
 

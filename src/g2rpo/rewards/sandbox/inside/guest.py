@@ -13,6 +13,7 @@ import types
 from . import wire
 
 STDIN, STDOUT, STDERR, RESULT, JOB, CALLS, ANSWERS = range(7)
+dumps = json.JSONEncoder(separators=(",", ":")).encode
 MAX_LINE = 16 << 20
 MAX_RESULT = 1 << 20
 """A result of more bytes is sent as a digest: nobody wants to decode it, and an exact comparison needs no more."""
@@ -20,17 +21,16 @@ MAX_RESULT = 1 << 20
 
 def read_job() -> dict:
     """The job from its sealed file."""
-    size, parts, at = os.fstat(JOB).st_size, [], 0
-    while at < size:
-        parts.append(os.pread(JOB, size - at, at))
-        at += len(parts[-1])
+    parts = []
+    while part := os.read(JOB, 1 << 16):
+        parts.append(part)
     os.close(JOB)
     return json.loads(b"".join(parts))
 
 
 def send(fd: int, message: object) -> None:
     """One message as one line."""
-    write(fd, json.dumps(message, separators=(",", ":")))
+    write(fd, dumps(message))
 
 
 def write(fd: int, line: str) -> None:
@@ -105,9 +105,9 @@ def run_function(job: dict) -> None:
     if space is not None:
         for index, call in enumerate(job["calls"]):
             message = [index, *answer(space, job["entry"], call)]
-            line = json.dumps(message, separators=(",", ":"))
+            line = dumps(message)
             if len(line) > MAX_RESULT and message[1] == "v":
-                line = json.dumps([index, "h", *wire.digest(message[2])], separators=(",", ":"))
+                line = dumps([index, "h", *wire.digest(message[2])])
             write(RESULT, line)
 
 
@@ -178,13 +178,10 @@ def _show_traceback() -> int:
 
 def main() -> None:
     """Read the job, run it, leave without the interpreter's finalisation (which could run more of the program)."""
-    import random
-
     code = 0
     try:
         job = read_job()
         gc.enable()
-        random.seed(0)  # the same program and input give the same answer in every run
         if job["mode"] == "stdio":
             code = run_stdio(job)
         elif job["mode"] == "function":

@@ -51,9 +51,9 @@ _CONDITIONAL = {
 }  # fmt: skip
 _X86_CONDITIONAL = {"open": 2}
 
-# Calls that a zygote makes and its children must not; the last one only by C libraries that have no other way to fork.
+# Calls that a zygote makes and its children must not; `fork` only by C libraries that have no other way to fork.
 _ZYGOTE = {
-    "recvmsg": (47, 212), "seccomp": (317, 277), "landlock_restrict_self": (446, 446),
+    "recvmsg": (47, 212), "seccomp": (317, 277), "landlock_restrict_self": (446, 446), "pidfd_open": (434, 434),
 }  # fmt: skip
 _X86_ZYGOTE = {"fork": 57}
 

@@ -29,6 +29,9 @@ BY_ITSELF, BY_DEADLINE, BY_CLOSE, BY_THREADS = range(4)
 FIRST_FREE, LAST_FREE, READY = 10, 64, 7
 MAX_THREADS = 64
 POLL_S = 0.02
+"""How often deadlines and threads are looked at."""
+BLIND_POLL_S = 0.002
+"""The same where the end of a child cannot be polled for (a kernel without `pidfd_open`, macOS)."""
 STARVED_STRETCH = 3.0
 
 PRELOADED = (
@@ -40,12 +43,16 @@ PRELOADED = (
 
 
 class Cell:
-    """One child of a job; `status` is its wait status once it is reaped."""
+    """One child of a job; `status` is its wait status once it is reaped, `fd` tells when it has ended (-1: cannot)."""
 
-    __slots__ = ("pid", "ready", "status")
+    __slots__ = ("fd", "pid", "status")
 
     def __init__(self, pid: int) -> None:
-        self.pid, self.status, self.ready = pid, None, False
+        self.pid, self.status = pid, None
+        try:
+            self.fd = os.pidfd_open(pid)
+        except (OSError, AttributeError):
+            self.fd = -1
 
 
 class Zygote:
@@ -56,35 +63,26 @@ class Zygote:
         self.pid = os.getpid()
         self.cells: list[Cell] = []
         self.job, self.killed, self.cpu_s, self.peak = 0, BY_ITSELF, 0.0, 0
-        self.wall_s = self.cpu_limit_s = self.started = 0.0
-        self.wake_r, self.wake_w = os.pipe()
-        os.set_blocking(self.wake_r, False)
-        os.set_blocking(self.wake_w, False)
+        self.wall_s = self.cpu_limit_s = self.started = self.interval_s = 0.0
         self.ready_r, self.ready_w = os.pipe()
         os.set_blocking(self.ready_r, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(self.wake_w, warn_on_full_buffer=False)
         self.poll = select.poll()
         # While a job runs, a command that came early stays in the socket; only its closing is looked for.
         self.closed = getattr(select, "POLLRDHUP", select.POLLHUP)
         self.poll.register(control, select.POLLIN | self.closed)
-        self.poll.register(self.wake_r, select.POLLIN)
 
     def serve(self) -> None:
         """Until the other end closes, which is also what happens when the trainer dies."""
         while True:
-            timeout = None if not self.cells else max(0.0, min(POLL_S, self._left())) * 1000
+            timeout = None if not self.cells else max(0.0, min(self.interval_s, self._left())) * 1000
             for fd, events in self.poll.poll(timeout):
-                if fd == self.wake_r:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self.wake_r, 4096)
-                elif events & (self.closed | select.POLLHUP) or not self._command():
+                if fd == self.control.fileno() and (events & (self.closed | select.POLLHUP) or not self._command()):
                     self._kill(BY_CLOSE)
                     self._reap(block=True)
                     return
+            self._reap()
             if self.cells:
                 self._watch()
-                self._reap()
 
     def _left(self) -> float:
         return self.started + self.wall_s - time.monotonic()
@@ -113,6 +111,12 @@ class Zygote:
                 os.close(fd)
         for fd in (end for pipe in pipes for end in pipe):
             os.close(fd)
+        self.interval_s = POLL_S
+        for cell in self.cells:
+            if cell.fd >= 0:
+                self.poll.register(cell.fd, select.POLLIN)
+            else:
+                self.interval_s = BLIND_POLL_S
         self.poll.modify(self.control, self.closed)
         return True
 
@@ -121,8 +125,6 @@ class Zygote:
         if pid:
             return Cell(pid)
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for target, fd in enumerate(fds):
                 if fd is not None:
                     os.dup2(fd, target)
@@ -171,6 +173,9 @@ class Zygote:
                 pid, status, usage = os.wait4(cell.pid, 0 if block else os.WNOHANG)
                 if pid:
                     cell.status = status
+                    if cell.fd >= 0:
+                        self.poll.unregister(cell.fd)
+                        os.close(cell.fd)
                     self.cpu_s += usage.ru_utime + usage.ru_stime
                     self.peak = max(self.peak, usage.ru_maxrss)
         if len(self.cells) == 2 and self.cells[1].status is not None and self.cells[0].status is None:
@@ -210,9 +215,17 @@ def _threads(pid: int) -> int:
 
 def main(control_fd: int, confined: bool) -> None:
     """Say hello on the control socket (or say why not), then serve."""
+    # The standard library's hooks make up for threads that a fork lost, and there are none here; they take as long as
+    # half of a job. What `random` wants at a fork is done below.
+    register_at_fork, os.register_at_fork = os.register_at_fork, lambda **hooks: None
+    for name in PRELOADED:
+        __import__(name)
+    import random
+
     from . import checker, guest  # noqa: F401  the checker now: no file of ours can be read from inside a jail
     from .jail import Jail
 
+    os.register_at_fork = register_at_fork
     null = os.open("/dev/null", os.O_RDWR)
     placeholders = [null]
     while placeholders[-1] < FIRST_FREE - 1:
@@ -227,10 +240,9 @@ def main(control_fd: int, confined: bool) -> None:
     os.closerange(LAST_FREE, 65536)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
-    for name in PRELOADED:
-        __import__(name)
     guest.open_streams()
     guest.warm_up()
+    random.seed(0)  # the same program and input give the same answer in every run
     try:
         jail = Jail(confined=confined)
         served = Zygote(control, jail, guest.main)
