@@ -38,7 +38,10 @@ _SIZES = re.compile(
 _EMPTY_DELIMITER = re.compile(r"\\(?:left|right)\s*\.(?!\d)")
 _SPACING = re.compile(r"\\[,;:> ~]|\\(?:quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|hfill)(?![a-zA-Z])|~")
 _TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup)\s*\{([^{}]*)\}")
-_FONT = re.compile(r"\\(?:math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{([^{}]*)\}")
+_FONT = re.compile(r"\\(?:underline|math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{([^{}]*)\}")
+_COLOR = re.compile(r"\\(?:text)?color\s*\{[^{}]*\}")
+_CHOOSE = re.compile(r"\{([^{}\\]*)\\choose(?![a-zA-Z])([^{}\\]*)\}")
+_DOTTED = re.compile(r"(\.[0-9]*)\\dot\{?([0-9])\}?(?:([0-9]*)\\dot\{?([0-9])\}?)?")
 _NEGATIVE_SPACE = re.compile(r"\\!\s*")
 _NO_UNIT = re.compile(rf"{UNIT}(?!\s*[mgshlLNJWt](?:\s*$|\s*\^|\s*/|\s*[.,]?\s*$))|^\s*{UNIT}")
 _DEGREES = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degrees?(?![a-zA-Z])|\^\s*\{?\s*o\s*\}?(?=\s*$)")
@@ -49,7 +52,7 @@ _UNBRACED_SQRT = re.compile(rf"\\sqrt\s*{_ARGUMENT}")
 _PLAIN_SQRT = re.compile(r"(?<![A-Za-z\\])sqrt ?([0-9]+(?:\.[0-9]+)?)")
 _SQRT_PARENS = re.compile(r"(\\sqrt|(?<![A-Za-z\\])sqrt|√)\s*\(")
 _SQRT_SIGN = re.compile(r"√\s*([0-9.]+|[a-zA-Z]|\\pi)")
-_LEADING = re.compile(r"(?:=|\\approx(?![a-z])|≈|:) ?")
+_LEADING = re.compile(r"(?:=|\\approx(?![a-z])|≈|~|:) ?")
 _SPACES = re.compile(r"\s+")
 _PLAIN = re.compile(r"-?[0-9]{1,18}")
 _UPPER = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
@@ -58,7 +61,7 @@ _COMMANDS = {
     "dfrac": "\\frac", "tfrac": "\\frac", "cfrac": "\\frac", "dbinom": "\\binom", "tbinom": "\\binom", "cdot": "*",
     "times": "*", "ast": "*", "div": "/", "leq": "<=", "le": "<=", "leqslant": "<=", "geq": ">=", "ge": ">=",
     "geqslant": ">=", "lt": "<", "gt": ">", "neq": "\\ne ", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[",
-    "rbrack": "]", "lvert": "|", "rvert": "|", "vert": "|", "varnothing": "\\emptyset ", "colon": ":", "dollar": "$",
+    "rbrack": "]", "langle": "(", "rangle": ")", "lvert": "|", "rvert": "|", "vert": "|", "varnothing": "\\emptyset ", "colon": ":", "dollar": "$",
     "land": " and ", "lor": " or ", "wedge": " and ", "vee": " or ", "R": "\\mathbb{R}", "Reals": "\\mathbb{R}",
 }  # fmt: skip
 _COMMAND = re.compile(r"\\(" + "|".join(sorted(_COMMANDS, key=len, reverse=True)) + r")(?![a-zA-Z])\s*")
@@ -84,7 +87,7 @@ def normalise(text: str) -> str:
     if "sqrt" in text or "√" in text:
         text = _roots(text)
     text = _SPACES.sub(" ", text).strip()
-    text = _LEADING.sub("", text, count=1) if text[:1] in ("=", "\\", "≈", ":") and _LEADING.match(text) else text
+    text = _LEADING.sub("", text, count=1) if text[:1] in ("=", "\\", "≈", "~", ":") and _LEADING.match(text) else text
     if text.endswith("\\") and not text.endswith(ROW):  # what remains of a final `\ `
         text = text[:-1].rstrip()
     while text and (text[-1] in ".,;:!" and not text.endswith("\\!")) and not _factorial(text):
@@ -120,6 +123,9 @@ def _from_latex(text: str) -> str:
             text = text[2:-2].strip()
     if "\\left" in text or "\\right" in text:
         text = _EMPTY_DELIMITER.sub(" ", text)
+    text = _COLOR.sub("", text)
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
+    text = _DOTTED.sub(lambda m: f"{m[1]}\\overline{{{m[2]}{m[3] or ''}{m[4] or ''}}}", text)
     text = _SIZES.sub("", text)
     text = _SPACING.sub(" ", text)
     for _ in range(4):  # fonts nest; deeper nesting than this is not typography

@@ -23,7 +23,7 @@ MAX_LEAF_CHARS = 1_000
 _LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _ENDLESS = re.compile(r"[+-]? ?\\infty")
 _WORDS = re.compile(
-    r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[ap]\.?m)?|[0-9]{1,2} ?[ap]\.?m|[0-9]+ ?: ?[0-9]+"
+    r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[apAP]\.?[mM])?|[0-9]{1,2} ?[apAP]\.?[mM]|[0-9]+ ?: ?[0-9]+"
 )
 # What math-verify must never see: it would compute it.
 _NEVER = re.compile(
@@ -161,6 +161,9 @@ class Comparer:
             if not leaf.formula:
                 self.detail = "words" if is_words(leaf.text) else f"malformed: {leaf.problem}"
                 return a.text.casefold() == b.text.casefold() if is_words(a.text) and is_words(b.text) else False
+        angles = _in_radians(a, b)
+        if angles is not None and self.ask({"op": "value", "gold": angles[0], "answer": angles[1]})["equal"]:
+            return True
         factor = _unit_factor(a, b)
         if factor is None:
             self.detail = "unit"
@@ -197,10 +200,24 @@ class Comparer:
         return reply
 
 
+def _unit(leaf: Leaf) -> Unit | None:
+    return leaf.quantity.unit if leaf.quantity is not None else leaf.unit
+
+
+def _in_radians(a: Leaf, b: Leaf) -> tuple[str, str] | None:
+    """Two angles in radians, where one is in degrees and the other a formula without unit or in radians; else None."""
+    words = [unit.words if unit is not None else () for unit in (_unit(a), _unit(b))]
+    if sorted(words) not in ([(), ("degree",)], [("degree",), ("radian",)]) or any(leaf.problem for leaf in (a, b)):
+        return None
+    formulas = [leaf.formula if leaf.quantity is None else f"({leaf.quantity.value})" for leaf in (a, b)]
+    at = words.index(("degree",))
+    formulas[at] = f"({formulas[at]})*\\pi/180"
+    return formulas[0], formulas[1]
+
+
 def _unit_factor(a: Leaf, b: Leaf) -> Fraction | None:
     """What b's value must be multiplied with to be in a's unit; None when the units differ in kind."""
-    units = [leaf.quantity.unit if leaf.quantity is not None else leaf.unit for leaf in (a, b)]
-    gold, answer = units
+    gold, answer = _unit(a), _unit(b)
     if gold is None or answer is None or gold.words == answer.words:
         return Fraction(1)
     if gold.known and answer.known:
