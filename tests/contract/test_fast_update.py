@@ -8,6 +8,7 @@ from trl import GRPOTrainer
 from trl.trainer import utils as trl_utils
 
 from g2rpo import GuidedGRPOTrainer
+from g2rpo.training import fast_update
 from g2rpo.training.fast_update import FastUpdate, Levers, levers
 
 SEQUENCE = {"importance_sampling_level": "sequence"}
@@ -24,10 +25,10 @@ def reward(completions, **columns):
     return [0.0] * len(completions)
 
 
-def rollouts(trainer, rows=8, dead=(1, 2, 3, 6), truncated=(), masked=True, old=True, seed=0):
+def rollouts(trainer, rows=8, dead=(1, 2, 3, 6), truncated=(), masked=True, old=True, seed=0, groups=None, prompt=12):
     """What TRL's generation returns: ragged prompts and completions, some rows without advantage, guidance masked on some."""
     draw = torch.Generator().manual_seed(seed)
-    prompts = torch.randint(3, 12, (rows,), generator=draw)
+    prompts = torch.randint(prompt // 4, prompt, (groups or rows,), generator=draw).repeat_interleave(rows // (groups or rows))
     completions = torch.randint(4, 30, (rows,), generator=draw)
     width_p, width_c = int(prompts.max()) + 2, int(completions.max()) + 3  # padding that every row shares, as after a split
     prompt_mask = (torch.arange(width_p) >= width_p - prompts[:, None]).long()
@@ -37,8 +38,13 @@ def rollouts(trainer, rows=8, dead=(1, 2, 3, 6), truncated=(), masked=True, old=
     advantages[list(dead)] = 0.0
     batch = {"prompt_ids": ids(prompt_mask), "prompt_mask": prompt_mask, "completion_ids": ids(completion_mask), "completion_mask": completion_mask, "advantages": advantages}  # fmt: skip
     completion_mask[list(truncated)] = 0
+    if groups:
+        batch["prompt_ids"] = batch["prompt_ids"][:: rows // groups].repeat_interleave(rows // groups, 0)
+        batch["completion_ids"][:, :3] = 9  # the same guidance for all
     if masked:
         batch["tool_mask"] = (torch.arange(width_c) >= torch.randint(0, 4, (rows, 1), generator=draw)).long()
+        if groups:
+            batch["tool_mask"] = (torch.arange(width_c) >= torch.tensor([0, 3]).repeat(rows // 2)[:, None]).long()
         batch["tool_mask"][0, int(completions[0]) - 2 :] = 0  # a masked end, as after a tool's last answer
     batch["num_items_in_batch"] = (completion_mask * batch.get("tool_mask", 1)).sum()
     with torch.no_grad():
@@ -120,6 +126,21 @@ def test_every_batch_has_trls_gradient(make_trainer, monkeypatch, accumulation, 
     both(make_trainer(accumulation=accumulation, loss_type="grpo"), monkeypatch, **case)
 
 
+@pytest.mark.parametrize(("groups", "masked"), [(1, True), (2, False)], ids=["guided", "unguided"])
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "peft"])
+def test_prompts_that_are_computed_once_have_trls_gradient(
+    make_trainer, make_model, tokenizer, monkeypatch, kind, groups, masked
+):
+    """Long prompts, short completions, guidance masked on every other row: a micro-batch continues from its distinct prefixes."""
+    shared = []
+    kept = fast_update.common_prefix
+    monkeypatch.setattr(fast_update, "common_prefix", lambda rows: shared.append(kept(rows)) or shared[-1])
+    model = unusual(kind, make_model, tokenizer)
+    both(make_trainer(model=model, accumulation=groups), monkeypatch, groups=groups, masked=masked, prompt=200, dead=())
+    assert all(prefix is not None for prefix in shared)
+    assert {len(prefix.ids_UP) for prefix in shared} == ({2} if masked else {1})
+
+
 def test_a_batch_without_any_signal_still_goes_backward(make_trainer, monkeypatch):
     trainer = make_trainer()
     loss, grads, _ = update(trainer, rollouts(trainer, dead=range(8), truncated=range(8)), levers(trainer), monkeypatch)
@@ -157,7 +178,7 @@ def unusual(kind, make_model, tokenizer):
 
 
 @pytest.mark.parametrize(("fields", "off"), [
-    ({}, set()), ({"fast": False}, {"compact", "order", "drop"}), ({"loss_type": "bnpo"}, {"order", "drop"}), ({"beta": 0.1}, {"drop"}),
+    ({}, set()), ({"fast": False}, {"compact", "order", "drop", "share"}), ({"loss_type": "bnpo"}, {"order", "drop"}), ({"beta": 0.1}, {"drop"}),
     ({"entropy_coef": 0.1}, {"order", "drop"}), ({"top_entropy_quantile": 0.5}, {"order", "drop"}),
 ], ids=str)  # fmt: skip
 def test_levers_that_are_not_exact_are_off(make_trainer, fields, off):
@@ -172,7 +193,7 @@ def test_learned_positions_keep_their_padding(make_trainer, tokenizer):
             vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=128, eos_token_id=tokenizer.eos_token_id
         )
     )
-    assert set(make_trainer(model=model).levers.why_not) == {"compact"}
+    assert set(make_trainer(model=model).levers.why_not) == {"compact", "share"}
 
 
 def test_logged_figures_keep_their_meaning_or_say_so(make_trainer, monkeypatch):

@@ -4,22 +4,29 @@
               positions that are trained or logged: no logits of prompts, padding or masked guidance
     order     rows of one accumulation window are dealt to its micro-batches by length, so that little is padded
     drop      rows whose loss has no gradient (advantage 0, or nothing in them is trained) leave the update
+    share     where it pays, what rows have in common before their first needed position (the prompt, and masked guidance) goes
+              through the model once, with gradients; the rows continue from copies of its keys and values
 
 Each is exact (relative difference of gradients below 1e-5 in fp32, a test for every loss type) where `levers` has it on, and off
 elsewhere. What TRL logs about the loss keeps its name where its meaning stays: see `_log`.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from accelerate.logging import get_logger
+from accelerate.utils import DistributedType
+from transformers import DynamicCache
 
 from g2rpo.training.token_logprobs import score_labelled_positions_only
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 """Losses that divide by the rows of a micro-batch; the others (cispo, dapo, vespo) by the tokens of the generation batch."""
 TRAINED_ROWS = "trained_rows/"
+SHARE_SAVES = 0.4
+"""Share of the tokens that a common prefix must save: attention with a cache needs a mask, which is slower than plain causal."""
 logger = get_logger(__name__)
 
 
@@ -30,10 +37,11 @@ class Levers:
     compact: bool
     order: bool
     drop: bool
+    share: bool = False
     why_not: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        on = [name for name in ("compact", "order", "drop") if name not in self.why_not]
+        on = [name for name in ("compact", "order", "drop", "share") if name not in self.why_not]
         return f"Update levers on: {', '.join(on) or 'none'}. " + " ".join(f"{k}: off, {v}." for k, v in self.why_not.items())
 
 
@@ -42,10 +50,11 @@ def levers(trainer: Any) -> Levers:
     everywhere = _not_plain_text(trainer)
     per_micro_batch = everywhere or _micro_batch_matters(trainer)
     gradient = per_micro_batch or (f"beta is {trainer.beta:g}: every row has a KL gradient" if trainer.beta else None)
-    why_not = {"compact": everywhere or _positions_matter(trainer), "order": per_micro_batch, "drop": gradient}
+    padding = everywhere or _positions_matter(trainer)
+    why_not = {"compact": padding, "order": per_micro_batch, "drop": gradient, "share": padding or _no_training_cache(trainer)}
     why_not = {name: reason for name, reason in why_not.items() if reason}
     # Rows where nothing is trained can be dropped in spite of a KL term.
-    return Levers("compact" not in why_not, "order" not in why_not, not per_micro_batch, why_not)
+    return Levers("compact" not in why_not, "order" not in why_not, not per_micro_batch, "share" not in why_not, why_not)
 
 
 def _not_plain_text(trainer: Any) -> str | None:
@@ -86,6 +95,19 @@ def _positions_matter(trainer: Any) -> str | None:
         return "torch_compile wants constant shapes"
     if getattr(trainer.accelerator, "parallelism_config", None) is not None:
         return "sequences may be split over devices"
+    return None
+
+
+def _no_training_cache(trainer: Any) -> str | None:
+    config = trainer.accelerator.unwrap_model(trainer.model).config.get_text_config()
+    if trainer.accelerator.distributed_type != DistributedType.NO:
+        return "a model that is wrapped or sharded goes forward once per backward"
+    if trainer.args.gradient_checkpointing:
+        return "gradient checkpointing keeps no cache"
+    if config._attn_implementation not in ("sdpa", "eager"):
+        return f"it is not tested with {config._attn_implementation}"
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention"} or getattr(config, "sliding_window", None):
+        return "some layers keep only a window"
     return None
 
 
@@ -132,7 +154,7 @@ class FastUpdate:
         # Every process keeps as many rows as the fullest one (at least one for each backward call): collectives stay aligned.
         counts = torch.stack([x.sum() for x in live]).to(self.accelerator.device)
         counts = self.accelerator.gather(counts[None]).amax(0).clamp(min=size).tolist()
-        dealt = [deal(window, x, n, size) for window, x, n in zip(windows, live, counts, strict=True)]
+        dealt = [deal(window, x, n, size, self.levers.share) for window, x, n in zip(windows, live, counts, strict=True)]
         tokens = torch.tensor([[trained_positions(b).sum() for b in parts] for parts in dealt], dtype=torch.float32)
         whole = torch.stack([mask.sum() for mask in masks]).float().cpu()
         shares = self.accelerator.reduce(
@@ -195,8 +217,15 @@ class FastUpdate:
         order = rows.lengths_B.argsort()
         for chunk in order.split(batch_size or len(order)):
             part = rows.take(chunk)
+            prefix = common_prefix(part) if self.levers.share else None
             with self.accelerator.autocast(), score_labelled_positions_only(input_ids.device):
-                outputs = model(input_ids=part.ids_BT, labels=part.labels_BT, fused_lm_head=True)
+                if prefix is None:
+                    outputs = model(input_ids=part.ids_BT, labels=part.labels_BT, fused_lm_head=True)
+                else:
+                    part = prefix.rest
+                    outputs = model(
+                        input_ids=part.ids_BT, labels=part.labels_BT, fused_lm_head=True, **_after(model, prefix)
+                    )  # fmt: skip
             logps = logps.index_copy(0, chunk, part.spread(outputs.log_probs, input_ids.shape[1])[:, -logits_to_keep:])
             if compute_entropy:
                 entropies = entropies.index_copy(0, chunk, part.spread(outputs.entropy, input_ids.shape[1])[:, -logits_to_keep:])
@@ -237,16 +266,37 @@ def merge(batches: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def deal(window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int) -> list[dict[str, Any]]:
-    """`count` rows of a window in `parts` micro-batches, by length: all live rows, and the shortest of the others to make up."""
+def deal(window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, share: bool = False) -> list[dict[str, Any]]:
+    """`count` rows of a window in `parts` micro-batches, by length: all live rows, and the shortest of the others to make up.
+
+    With `share`, rows of one prompt stay together where that leaves fewer tokens to compute.
+    """
     lengths_B = window["prompt_mask"].sum(1) + window["completion_mask"].sum(1)
     by_length = lengths_B.argsort(stable=True)
     kept = by_length[(~live_B[by_length]).to(torch.int8).argsort(stable=True)][:count]
     kept = kept[lengths_B[kept].argsort(stable=True)]
+    if share:
+        prompts_B = window["prompt_mask"].sum(1)
+        _, group_B = window["prompt_ids"].unique(dim=0, return_inverse=True)
+        longest_B = lengths_B.new_zeros(len(group_B)).scatter_reduce(0, group_B[kept], lengths_B[kept], "amax")[group_B]
+        together = kept[group_B[kept].argsort(stable=True)]
+        together = together[longest_B[together].argsort(stable=True)]
+        cost = partial(_tokens, parts=parts, lengths_B=lengths_B, prompts_B=prompts_B, group_B=group_B)
+        kept = min(kept, together, key=cost)
     return [
         {name: value[rows] if isinstance(value, torch.Tensor) and value.dim() else value for name, value in window.items()}
         for rows in kept.tensor_split(parts)
     ]
+
+
+def _tokens(order: torch.Tensor, parts: int, lengths_B: torch.Tensor, prompts_B: torch.Tensor, group_B: torch.Tensor) -> int:
+    """Tokens that go through the model, padding included, when rows are dealt in this order and prompts shared where it pays."""
+    total = 0
+    for rows in order.tensor_split(parts):
+        plain = len(rows) * int(lengths_B[rows].amax())
+        shared = len(group_B[rows].unique()) * int(prompts_B[rows].amax()) + len(rows) * int((lengths_B - prompts_B)[rows].amax())
+        total += shared if shared <= (1 - SHARE_SAVES) * plain else plain
+    return total
 
 
 @dataclass(frozen=True)
@@ -270,6 +320,47 @@ class Rows:
         source = torch.arange(width, device=values.device) - self.starts_B[:, None] - 1
         inside = (source >= 0) & (source < values.shape[1])
         return values.gather(1, source.clamp(0, values.shape[1] - 1)).masked_fill(~inside, 0.0)
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What comes before the first needed position of each row, each distinct one once."""
+
+    ids_UP: torch.Tensor
+    """Padded on the left with -1."""
+    of_row_B: torch.Tensor
+    rest: Rows
+    """The rows from there on; their first token is scored by none and scores the next."""
+
+
+def common_prefix(rows: Rows) -> Prefix | None:
+    """The prefixes of rows, or None where computing each once would not save `SHARE_SAVES` of the tokens."""
+    width, device = rows.ids_BT.shape[1], rows.ids_BT.device
+    labelled = rows.labels_BT != -100
+    cuts_B = torch.where(labelled.any(1), labelled.to(torch.int8).argmax(1), rows.lengths_B - 1) - 1
+    longest, rest = int(cuts_B.max()), int((rows.lengths_B - cuts_B).max())
+    if int(cuts_B.min()) < 1:
+        return None
+    source = torch.arange(longest, device=device) - (longest - cuts_B[:, None])
+    ids_BP = rows.ids_BT.gather(1, source.clamp(min=0)).masked_fill(source < 0, -1)
+    ids_UP, of_row_B = ids_BP.unique(dim=0, return_inverse=True)
+    if len(ids_UP) * longest + len(ids_BP) * rest > (1 - SHARE_SAVES) * len(ids_BP) * width:
+        return None
+    source = cuts_B[:, None] + torch.arange(rest, device=device)
+    labels = rows.labels_BT.gather(1, source.clamp(max=width - 1)).masked_fill(source >= width, -100)
+    after = Rows(rows.ids_BT.gather(1, source.clamp(max=width - 1)), labels, rows.starts_B + cuts_B, rows.lengths_B - cuts_B)
+    return Prefix(ids_UP, of_row_B, after)
+
+
+def _after(model: Any, prefix: Prefix) -> dict[str, Any]:
+    """Inputs with which a model continues from prefixes: their keys and values, one copy per row, and what is padding in them."""
+    model = model.get_base_model() if hasattr(model, "peft_config") else model
+    cache, mask_UP = DynamicCache(config=model.config), prefix.ids_UP >= 0
+    model.base_model(input_ids=prefix.ids_UP.clamp(min=0), attention_mask=mask_UP.long(), past_key_values=cache, use_cache=True)
+    cache.batch_select_indices(prefix.of_row_B)
+    mask_BP = mask_UP[prefix.of_row_B].long()
+    mask_BR = mask_BP.new_ones(prefix.rest.ids_BT.shape)
+    return {"past_key_values": cache, "attention_mask": torch.cat([mask_BP, mask_BR], 1)}
 
 
 def compact(input_ids: torch.Tensor, attention_mask: torch.Tensor, needed: torch.Tensor) -> Rows:
