@@ -19,6 +19,7 @@ ORDER = (
     {"simulation"},
     {"training"},
     {"evaluation"},
+    {"curation"},
     {"comparison"},
     {"report"},
     {"cli"},

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import g2rpo
+from g2rpo.cli.data import data
 from g2rpo.errors import G2RPOError
 
 
@@ -201,6 +202,9 @@ def code(
 
 def _counts(counts: dict[str, int]) -> None:
     print("  ".join(f"{verdict} {n}" for verdict, n in sorted(counts.items())), file=sys.stderr)
+
+
+app.add_typer(data, name="data")
 
 
 @app.command()
