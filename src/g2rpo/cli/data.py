@@ -273,8 +273,10 @@ def traces(
         problems = checked
     score = None
     if pick == "likeliest":
-        student, tokenizer = _load(model)
-        score = trace_score(student, tokenizer, style_name=style)
+        from g2rpo.evaluation.checkpoint import load_checkpoint
+
+        student = load_checkpoint(model)
+        score = trace_score(student.model, student.tokenizer, style_name=style)
     problems = pick_traces(problems, pick, score)
     write_problems(out, problems)
     print(f"{len(problems)} problems, {sum(bool(p.trace) for p in problems)} with a trace, {wrong} wrong traces dropped: {out}")
@@ -288,12 +290,15 @@ def difficulty(
     max_tokens: Annotated[int | None, typer.Option(help="New tokens per sample. Default: the recipe's, or 1024.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Default: the recipe's, or 1.")] = None,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    rows: Annotated[int, typer.Option(help="Samples drawn together.")] = 64,
+    rows: Annotated[int | None, typer.Option(help="Samples drawn together. Default: the engine's choice.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, transformers or vllm.")] = "auto",
     reward: Annotated[str | None, typer.Option(help="Default: the recipe's first that is no format reward; code for tests, accuracy else.")] = None,
     split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None, limit: Limit = None,
 ) -> None:  # fmt: skip
     """Measure how often a model solves each problem, for a curriculum by pass rate. Resumable: problems that are done are not sampled again."""
-    from g2rpo.curation.difficulty import Sampling, measure
+    from g2rpo.curation.difficulty import measure
+    from g2rpo.evaluation.checkpoint import load_checkpoint
+    from g2rpo.evaluation.decoding import Decoding
     from g2rpo.rewards.registry import get_reward
 
     asked = Asked(name, split, folder, config, source, columns, limit)
@@ -305,14 +310,13 @@ def difficulty(
         temperature = recipe.training.temperature if temperature is None else temperature
         reward = reward or next((r for r in recipe.data.rewards if r in ("accuracy", "code", "exact") or ":" in r), None)
     reward = reward or ("code" if problems and problems[0].tests is not None else "accuracy")
-    sampling = Sampling(
-        k=k, max_tokens=max_tokens or 1024, temperature=1.0 if temperature is None else temperature, seed=seed, rows=rows
-    )
-    student, tokenizer = _load(model or "builtin")
+    decoding = Decoding(temperature=1.0 if temperature is None else temperature)
+    kwargs = getattr(recipe.training, "chat_template_kwargs", None) if recipe else None
+    student = load_checkpoint(model or "builtin")
     grader = get_reward(reward, **({"scoring": "all"} if reward == "code" else {}))
     try:
-        rates = measure(student, tokenizer, problems, grader, sampling, out, name=model or "builtin", progress=_progress,
-                        template_kwargs=getattr(recipe.training, "chat_template_kwargs", None) if recipe else None)  # fmt: skip
+        rates = measure(student, problems, grader, out, k=k, max_tokens=max_tokens or 1024, decoding=decoding, seed=seed, rows=rows, engine=engine,
+                        template_kwargs=kwargs, progress=_progress)  # fmt: skip
     finally:
         if close := getattr(grader, "close", None):
             close()
@@ -343,23 +347,6 @@ def write_problems(path: Path, problems: "Sequence[Problem]") -> None:
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-
-
-def _load(name: str) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from g2rpo.base_model import resolve_model
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    place = resolve_model(name)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(place, dtype="auto" if device == "cuda" else torch.float32)
-        return model.to(device).eval(), AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "model", name, expected="a folder or a hub name that can be loaded, or builtin", then=str(error).splitlines()[0]
-        ) from error
 
 
 def _progress(done: int, of: int) -> None:

@@ -4,37 +4,20 @@ A line is `{"key", "pass_rate", "passes", "k", "difficulty", "tokens"}`: the sha
 share, and the mean number of sampled tokens. A curriculum reads it (`curriculum_by: pass_rate`).
 """
 
-import dataclasses
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from g2rpo.errors import RunError
-from g2rpo.seeds import seed_of
+from g2rpo.errors import ConfigError, RunError
+from g2rpo.evaluation.checkpoint import Checkpoint
+from g2rpo.evaluation.decoding import Decoding
+from g2rpo.evaluation.engines import engine_name, open_engine, requests
 from g2rpo.types import Problem
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the samples are drawn. `seed` with a problem's key and the sample's number is its randomness, whoever shares the batch."""
-
-    k: int = 8
-    max_tokens: int = 1024
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
-    rows: int = 64
-    """Samples drawn together."""
 
 
 class PassRates:
@@ -66,109 +49,96 @@ class PassRates:
         self.done[row["key"]] = row
 
 
+PLAIN = Decoding(temperature=1.0)
+
+
 def measure(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
+    checkpoint: Checkpoint,
     problems: Sequence[Problem],
     reward: Callable[..., list[float | None]],
-    sampling: Sampling,
     path: str | Path,
     *,
-    name: str = "",
+    k: int = 8,
+    max_tokens: int = 1024,
+    decoding: Decoding = PLAIN,
+    seed: int = 0,
+    rows: int | None = None,
+    engine: str = "auto",
     template_kwargs: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] = lambda done, all: None,
 ) -> dict[str, float]:
     """Pass rates by key, measured or read from the file.
 
     Args:
-        model: Any causal language model; never guided here.
-        tokenizer: Its tokenizer.
-        problems: In any order; those that the file has are not sampled again.
+        checkpoint: Any model; never guided here.
+        problems: In any order; those that the file has are not measured again.
         reward: In TRL's signature; a sample counts as right at a score of 1.
-        sampling: How many samples, and how.
         path: The file; lines are added as problems are finished.
-        name: The model's name, kept in the settings.
+        k: Samples per problem.
+        max_tokens: New tokens per sample.
+        decoding: How they are drawn; unlike an evaluation's, as in training: temperature 1.
+        seed: With a problem's key and the sample's number, the sample's randomness, whoever shares the batch.
+        rows: Samples drawn together; what the engine thinks right if not given.
+        engine: `auto`, `transformers` or `vllm`.
         template_kwargs: For the chat template.
         progress: Called with how many problems are done, of how many.
 
     Raises:
+        ConfigError: fewer than one sample, or a prompt that leaves no room for one.
         RunError: the file belongs to other settings.
     """
-    settings = {"model": name, "weights": _digest(model), **dataclasses.asdict(sampling), "template": dict(template_kwargs or {})}
-    settings.pop("rows")
+    if k < 1:
+        raise ConfigError("k", k, expected="at least 1 sample per problem", then="8 tells eighths apart.")
+    settings = {"model": checkpoint.name, "weights": checkpoint.digest, "k": k, "max_tokens": max_tokens, **asdict(decoding), "seed": seed,
+                "template": dict(template_kwargs or {})}  # fmt: skip
     file = PassRates(path, settings)
-    left = [problem for problem in problems if problem.key not in file.done]
-    prompts = {p.key: _prompt(p, tokenizer, template_kwargs) for p in left}
-    left.sort(key=lambda p: -len(prompts[p.key]))  # like lengths together; what does not fit in memory fails at once
-    together = max(1, sampling.rows // sampling.k)
-    unscored = 0
-    for start in range(0, len(left), together):
-        batch = left[start : start + together]
-        for row in _measured(model, tokenizer, batch, prompts, reward, sampling):
-            if row["k"]:
-                file.add(row)
-            else:
-                unscored += 1
-        progress(len(problems) - len(left) + start + len(batch), len(problems))
+    prompts = {p.key: _prompt(p, checkpoint.tokenizer, template_kwargs) for p in problems}
+    # Like lengths together, the longest first. Which problems share a batch does not depend on what is done already:
+    # a batch of another shape rounds differently, and a resumed measurement should be the one that was never stopped.
+    order = sorted(problems, key=lambda p: (-len(prompts[p.key]), p.key))
+    if not order:
+        return {}
+    longest = len(prompts[order[0].key]) + max_tokens
+    drawer = open_engine(engine_name(engine), checkpoint, decoding, max_length=longest)
+    together = max(1, (rows or drawer.rows(longest)) // k)
+    try:
+        for start in range(0, len(order), together):
+            batch = order[start : start + together]
+            if any(p.key not in file.done for p in batch):
+                drawn = drawer(requests([prompts[p.key] for p in batch], [p.key for p in batch], k, budget=max_tokens,
+                                        room=checkpoint.room, seed=seed, suite="difficulty"))  # fmt: skip
+                for row in _rated(batch, drawn, k, checkpoint.tokenizer, reward):
+                    if row["key"] not in file.done and row["k"]:
+                        file.add(row)
+            progress(start + len(batch), len(order))
+    finally:
+        drawer.close()
+    unscored = sum(p.key not in file.done for p in problems)
     if unscored:
         logger.warning("%d problems could not be graded and are not in %s; run again to try once more", unscored, path)
-    return {key: row["pass_rate"] for key, row in file.done.items()}
+    return {p.key: file.done[p.key]["pass_rate"] for p in problems if p.key in file.done}
 
 
-def _measured(
-    model: Any, tokenizer: Any, batch: Sequence[Problem], prompts: Mapping[str, list[int]], reward: Any, how: Sampling
-) -> list[dict[str, Any]]:
-    from transformers import GenerationConfig
-
-    from g2rpo.training.sampling import sample_rows
-
-    greedy = how.temperature == 0
-    config = (
-        GenerationConfig(do_sample=False)
-        if greedy
-        else GenerationConfig(do_sample=True, temperature=how.temperature, top_p=how.top_p, top_k=how.top_k)
-    )
-    each = [problem for problem in batch for _ in range(how.k)]
-    model.eval()
-    drawn = sample_rows(
-        model, [prompts[p.key] for p in each], [how.max_tokens] * len(each), config, eos_ids=_eos(model, tokenizer),
-        pad_id=tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id,
-        seeds=None if greedy else [seed_of(how.seed, "difficulty", p.key, at % how.k) for at, p in enumerate(each)],
-    )  # fmt: skip
-    texts = tokenizer.batch_decode([row.ids for row in drawn], skip_special_tokens=True)
-    columns = {name: [getattr(p, name) for p in each] for name in ("answer", "tests")}
-    scores = reward(completions=[[{"role": "assistant", "content": text}] for text in texts], **columns)
+def _rated(batch: Sequence[Problem], drawn: Sequence[list[int]], k: int, tokenizer: Any, reward: Any) -> list[dict[str, Any]]:
+    each = [problem for problem in batch for _ in range(k)]
+    completions = [
+        [{"role": "assistant", "content": text}] for text in tokenizer.batch_decode(list(drawn), skip_special_tokens=True)
+    ]
+    scores = reward(completions=completions, **{name: [getattr(p, name) for p in each] for name in ("answer", "tests")})
     rows = []
     for number, problem in enumerate(batch):
-        own = slice(number * how.k, (number + 1) * how.k)
+        own = slice(number * k, (number + 1) * k)
         scored = [score for score in scores[own] if score is not None]
         passes = sum(score >= 1 for score in scored)
         rate = passes / len(scored) if scored else 0.0
-        tokens = sum(len(row.ids) for row in drawn[own]) / how.k
+        tokens = sum(map(len, drawn[own])) / k
         rows.append(
             {"key": problem.key, "pass_rate": rate, "passes": passes, "k": len(scored), "difficulty": 1 - rate, "tokens": tokens}
         )
     return rows
 
 
-def _eos(model: Any, tokenizer: Any) -> list[int]:
-    more = getattr(model.generation_config, "eos_token_id", None)
-    return list(dict.fromkeys([tokenizer.eos_token_id, *(more if isinstance(more, list) else [] if more is None else [more])]))
-
-
 def _prompt(problem: Problem, tokenizer: Any, kwargs: Mapping[str, Any] | None) -> list[int]:
     if isinstance(problem.prompt, str):
         return tokenizer(problem.prompt)["input_ids"]
     return tokenizer.apply_chat_template(problem.prompt, add_generation_prompt=True, return_dict=False, **(kwargs or {}))
-
-
-def _digest(model: Any) -> str:
-    """Of some values of every tensor: two checkpoints of one name are not one model."""
-    import torch
-
-    digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in sorted(model.state_dict().items()):
-        values = tensor.detach().flatten()
-        few = values[:: max(1, values.numel() // 1024)].to("cpu", torch.float32)
-        digest.update(name.encode() + few.numpy().tobytes())
-    return digest.hexdigest()
