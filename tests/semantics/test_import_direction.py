@@ -17,6 +17,7 @@ ORDER = (
     {"rewards"},
     {"algo"},
     {"simulation"},
+    {"generation"},
     {"training"},
     {"evaluation"},
     {"curation"},

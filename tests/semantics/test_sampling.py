@@ -5,8 +5,8 @@ import torch
 from transformers import GenerationConfig
 
 from g2rpo.errors import ConfigError
+from g2rpo.generation.sample import Sampled, sample_rows
 from g2rpo.seeds import seed_of
-from g2rpo.training.sampling import Sampled, sample_rows
 
 CONFIG = GenerationConfig(do_sample=True, temperature=1.0)
 
@@ -109,7 +109,7 @@ def test_an_end_known_to_the_model_alone_leaves_no_filler_either(make_model, sam
 
 
 def next_token_probabilities(model, prompt, config):
-    from g2rpo.training.sampling import warpers
+    from g2rpo.generation.draw import warpers
 
     with torch.no_grad():
         logits = model(torch.tensor([prompt])).logits[:, -1]
@@ -145,7 +145,7 @@ def test_seeded_sampling_draws_from_the_softmax(make_model, sample, settings):
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_the_logprobs_returned_are_the_models_own_under_teacher_forcing(sample, settings):
     """Within 1e-4 in float32: cached, left-padded decoding against one plain forward pass per row."""
-    from g2rpo.training.sampling import warpers
+    from g2rpo.generation.draw import warpers
 
     config = GenerationConfig(**{"do_sample": True, "temperature": 1.0, **settings})
     for prompt, row in zip(PROMPTS, sample(PROMPTS, [12, 9, 5, 12], SEEDS, config), strict=True):
@@ -189,7 +189,7 @@ def test_settings_that_seeded_sampling_cannot_follow_are_refused(sample, name):
 
 @pytest.mark.parametrize("u", [0.0, 1 - 2**-53])
 def test_the_extreme_uniform_numbers_still_draw_possible_tokens(u):
-    from g2rpo.training.sampling import _InverseCDF
+    from g2rpo.generation.sample import _InverseCDF
 
     draw = _InverseCDF(0, [0], 1)
     draw.uniform_BT = torch.tensor([[u]], dtype=torch.double)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from g2rpo.generation.sample import sample_rows
 from g2rpo.seeds import seed_of
-from g2rpo.training.sampling import sample_rows
 from g2rpo.types import Problem
 
 

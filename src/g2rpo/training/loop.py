@@ -20,9 +20,9 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from g2rpo.algo.advantages import Grouping, group_advantages
 from g2rpo.algo.guidance_loss import GuidanceLoss, loss_mask
+from g2rpo.generation.sample import sample_rows
 from g2rpo.guidance.planner import Planner
 from g2rpo.seeds import seed_of
-from g2rpo.training.sampling import sample_rows
 from g2rpo.types import Outcome
 
 

@@ -12,9 +12,9 @@ from datasets import Dataset
 
 from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.generation.draw import warpers
 from g2rpo.guidance.controllers.fixed import Fixed
 from g2rpo.training.config import GuidedGRPOConfig
-from g2rpo.training.sampling import warpers
 
 if TYPE_CHECKING:
     from g2rpo.training.trainer import GuidedGRPOTrainer

@@ -33,6 +33,7 @@ from g2rpo.algo.guidance_loss import loss_mask
 from g2rpo.algo.transfer import transfer_metrics
 from g2rpo.base_model import resolve_model
 from g2rpo.errors import ConfigError, G2RPOError, RunError
+from g2rpo.generation.sample import sample_rows
 from g2rpo.guidance.controller import state_from_json, state_to_json
 from g2rpo.guidance.planner import Planner, row_key
 from g2rpo.seeds import seed_of
@@ -41,7 +42,6 @@ from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.fast_update import FastUpdate
 from g2rpo.training.phases import PhaseClock
 from g2rpo.training.preflight import check_data, check_run, driving_reward
-from g2rpo.training.sampling import sample_rows
 from g2rpo.types import GuidedPrompt, Outcome
 
 STATE_FILE = "guidance_state.json"
@@ -188,6 +188,9 @@ class GuidedGRPOTrainer(FastUpdate, GRPOTrainer):
                 seed_of(self.args.seed, "sample", *phase, s.key, s.member, (first + i) // group_size)
                 for i, s in enumerate(starts)
             ]
+        return [(ids, None) for ids in self._sample(prompts, budgets, seeds)]
+
+    def _sample(self, prompts: list[list[int]], budgets: list[int], seeds: list[int] | None) -> list[list[int]]:
         with (
             profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
@@ -200,10 +203,18 @@ class GuidedGRPOTrainer(FastUpdate, GRPOTrainer):
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
             rows = sample_rows(
-                model, prompts, budgets, self.generation_config,
-                eos_ids=self.eos_token_ids, pad_id=self._tokenizer.pad_token_id, seeds=seeds,
+                model, prompts, budgets, self.generation_config, eos_ids=self.eos_token_ids,
+                pad_id=self._tokenizer.pad_token_id, seeds=seeds, fast=self.args.fast,
             )  # fmt: skip
-        return [(row.ids, None) for row in rows]
+        return [row.ids for row in rows]
+
+    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
+        """The engines are TRL's; where it would call `generate`, our loop draws the same tokens from the same generator."""
+        engine = self.use_vllm or self.use_transformers_continuous_batching
+        # Whoever sets an end, a length or a stop of their own gets what TRL makes of it.
+        if engine or not self.args.fast or images is not None or multimodal_fields or self.args.generation_kwargs:
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
+        return self._sample(prompt_ids, [self.max_completion_length] * len(prompt_ids), None), None
 
     # ------------------------------------------------------------------ rewards, advantages, controller
 

@@ -1,0 +1,105 @@
+"""Keys and values of rows of different length, side by side: row n's token t is in column t, wherever the other rows stand.
+
+Nothing is padded on the left, so a row's place never moves while others come to an end, the width of a step is the longest row that
+is still being written, and a finished row is replaced by copying one other row over it. `DynamicCache`, by contrast, holds one length for
+all rows and copies the whole of it at every step.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer
+
+GROWTH = 64
+"""Columns by which a full cache grows at least; a quarter of its width, if that is more."""
+
+
+class _Frame:
+    """What all layers share: how many rows there are, how many columns have room, and where each row writes next."""
+
+    def __init__(self, rows: int, most: int) -> None:
+        self.rows, self.most = rows, most
+        self.width = self.capacity = 0
+        self.slot_N: torch.Tensor
+
+
+class _RowLayer(DynamicLayer):
+    """keys, values: (rows, columns, heads, head size); columns behind a row's position hold anything finite.
+
+    Heads stand inside columns, so that what one row writes in one step is one piece of memory.
+    """
+
+    def __init__(self, frame: _Frame) -> None:
+        super().__init__()
+        self.frame = frame
+
+    def _make_room(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Columns up to the capacity, for the rows that are left."""
+        frame = self.frame
+        for name, like in (("keys", keys), ("values", values)):
+            store = getattr(self, name)
+            if store is None or store.shape[1] < frame.capacity:
+                bigger = like.new_zeros(frame.rows, frame.capacity, like.shape[1], like.shape[3])
+                if store is not None:
+                    bigger[:, : store.shape[1]] = store[: frame.rows]
+                setattr(self, name, bigger)
+        self.is_initialized = True
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Writes one token per row at that row's position; gives all rows up to the longest, as (rows, heads, width, head size)."""
+        self._make_room(key_states, value_states)
+        rows, width = self.frame.rows, self.frame.width
+        for store, states in ((self.keys, key_states), (self.values, value_states)):
+            store.flatten(0, 1).index_copy_(0, self.frame.slot_N, states[:, :, 0])
+        return self.keys[:rows, :width].transpose(1, 2), self.values[:rows, :width].transpose(1, 2)
+
+    def fill(self, rows_M: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """The first columns of some rows, from a prefill: (those rows, heads, columns, head size)."""
+        self._make_room(keys, values)
+        for store, states in ((self.keys, keys), (self.values, values)):
+            store[rows_M, : states.shape[2]] = states.transpose(1, 2)
+
+    def move(self, sources_M: torch.Tensor, targets_M: torch.Tensor) -> None:
+        width = self.frame.width
+        for store in (self.keys, self.values):
+            store[targets_M, :width] = store[sources_M, :width]
+
+    def get_seq_length(self) -> int:
+        return max(0, self.frame.width - 1)
+
+
+class RowCache(Cache):
+    """A cache for decoding one token per row and step, every row at a position of its own.
+
+    Args:
+        layers: Layers of the model.
+        rows: Rows to begin with.
+        most: Columns that no row will exceed.
+    """
+
+    def __init__(self, layers: int, rows: int, most: int, device: torch.device) -> None:
+        self.frame, self.device = _Frame(rows, most), device
+        super().__init__(layers=[_RowLayer(self.frame) for _ in range(layers)])
+
+    def stand(self, position_N: torch.Tensor, longest: int) -> None:
+        """The next tokens go to `position_N`, the largest of which is `longest`."""
+        frame = self.frame
+        frame.width = longest + 1
+        if frame.width > frame.capacity:
+            frame.capacity = min(frame.most, frame.width + max(GROWTH, frame.width // 4))
+        frame.slot_N = torch.arange(frame.rows, device=self.device) * frame.capacity + position_N
+
+    def keep(self, kept: Sequence[int]) -> list[int]:
+        """Drops all rows but `kept` (ascending). Gives the old row in each new place: as few as possible have moved."""
+        count, device = len(kept), self.device
+        order = list(range(count))
+        holes = sorted(set(order) - set(kept))
+        movers = kept[len(kept) - len(holes) :]
+        for hole, mover in zip(holes, movers, strict=True):
+            order[hole] = mover
+        if holes:
+            sources, targets = torch.tensor(movers, device=device), torch.tensor(holes, device=device)
+            for layer in self.layers:
+                layer.move(sources, targets)
+        self.frame.rows = count
+        return order
