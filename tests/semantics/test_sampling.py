@@ -5,6 +5,7 @@ import torch
 from transformers import GenerationConfig
 
 from g2rpo.errors import ConfigError
+from g2rpo.generation.draw import CHUNK, InverseCDF, _invert
 from g2rpo.generation.sample import Sampled, sample_rows
 from g2rpo.seeds import seed_of
 
@@ -65,13 +66,17 @@ def test_each_row_keeps_to_its_own_budget(sample):
 
 
 def forced(make_model, *tokens):
-    """A model whose row i says `tokens[i]` for ever (all rows the one token, if only one is given)."""
-    model = make_model(tie_word_embeddings=False)
+    """A model that says `tokens[0]` for ever; with two tokens, `tokens[i]` for ever after a prompt that ends in 5 + i."""
+    model, read = make_model(tie_word_embeddings=False), []
 
     def say(module, inputs, out):
-        said = torch.tensor(tokens if len(tokens) == len(out) else tokens[:1] * len(out))
+        said = torch.tensor([{5 + i: t for i, t in enumerate(tokens)}.get(x, x) if len(tokens) > 1 else tokens[0] for x in read])
         return (torch.nn.functional.one_hot(said, out.shape[-1]).to(out.dtype) * 1e4)[:, None].expand_as(out)
 
+    def listen(module, args, kwargs):
+        read[:] = kwargs["input_ids"][:, -1].tolist()
+
+    model.register_forward_pre_hook(listen, with_kwargs=True)
     model.lm_head.register_forward_hook(say)
     return model
 
@@ -189,11 +194,20 @@ def test_settings_that_seeded_sampling_cannot_follow_are_refused(sample, name):
 
 @pytest.mark.parametrize("u", [0.0, 1 - 2**-53])
 def test_the_extreme_uniform_numbers_still_draw_possible_tokens(u):
-    from g2rpo.generation.sample import _InverseCDF
+    draw = InverseCDF([0], 1)
+    draw.uniform_TB1 = torch.tensor([[[u]]], dtype=torch.double)
+    token, logprob = draw(torch.tensor([[-torch.inf, 1.0, 2.0, -torch.inf]]), torch.tensor([0]))
+    assert token.item() == (1 if u == 0 else 2)
+    assert logprob.isfinite().all()
 
-    draw = _InverseCDF(0, [0], 1)
-    draw.uniform_BT = torch.tensor([[u]], dtype=torch.double)
-    scores = torch.tensor([[-torch.inf, 1.0, 2.0, -torch.inf]])
-    out = draw(torch.zeros((1, 0), dtype=torch.long), scores)
-    assert out.argmax().item() == (1 if u == 0 else 2)
-    assert draw.logprobs_T[0].isfinite().all()
+
+def test_a_large_vocabulary_is_searched_in_parts_with_the_same_result():
+    torch.manual_seed(0)
+    p = torch.softmax(3 * torch.randn(300, 2 * CHUNK + 77), -1)
+    p[:, CHUNK : 2 * CHUNK] *= torch.randint(0, 2, (300, 1))  # whole parts of probability zero
+    u = torch.rand(300, 1, dtype=torch.double)
+    u[:2] = torch.tensor([[0.0], [1 - 2**-53]])
+    cdf = p.cumsum(-1, dtype=torch.double)
+    drawn = _invert(p, u)
+    assert torch.equal(drawn[2:], torch.searchsorted(cdf, u * cdf[:, -1:], right=True)[2:])
+    assert (p.gather(1, drawn) > 0).all()
