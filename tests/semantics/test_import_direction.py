@@ -18,9 +18,9 @@ ORDER = (
     {"algo"},
     {"simulation"},
     {"generation"},
-    {"training"},
     {"evaluation"},
     {"curation"},
+    {"training"},
     {"comparison"},
     {"report"},
     {"cli"},
@@ -61,7 +61,7 @@ def wrong(room, imported):
     if room == "base_model":
         return imported not in BASE_MODEL
     if imported == "base_model":
-        return RANK[room] < RANK["training"]
+        return RANK[room] < RANK["evaluation"]
     return RANK[imported] >= RANK[room]
 
 
@@ -88,7 +88,7 @@ def test_no_import_points_the_other_way():
     [
         ("types", "errors", True), ("errors", "types", False), ("errors", "seeds", True), ("data", "tasks", True),
         ("guidance", "data", False), ("guidance", "training", True), ("algo", "guidance", False), ("rewards", "algo", True),
-        ("training", "evaluation", True), ("evaluation", "training", False), ("base_model", "tasks", False),
+        ("training", "evaluation", False), ("evaluation", "training", True), ("base_model", "tasks", False),
         ("base_model", "training", True), ("guidance", "base_model", True), ("cli", "base_model", False),
     ],
 )  # fmt: skip

@@ -12,6 +12,7 @@ def print_fields(search: str = "") -> None:
     from trl import GRPOConfig, ModelConfig
 
     from g2rpo.training.config import GuidedGRPOConfig
+    from g2rpo.training.held_out import HeldOutConfig
     from g2rpo.training.recipe import DataConfig
 
     ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - {f.name for f in dataclasses.fields(GRPOConfig)}
@@ -19,6 +20,7 @@ def print_fields(search: str = "") -> None:
     for title, owner, names in (
         ("Data and rewards", DataConfig, None),
         ("Guidance", GuidedGRPOConfig, ours),
+        ("Evaluation while training", HeldOutConfig, None),
         ("Model (TRL)", ModelConfig, None),
         (
             "Training (TRL, Transformers)",
@@ -37,7 +39,9 @@ def print_fields(search: str = "") -> None:
             shown = True
             console.print(table)
     if not shown:
-        every = [f.name for owner in (DataConfig, GuidedGRPOConfig, ModelConfig) for f in dataclasses.fields(owner)]
+        every = [
+            f.name for owner in (DataConfig, GuidedGRPOConfig, HeldOutConfig, ModelConfig) for f in dataclasses.fields(owner)
+        ]
         raise ConfigError("field", search, expected="part of a field's name", then=nearest(search, every))
 
 

@@ -133,6 +133,10 @@ def evaluate(
     completions: Annotated[
         Path | None, typer.Option(help="Grade these instead of a model: lines {key or index, completion}.")
     ] = None,
+    system: Annotated[str | None, typer.Option(help="System message instead of the suite's.")] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="Line after the problem instead of the suite's; empty for none.")
+    ] = None,
     template: Annotated[str, typer.Option(help="auto, chat (the model's template) or plain (the suite's text).")] = "auto",
     chat_template_kwargs: Annotated[str | None, typer.Option(help="For the chat template, as JSON.")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Where the tokenizer is, if not with the model.")] = None,
@@ -152,7 +156,7 @@ def evaluate(
     run_eval(
         model, suite, out, completions=completions, k=k, preset=preset, temperature=temperature, top_p=top_p, top_k=top_k,
         template_kwargs=chat_template_kwargs, data=data, limit=limit, samples=samples, seed=seed, max_tokens=max_tokens,
-        template=template, tokenizer=tokenizer, dtype=dtype, device=device, revision=revision, engine=engine, batch_size=batch_size,
+        system=system, instruction=instruction, template=template, tokenizer=tokenizer, dtype=dtype, device=device, revision=revision, engine=engine, batch_size=batch_size,
     )  # fmt: skip
 
 

@@ -120,6 +120,22 @@ class CodeGrader:
 GRADERS: Mapping[str, Callable[[], Grader]] = {"math": MathGrader, "exact": ExactGrader, "code": CodeGrader}
 
 
+class Graders:
+    """One grader of a kind for all suites: a sandbox is opened once."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, Grader] = {}
+
+    def get(self, name: str) -> Grader:
+        if name not in self.made:
+            self.made[name] = GRADERS[name]()
+        return self.made[name]
+
+    def close(self) -> None:
+        for grader in self.made.values():
+            grader.close()
+
+
 def check_problems(problems: Sequence[Problem], grader: Grader, suite: str) -> None:
     """Refuses a suite of which a problem could never be solved, before anything is sampled.
 

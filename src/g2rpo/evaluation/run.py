@@ -15,9 +15,9 @@ from g2rpo.evaluation.checkpoint import Checkpoint, load_checkpoint
 from g2rpo.evaluation.completions import read_completions
 from g2rpo.evaluation.decoding import Decoding
 from g2rpo.evaluation.engines import Engine, Request, batches, engine_name, open_engine, requests
-from g2rpo.evaluation.grading import GRADERS, Grader, check_problems
+from g2rpo.evaluation.grading import Graders, check_problems
 from g2rpo.evaluation.metrics import Sample, summarise
-from g2rpo.evaluation.prompts import Template, cut_at_stop, prompt_ids, template_of
+from g2rpo.evaluation.prepared import Prepared, graded, prepare
 from g2rpo.evaluation.record import SuiteDirectory
 from g2rpo.evaluation.suite import Suite, load_suite
 from g2rpo.types import Problem
@@ -39,6 +39,10 @@ class EvalOptions:
     seed: int = 0
     max_tokens: int | None = None
     """Instead of each suite's own."""
+    system: str | None = None
+    """System message instead of the suites' own: the one that the model was trained with, for example."""
+    instruction: str | None = None
+    """Line after the problem, instead of the suites' own."""
     template: str = "auto"
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: str | None = None
@@ -73,17 +77,6 @@ class EvalOptions:
         return self.samples or max(self.ks, default=1)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A suite made ready for a tokenizer: its problems, their prompts, and the grader."""
-
-    suite: Suite
-    problems: list[Problem]
-    prompts: list[list[int]]
-    template: Template
-    grader: Grader
-
-
 def evaluate(
     model: str, suites: Sequence[str], out: Path, options: EvalOptions, progress: Progress | None = None
 ) -> dict[str, dict[str, Any]]:
@@ -94,15 +87,18 @@ def evaluate(
     Raises:
         ConfigError, DataError, RunError: says what to do.
     """
-    wanted = _suites(suites)
+    wanted = [suite.instructed(options.system, options.instruction) for suite in _suites(suites)]
     engine = engine_name(options.engine)
     problems = {suite.name: suite.problems(options.data, options.limit) for suite in wanted}
     on_cpu = {"device": "cpu", "dtype": "stored" if options.dtype == "auto" else options.dtype} if engine == "vllm" else {}
     loading = {"tokenizer": options.tokenizer, "revision": options.revision, "dtype": options.dtype, "device": options.device}
     checkpoint = load_checkpoint(model, **{**loading, **on_cpu})
-    graders = _Graders()
+    graders = Graders()
     try:
-        ready = [_prepared(suite, problems[suite.name], checkpoint, options, graders) for suite in wanted]
+        ready = [
+            prepare(suite, problems[suite.name], checkpoint.tokenizer, graders, options.template, options.template_kwargs)
+            for suite in wanted
+        ]
         return _run(ready, checkpoint, engine, out, options, progress)
     finally:
         graders.close()
@@ -119,7 +115,7 @@ def grade_completions(suite_name: str, completions: Path, out: Path, options: Ev
     """
     [suite] = _suites([suite_name])
     problems = suite.problems(options.data, options.limit)
-    graders = _Graders()
+    graders = Graders()
     try:
         grader = graders.get(suite.grader)
         check_problems(problems, grader, suite.name)
@@ -159,30 +155,6 @@ def _suites(names: Sequence[str]) -> list[Suite]:
     if len({suite.name for suite in suites}) < len(suites):
         raise ConfigError("suite", list(names), expected="suites with different names", then="Name each once.")
     return suites
-
-
-class _Graders:
-    """One grader of a kind for all suites: a sandbox is opened once."""
-
-    def __init__(self) -> None:
-        self.made: dict[str, Grader] = {}
-
-    def get(self, name: str) -> Grader:
-        if name not in self.made:
-            self.made[name] = GRADERS[name]()
-        return self.made[name]
-
-    def close(self) -> None:
-        for grader in self.made.values():
-            grader.close()
-
-
-def _prepared(suite: Suite, problems: list[Problem], checkpoint: Checkpoint, options: EvalOptions, graders: _Graders) -> Prepared:
-    grader = graders.get(suite.grader)
-    check_problems(problems, grader, suite.name)
-    template = template_of(checkpoint.tokenizer, options.template)
-    prompts = prompt_ids(suite, problems, checkpoint.tokenizer, template, options.template_kwargs)
-    return Prepared(suite, problems, prompts, template, grader)
 
 
 def _run(
@@ -253,7 +225,7 @@ def _one_suite(
     for batch in batches(plan, rows):
         missing = [r for r in batch if (keys[r.problem], r.sample) not in done]
         if missing:  # the whole batch is drawn again, so that its rows round as they did
-            new = _graded(one, batch, engine(batch), checkpoint)
+            new = graded(one, batch, engine(batch), checkpoint.tokenizer, checkpoint.eos_ids)
             new = [s for s in new if (s.key, s.sample) not in done]
             folder.append(new)
             done |= {(s.key, s.sample): s for s in new}
@@ -269,21 +241,6 @@ def _one_suite(
     if before < len(plan):
         folder.add_session(_session(checkpoint.name, began, len(plan), before))
     return results
-
-
-def _graded(one: Prepared, batch: Sequence[Request], drawn: Sequence[Sequence[int]], checkpoint: Checkpoint) -> list[Sample]:
-    texts = checkpoint.tokenizer.batch_decode(list(drawn), skip_special_tokens=True)
-    stop = one.suite.stop if one.template == "plain" else ()
-    cut = [cut_at_stop(text, stop) for text in texts]
-    problems = [one.problems[r.problem] for r in batch]
-    ends = set(checkpoint.eos_ids)
-    return [
-        Sample(problem.key, request.sample, judged.score, judged.verdict, judged.answer, shown, len(ids),
-               ended=shown != text or ids[-1] in ends)
-        for problem, request, judged, shown, text, ids in zip(
-            problems, batch, one.grader(problems, cut), cut, texts, drawn, strict=True
-        )
-    ]  # fmt: skip
 
 
 def _digest(problems: Sequence[Problem]) -> str:

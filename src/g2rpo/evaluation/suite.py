@@ -64,6 +64,15 @@ class Suite:
             fields["path"] = str(Path(folder) / fields["path"])
         return load_problems(**fields, limit=limit)
 
+    def instructed(self, system: str | None = None, instruction: str | None = None) -> "Suite":
+        """The suite with another system message, or another line after the problem, for models with a chat template."""
+        changes: dict[str, Any] = {}
+        if system is not None:
+            changes["system"] = system
+        if instruction is not None:
+            changes["chat"] = f"{PLACE}\n{instruction}" if instruction else PLACE
+        return dataclasses.replace(self, **changes)
+
     def to_json(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "stop": list(self.stop)}
 

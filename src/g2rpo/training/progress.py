@@ -51,6 +51,16 @@ class ShowProgress(TrainerCallback):
             left = (self.last_line - self.began) * (1 / max(done, 1e-6) - 1)
             print(f"step {state.global_step}/{state.max_steps}  {note}  {left:.0f} s left", flush=True)
 
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        if state.is_world_process_zero and metrics:
+            parts = [
+                f"{name.removeprefix('eval_').removesuffix('_accuracy')} {value:.1%}"
+                for name, value in metrics.items()
+                if name.endswith("_accuracy") and name != "eval_accuracy"
+            ]
+            text = f"step {state.global_step}/{state.max_steps}  held-out, unguided: {'  '.join(parts)}"
+            self.bar.console.print(text) if self.bar is not None else print(text, flush=True)
+
     def on_train_end(self, args, state, control, **kwargs):
         if self.bar is not None:
             self.bar.stop()

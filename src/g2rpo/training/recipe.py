@@ -22,6 +22,7 @@ from g2rpo.errors import ConfigError, nearest
 from g2rpo.rewards.registry import get_reward
 from g2rpo.tasks import make
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.held_out import DEFAULTS, HeldOutConfig
 from g2rpo.training.presets import preset
 from g2rpo.types import Problem
 
@@ -104,6 +105,7 @@ class Recipe:
     model: ModelConfig
     data: DataConfig
     training: Any
+    held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
 
     def to_json(self) -> dict[str, Any]:
         """The whole configuration as plain data, sorted by owner."""
@@ -111,6 +113,7 @@ class Recipe:
             "model": dataclasses.asdict(self.model),
             "data": dataclasses.asdict(self.data),
             "training": self.training.to_dict(),
+            "held_out": dataclasses.asdict(self.held_out),
         }
 
 
@@ -187,9 +190,11 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
     named = given.get("preset")
     merged = {**(preset(named) if named and issubclass(config_class, GuidedGRPOConfig) else {}), **given}
     merged.setdefault("model_name_or_path", "builtin")
-    owners = (ModelConfig, DataConfig, config_class)
+    owners = (ModelConfig, DataConfig, config_class, HeldOutConfig)
     known = {f.name: f for owner in owners for f in dataclasses.fields(owner) if f.init}
     hints = {name: hint for owner in owners for name, hint in typing.get_type_hints(owner).items()}
+    if merged.get("eval_suite"):
+        merged = {**{name: value for name, value in DEFAULTS.items() if name in known}, **merged}
     for name in merged:
         if name not in known:
             raise ConfigError(
@@ -201,7 +206,7 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
     typed = {name: _typed(name, value, hints[name]) for name, value in merged.items()}
     try:
         # Not HfArgumentParser: it rewrites the types of the classes' fields, and the next recipe would be read differently.
-        model, data, training = (
+        model, data, training, held_out = (
             owner(**{f.name: typed[f.name] for f in dataclasses.fields(owner) if f.name in typed}) for owner in owners
         )
     except (ValueError, TypeError) as error:
@@ -214,7 +219,7 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
             then="Set one of them.",
         )
     _check_curriculum(data, training, typed)
-    return Recipe(model, data, training)
+    return Recipe(model, data, training, held_out)
 
 
 def _check_curriculum(data: DataConfig, training: Any, given: Mapping[str, Any]) -> None:

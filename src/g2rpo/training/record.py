@@ -3,6 +3,7 @@
     resolved.json       every field as resolved
     manifest.json       versions, commit, data digest, seed, command, machine
     steps.jsonl         one line per optimizer step: metrics, controller state, wall-clock
+    evaluations.jsonl   one line per held-out evaluation, where the recipe names suites
     rollouts/*.parquet  one file per generation batch: ids, origin of each token, texts, rewards, advantages
     phases.json         seconds per phase of the whole run, the sum over `steps.jsonl`
     checkpoint-N/       TRL's checkpoint and `guidance_state.json`
@@ -52,6 +53,7 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.steps_file = self.path / "steps.jsonl"
+        self.evaluations_file = self.path / "evaluations.jsonl"
         self.rollouts = self.path / "rollouts"
 
     def claim(self) -> None:
@@ -104,6 +106,10 @@ class RunDirectory:
         with writing(self.steps_file), self.steps_file.open("a") as file:
             file.write(json.dumps(dataclasses.asdict(record)) + "\n")
 
+    def append_evaluation(self, step: int, metrics: dict[str, Any]) -> None:
+        with writing(self.evaluations_file), self.evaluations_file.open("a") as file:
+            file.write(json.dumps({"step": step, **metrics}) + "\n")
+
     def steps(self) -> list[dict[str, Any]]:
         """All complete lines; a torn last line, left by a kill, is not a step."""
         if not self.steps_file.exists():
@@ -132,6 +138,10 @@ class RunDirectory:
             part = self.steps_file.with_suffix(".part")
             part.write_text("".join(json.dumps(r) + "\n" for r in kept))
             os.replace(part, self.steps_file)
+        if self.evaluations_file.exists():
+            lines = [line for line in self.evaluations_file.read_text().splitlines() if line.endswith("}")]
+            kept = [line + "\n" for line in lines if json.loads(line)["step"] <= step]
+            self.evaluations_file.write_text("".join(kept))
         for file in self.rollouts.glob("*.parquet"):
             if int(file.stem.rpartition("_")[2]) >= generations:
                 file.unlink()
@@ -166,6 +176,10 @@ class RecordSteps(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.began = time.monotonic()
+
+    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
+        if state.is_world_process_zero:
+            self.run.append_evaluation(state.global_step, {"sampled_tokens": self.trainer.sampled_tokens, **(metrics or {})})
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not state.is_world_process_zero or not logs or "loss" not in logs:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from g2rpo.base_model import BUILTIN
 from g2rpo.data.load import to_rows
 from g2rpo.errors import ConfigError, RunError
 from g2rpo.training import phases
+from g2rpo.training.held_out import HeldOut, without_eval_set
 from g2rpo.training.preflight import check_gold
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe
@@ -45,9 +46,9 @@ def train(
         ConfigError, DataError, RunError: before training, with what to do; nothing is written then but the run's config.
     """
     args = recipe.training
-    if args.eval_strategy != "no":
-        raise ConfigError("eval_strategy", str(args.eval_strategy), expected="no: recipes name no evaluation set",
-                          then="Evaluate in a script of your own with GuidedGRPOTrainer(eval_dataset=...).")  # fmt: skip
+    if args.eval_strategy != "no" and not recipe.held_out.eval_suite:
+        raise ConfigError("eval_strategy", str(args.eval_strategy), expected="no, or suites to evaluate on",
+                          then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.")  # fmt: skip
     run = RunDirectory(args.output_dir)
     checkpoint = usable_checkpoint(args) if resume else None
     if args.process_index == 0:
@@ -62,17 +63,19 @@ def train(
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     name = recipe.model.model_name_or_path
     try:
-        trainer = GuidedGRPOTrainer(
-            model=name,
-            reward_funcs=rewards,
-            args=args,
-            train_dataset=rows,
-            peft_config=get_peft_config(recipe.model),
-            quantization_config=get_quantization_config(recipe.model),
-        )
+        with without_eval_set(args):
+            trainer = GuidedGRPOTrainer(
+                model=name,
+                reward_funcs=rewards,
+                args=args,
+                train_dataset=rows,
+                peft_config=get_peft_config(recipe.model),
+                quantization_config=get_quantization_config(recipe.model),
+            )
     except OSError as error:  # what transformers raises when it finds no model under a name
         raise ConfigError("model_name_or_path", name, expected="a folder or a hub name that can be loaded, or builtin",
                           then=str(error).splitlines()[0]) from error  # fmt: skip
+    trainer.held_out = held_out(recipe, trainer._tokenizer, args.chat_template_kwargs)
     if trainer.accelerator.is_main_process:
         report = trainer.data_report.to_json() if trainer.data_report else None
         run.create(recipe.to_json(), {**manifest(problems, args.seed), "guidance_data": report}, resume)
@@ -90,13 +93,28 @@ def train(
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     finally:
-        for reward in rewards:
-            if close := getattr(reward, "close", None):
+        for one in (*rewards, trainer.held_out):
+            if close := getattr(one, "close", None):
                 close()  # sandboxes and their processes end with the run
     trainer.save_model(args.output_dir)
     if trainer.accelerator.is_main_process and run.steps_file.exists():
         run.write_phases(phases.total(run.steps()))
     return trainer
+
+
+def held_out(recipe: Recipe, tokenizer: Any, template_kwargs: Mapping[str, Any] | None) -> HeldOut | None:
+    """The recipe's suites, put to the model as its training problems are; None where it names none."""
+    if not recipe.held_out.eval_suite or recipe.training.eval_strategy == "no":
+        return None
+    return HeldOut(
+        recipe.held_out,
+        tokenizer,
+        samples=getattr(recipe.training, "num_generations_eval", None) or 1,
+        batch_size=recipe.training.per_device_eval_batch_size,
+        system=recipe.data.system_prompt,
+        instruction=recipe.data.instruction,
+        template_kwargs=template_kwargs,
+    )
 
 
 def model_init_kwargs(model: Any) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from g2rpo.data.completion import full_completion, style
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.held_out import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe, merged_with, resolve
 from g2rpo.training.record import RunDirectory
-from g2rpo.training.run import model_init_kwargs
+from g2rpo.training.run import held_out, model_init_kwargs
 from g2rpo.types import Problem
 
 
@@ -77,7 +78,7 @@ def completions_dataset(
     return Dataset.from_list(rows)
 
 
-class TraceSFTTrainer(SFTTrainer):
+class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
     """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
 
     completion_tokens = 0
@@ -119,14 +120,16 @@ def train_sft(
         )
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     rows = completions_dataset(recipe.data.problems(), settings.style, tokenizer, settings.chat_template_kwargs)
-    trainer = TraceSFTTrainer(
-        model=model,
-        args=args,
-        train_dataset=rows,
-        processing_class=tokenizer,
-        peft_config=get_peft_config(recipe.model),
-        quantization_config=get_quantization_config(recipe.model),
-    )
+    with without_eval_set(args):
+        trainer = TraceSFTTrainer(
+            model=model,
+            args=args,
+            train_dataset=rows,
+            processing_class=tokenizer,
+            peft_config=get_peft_config(recipe.model),
+            quantization_config=get_quantization_config(recipe.model),
+        )
+    trainer.held_out = held_out(recipe, tokenizer, settings.chat_template_kwargs)
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if not quiet:
@@ -135,6 +138,10 @@ def train_sft(
         trainer.add_callback(StopAtBudget(lambda: trainer.completion_tokens, settings.max_tokens))
     for callback in callbacks:
         trainer.add_callback(callback(trainer))
-    trainer.train()
+    try:
+        trainer.train()
+    finally:
+        if trainer.held_out is not None:
+            trainer.held_out.close()
     trainer.save_model(args.output_dir)
     return trainer

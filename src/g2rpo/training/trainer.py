@@ -40,6 +40,7 @@ from g2rpo.seeds import seed_of
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.fast_update import FastUpdate
+from g2rpo.training.held_out import EvaluatesHeldOut
 from g2rpo.training.phases import PhaseClock
 from g2rpo.training.preflight import check_data, check_run, driving_reward
 from g2rpo.types import GuidedPrompt, Outcome
@@ -50,7 +51,7 @@ UNSCORED_BATCHES = 3
 logger = get_logger(__name__)
 
 
-class GuidedGRPOTrainer(FastUpdate, GRPOTrainer):
+class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
     Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
