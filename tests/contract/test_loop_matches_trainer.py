@@ -40,8 +40,14 @@ class Outcomes:
             "guidance_advantages": "joint",
         },
         {"guidance_controller": "fixed", "guidance_controller_kwargs": {"length": 0.5}, "guidance_unit": "fraction"},
+        {"guidance_controller": "adaptive_profile", "guidance_ratio": 1.0},
+        {"guidance_controller": "uniform", "guidance_loss": "luffy", "guidance_advantages": "joint"},
+        {"guidance_controller": "window", "guidance_loss": "top_entropy", "guidance_advantages": "unguided_baseline"},
+        {"guidance_controller": "cosine_binomial", "guidance_loss": "sft", "guidance_loss_coefficient": 0.2},
+        {"guidance_controller": "ladder", "guidance_loss": "trust_region_sft", "guidance_advantages": "leave_one_out",
+         "guidance_controller_kwargs": {"levels": [0.3, 0.6]}},
     ],
-    ids=["profile", "paper", "fixed"],
+    ids=["profile", "paper", "fixed", "adaptive", "luffy", "top_entropy", "sft", "trust_region_sft"],
 )
 def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fields):
     data = rows(2 * STEPS)
@@ -59,11 +65,12 @@ def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fie
             make_model(), trainer.planner, [[data[2 * s], data[2 * s + 1]] for s in range(STEPS)], length_reward,
             GenerationConfig(temperature=0.9, do_sample=True), learning_rate=args.learning_rate,
             grouping=args.guidance_advantages, guidance_loss=args.guidance_loss,
+            guidance_loss_coefficient=args.guidance_loss_coefficient,
         )
     )  # fmt: skip
     assert [s.state for s in steps] == spy.states
+    assert any(o.guided for s in steps for o in s.outcomes)
     for step, theirs, loss in zip(steps, spy.steps, losses, strict=True):
-        assert any(o.guided for o in step.outcomes)
         for a, b in zip(step.outcomes, theirs, strict=True):
             assert (a.key, a.member, a.guidance_tokens, a.sampled_tokens, a.success) == (
                 b.key,

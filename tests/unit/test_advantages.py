@@ -35,6 +35,25 @@ def plain_loop(rewards, guided, group_size, grouping, scale):
     return result
 
 
+def test_unguided_baseline_golden_values():
+    # guided 1, 1, unguided 1, 0: baseline 1/2, not 3/4; std (n - 1) of 1, 1, 1, 0 is 1/2; 0.5 / 0.5001
+    got = advantages([1.0, 1.0, 1.0, 0.0], [True, True, False, False], 4, "unguided_baseline")
+    assert got == pytest.approx([0.9998, 0.9998, 0.9998, -0.9998], abs=1e-4)
+
+
+def test_without_an_unguided_row_the_group_is_its_own_baseline():
+    for rewards in ([1.0, 0.0, 0.0, 1.0], [1.0, 0.0, NAN, NAN]):
+        guided = [True, True, False, False] if math.isnan(rewards[2]) else [True] * 4
+        assert advantages(rewards, guided, 4, "unguided_baseline") == advantages(rewards, guided, 4, "joint")
+
+
+def test_leave_one_out_golden_values():
+    # the others of the first: 0, 0, 1; of the second: 1, 0, 1
+    got = advantages([1.0, 0.0, 0.0, 1.0], [True, False, False, False], 4, "leave_one_out", "none")
+    assert got == pytest.approx([2 / 3, -2 / 3, -2 / 3, 2 / 3])
+    assert advantages([1.0, NAN], [False, False], 2, "leave_one_out") == [0, 0]
+
+
 def advantages(rewards, guided, group_size, *rest):
     return group_advantages(torch.tensor(rewards), torch.tensor(guided), group_size, *rest).tolist()
 

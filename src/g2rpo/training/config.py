@@ -12,7 +12,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from g2rpo.algo.advantages import GROUPINGS
-from g2rpo.algo.guidance_loss import GUIDANCE_LOSSES
+from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES
 from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.guidance.controller import UNITS, Controller, Unit
@@ -21,6 +21,7 @@ from g2rpo.guidance.leak import LEAK_GUARDS
 from g2rpo.guidance.members import guided_count
 
 MISSING_TRACE = ("error", "unguided")
+TRACE_SOURCES = ("own", "other")
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -56,9 +57,14 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     guidance_ratio: float = _setting(0.5, "alpha: share of each group that is guided, rounded half up to whole members.")
     guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
-    guidance_loss: str = _setting("mask", "Guidance tokens in the loss: mask, or policy_gradient (paper).")
+    guidance_loss: str = _setting(
+        "mask", "Guidance tokens in the loss: mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy."
+    )
+    guidance_loss_coefficient: float | None = _setting(
+        None, "Constant of sft (0.001, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, share). Default: the paper's."
+    )
     guidance_advantages: str = _setting(
-        "stratified", "Rows that share a baseline: joint (paper) or stratified by guided/unguided."
+        "stratified", "Baseline of a row: joint (paper), stratified by guided/unguided, unguided_baseline or leave_one_out."
     )
     guidance_reward: str | None = _setting(
         None,
@@ -71,6 +77,9 @@ class GuidedGRPOConfig(GRPOConfig):
     guidance_missing_trace: str = _setting(
         "error", "Rows without a usable trace: error, or unguided (train on them without guidance)."
     )
+    guidance_trace_source: str = _setting(
+        "own", "Whose trace guides a problem: its own, or, as a control, that of an other problem."
+    )
     guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
     guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
     guidance_seeded_sampling: bool | None = _setting(
@@ -79,6 +88,9 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     max_sampled_tokens: int | None = _setting(
         None, "Stop after the step in which the run has sampled so many tokens: equal budgets for unequal methods."
+    )
+    dynamic_sampling_rounds: int = _setting(
+        1, "Generate again, at most so many times per batch, until no group is without spread in its rewards (DAPO: 10)."
     )
     rollouts_every: int = _setting(1, "Write every n-th generation batch to rollouts/*.parquet; 0 writes none.")
 
@@ -93,6 +105,7 @@ class GuidedGRPOConfig(GRPOConfig):
         _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
         _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
         _one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
+        _one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
         if self.guidance_unit is not None:
             _one_of("guidance_unit", self.guidance_unit, UNITS)
         if self.max_sampled_tokens is not None and self.max_sampled_tokens < 1:
@@ -102,6 +115,7 @@ class GuidedGRPOConfig(GRPOConfig):
                 expected="a positive number of tokens",
                 then="Leave it unset for no limit.",
             )
+        self._check_dynamic_sampling()
         style(self.guidance_style)
         self.controller()
         self._check_combinations()
@@ -145,8 +159,8 @@ class GuidedGRPOConfig(GRPOConfig):
                 f"{self.guidance_ratio:g} of {self.num_generations} makes {count} guided",
                 then="A stratum of one has no baseline and would never learn. Use joint, or change ratio or group size.",
             )  # fmt: skip
-        if self.guidance_advantages == "stratified" and self.multi_objective_aggregation != "sum_then_normalize":
-            raise ConfigError("multi_objective_aggregation", self.multi_objective_aggregation, expected="sum_then_normalize with stratified advantages",
+        if self.guidance_advantages != "joint" and self.multi_objective_aggregation != "sum_then_normalize":
+            raise ConfigError("multi_objective_aggregation", self.multi_objective_aggregation, expected=f"sum_then_normalize with {self.guidance_advantages} advantages",
                               then="Set guidance_advantages to joint to normalise each reward by itself.")  # fmt: skip
         if self.guidance_seeded_sampling and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError("guidance_seeded_sampling", True, expected="generation with transformers: vLLM and continuous batching draw their own randomness",
@@ -155,10 +169,42 @@ class GuidedGRPOConfig(GRPOConfig):
             raise ConfigError("off_policy_mask_threshold", self.off_policy_mask_threshold,
                               expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
                               then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
+        self._check_guidance_loss(count)
         if self.remove_unused_columns:
             raise ConfigError(
                 "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."
             )
+
+    def _check_dynamic_sampling(self) -> None:
+        if self.dynamic_sampling_rounds < 1:
+            raise ConfigError("dynamic_sampling_rounds", self.dynamic_sampling_rounds, expected="at least 1 round of generation",
+                              then="Leave it unset for one.")  # fmt: skip
+        rows = self.per_device_train_batch_size * self.steps_per_generation
+        if self.dynamic_sampling_rounds > 1 and rows % self.num_generations:
+            raise ConfigError("dynamic_sampling_rounds", self.dynamic_sampling_rounds, expected=f"whole groups in every process: it generates {rows} rows, "
+                              f"groups have {self.num_generations}", then="Change per_device_train_batch_size or steps_per_generation.")  # fmt: skip
+
+    def _check_guidance_loss(self, count: int) -> None:
+        if self.guidance_advantages == "unguided_baseline" and count == self.num_generations:
+            raise ConfigError("guidance_advantages", "unguided_baseline", expected="an unguided member in each group; guidance_ratio "
+                              f"{self.guidance_ratio:g} guides all {count}", then="Lower guidance_ratio, or use joint.")  # fmt: skip
+        value = self.guidance_loss_coefficient
+        if self.guidance_loss not in COEFFICIENTS:
+            if value is not None:
+                raise ConfigError("guidance_loss_coefficient", value, expected=f"it unset: the loss {self.guidance_loss} has none",
+                                  then=f"Leave it out, or set guidance_loss to one of {', '.join(COEFFICIENTS)}.")  # fmt: skip
+            return
+        if value is not None and not (value > 0 and (value <= 1 or self.guidance_loss == "sft")):
+            raise ConfigError("guidance_loss_coefficient", value, expected="a number above 0" + ("" if self.guidance_loss == "sft" else ", at most 1"),
+                              then="Leave it unset for the value of the paper.")  # fmt: skip
+        # What looks at one advantage per row cannot take one per token.
+        for name, refused in (("loss_type", ("luspo", "vespo")), ("importance_sampling_level", ("sequence",))):
+            if getattr(self, name) in refused:
+                raise ConfigError(name, getattr(self, name), expected=f"one that weighs tokens by themselves, as the guidance loss {self.guidance_loss} does",
+                                  then="Set guidance_loss to mask or policy_gradient, or change it.")  # fmt: skip
+        if self.off_policy_mask_threshold is not None:
+            raise ConfigError("off_policy_mask_threshold", self.off_policy_mask_threshold, expected=f"None with the guidance loss {self.guidance_loss}",
+                              then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
 
     def _check_unit(self) -> None:
         """A length in the wrong unit is never an error at run time: it silently reveals nothing, or everything."""

@@ -50,10 +50,12 @@ def levers(trainer: Any) -> Levers:
     everywhere = _not_plain_text(trainer)
     per_micro_batch = everywhere or _micro_batch_matters(trainer)
     gradient = per_micro_batch or (f"beta is {trainer.beta:g}: every row has a KL gradient" if trainer.beta else None)
+    if trainer.args.guided and trainer.args.guidance_loss == "sft":
+        gradient = gradient or "guidance tokens are learned whatever the reward"
     padding = everywhere or _positions_matter(trainer)
     why_not = {"compact": padding, "order": per_micro_batch, "drop": gradient, "share": padding or _no_training_cache(trainer)}
     why_not = {name: reason for name, reason in why_not.items() if reason}
-    # Rows where nothing is trained can be dropped in spite of a KL term.
+    # Rows where nothing is trained can be dropped in spite of a KL term or a loss on the guidance.
     return Levers("compact" not in why_not, "order" not in why_not, not per_micro_batch, "share" not in why_not, why_not)
 
 
@@ -149,7 +151,7 @@ class FastUpdate:
         masks = [trained_positions(window) for window in windows]
         rows = len(masks[0])
         live = [(mask > 0).any(1) if self.levers.drop else torch.ones(rows, dtype=torch.bool) for mask in masks]
-        if self.levers.drop and not self.beta:
+        if self.levers.drop and "drop" not in self.levers.why_not:
             live = [x & has_advantage(window["advantages"]) for x, window in zip(live, windows, strict=True)]
         # Every process keeps as many rows as the fullest one (at least one for each backward call): collectives stay aligned.
         counts = torch.stack([x.sum() for x in live]).to(self.accelerator.device)
@@ -195,7 +197,8 @@ class FastUpdate:
             by_row = self.importance_sampling_level == "sequence"
             return name, shares.rows if by_row else shares.tokens
         factor = shares.kept_tokens if name in ("entropy", "kl") else 1.0
-        return (name if self.beta or not self.levers.drop else TRAINED_ROWS + name), factor
+        every_row = not self.levers.drop or "drop" in self.levers.why_not
+        return (name if every_row else TRAINED_ROWS + name), factor
 
     # ------------------------------------------------------------------ compact
 

@@ -171,6 +171,9 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
             raise ConfigError(f"tokenizer.{name}", None, expected="a token: rollouts end with EOS and batches are filled with pad",
                               then=f"Set tokenizer.{name.removesuffix('_id')} to a token of the vocabulary.")  # fmt: skip
     _check_rhythm(args)
+    if args.dynamic_sampling_rounds > 1 and not isinstance(trainer.train_dataset, Dataset):
+        raise ConfigError("dynamic_sampling_rounds", args.dynamic_sampling_rounds, expected="1 with a streamed training set: further problems are drawn from all of it",
+                          then="Load the data without streaming.")  # fmt: skip
     if trainer.planner is None:
         return None
     if style(args.guidance_style).before_trace and trainer.planner.prompt_tail.rstrip().endswith("</think>"):

@@ -1,4 +1,8 @@
-"""Methods by name: a preset is a set of field values that a recipe, or a flag, may override one by one."""
+"""Methods by name: a preset is a set of field values that a recipe, or a flag, may override one by one.
+
+The peers' presets set what makes each method itself, in our trainer: one update per batch, guidance at the start of the answer. What
+is not reproduced stands beside each; learning rates, batch sizes and group sizes are the recipe's.
+"""
 
 from typing import Any
 
@@ -23,6 +27,84 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_leak_guard": "off",
         "loss_type": "grpo",
         "beta": 0.04,
+    },
+    # arXiv 2504.14945: the whole demonstration as one of eight, shaped, mean only. Not reproduced: the demonstration's own answer (the
+    # model writes it), and the unclipped objective (guidance tokens are clipped from the second update on one batch).
+    "luffy": {
+        "guidance_controller": "fixed",
+        "guidance_controller_kwargs": {"length": 1.0},
+        "guidance_unit": "fraction",
+        "guidance_ratio": 0.125,
+        "guidance_loss": "luffy",
+        "guidance_advantages": "joint",
+        "guidance_leak_guard": "off",
+        "loss_type": "dr_grpo",
+        "scale_rewards": "none",
+    },
+    # arXiv 2505.16984: hints of falling length for all rows, 0.001 of their log-likelihood. Not reproduced: hints in the prompt, cut at
+    # sentences; its own normalisation of the hint term.
+    "uft": {
+        "guidance_controller": "cosine_binomial",
+        "guidance_ratio": 1.0,
+        "guidance_loss": "sft",
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2507.01679: one prefixed row of eight, its 20 % most uncertain tokens trained, against the unguided mean, Dr. GRPO. Not
+    # reproduced: its demonstration set and its schedule in steps (ours runs over the whole run).
+    "prefix-rft": {
+        "guidance_controller": "window",
+        "guidance_ratio": 0.125,
+        "guidance_loss": "top_entropy",
+        "guidance_advantages": "unguided_baseline",
+        "loss_type": "dr_grpo",
+        "scale_rewards": "none",
+    },
+    # arXiv 2510.19807, 2507.10628. Lite: help comes at a failed problem's next visit, not in a second round; rungs of the trace stand
+    # for its eight written hints, at the start of the answer and not in the prompt.
+    "scaf-lite": {
+        "guidance_controller": "ladder",
+        "guidance_ratio": 0.125,
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2506.18110. Not reproduced: its way to set off problems not seen before. Needs several visits per problem to search at all.
+    "adaback": {
+        "guidance_controller": "binary_search",
+        "guidance_ratio": 1.0,
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2509.06923. Not reproduced: several rounds of rollouts per step, the guessing floor of its three-parameter curve.
+    "seele": {
+        "guidance_controller": "target_accuracy",
+        "guidance_ratio": 1.0,
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2402.05808. Not reproduced: PPO with a critic (groups share one start and are their own baseline), starts at step boundaries.
+    "r3": {
+        "guidance_controller": "uniform",
+        "guidance_ratio": 1.0,
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2503.14476, unguided: clip-higher, token mean, overlong filtering, groups without spread sampled again. Not reproduced: the
+    # soft penalty on length.
+    "dapo": {
+        "guidance_controller": "none",
+        "loss_type": "dapo",
+        "epsilon_high": 0.28,
+        "beta": 0.0,
+        "mask_truncated_completions": True,
+        "dynamic_sampling_rounds": 10,
+    },
+    # A control: our default guided by the trace of another problem. What it gains over grpo is not due to the solution shown.
+    "other-trace": {
+        "guidance_controller": "profile",
+        "guidance_ratio": 0.5,
+        "guidance_trace_source": "other",
+        "guidance_missing_trace": "unguided",
+    },
+    # Ours with the share of guided rows adapted too; not the default before docs/results.md says so.
+    "g2rpo-adaptive": {
+        "guidance_controller": "adaptive_profile",
+        "guidance_ratio": 0.75,
     },
     # Ours: what an unset recipe gives, written out.
     "g2rpo": {

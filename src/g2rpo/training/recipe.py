@@ -23,7 +23,7 @@ from g2rpo.rewards.registry import get_reward
 from g2rpo.tasks import make
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.held_out import DEFAULTS, HeldOutConfig
-from g2rpo.training.presets import preset
+from g2rpo.training.presets import PRESETS, preset
 from g2rpo.types import Problem
 
 
@@ -37,9 +37,7 @@ def _setting(default: Any, text: str) -> Any:
 class DataConfig:
     """Where problems and rewards come from."""
 
-    preset: str | None = _setting(
-        None, "A method by name: grpo, g2rpo-a-paper, g2rpo-a-released, g2rpo. Single fields override it."
-    )
+    preset: str | None = _setting(None, f"A method by name: {', '.join(PRESETS)}. Single fields override it.")
     dataset_name: str | None = _setting(None, "Data set on the hub, such as openai/gsm8k.")
     dataset_path: str | None = _setting(None, "Local file or folder instead (JSONL, JSON, CSV, Parquet).")
     dataset_config: str | None = _setting(None, "Configuration on the hub, such as main.")

@@ -29,9 +29,10 @@ from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
 from g2rpo.algo.advantages import group_advantages
-from g2rpo.algo.guidance_loss import loss_mask
+from g2rpo.algo.guidance_loss import COEFFICIENTS, loss_mask, token_advantages
 from g2rpo.algo.transfer import transfer_metrics
 from g2rpo.base_model import resolve_model
+from g2rpo.data.other_trace import with_other_traces
 from g2rpo.errors import ConfigError, G2RPOError, RunError
 from g2rpo.generation.sample import sample_rows
 from g2rpo.guidance.controller import state_from_json, state_to_json
@@ -39,6 +40,7 @@ from g2rpo.guidance.planner import Planner, row_key
 from g2rpo.seeds import seed_of
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.dynamic_sampling import assemble, choose, has_spread, more_problems
 from g2rpo.training.fast_update import FastUpdate
 from g2rpo.training.held_out import EvaluatesHeldOut
 from g2rpo.training.phases import PhaseClock
@@ -88,6 +90,8 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         self._driver = driving_reward(args, funcs)
         if args.guided:
             check_data(train_dataset, args)
+            if args.guidance_trace_source == "other":
+                train_dataset = with_other_traces(train_dataset, args.guidance_trace_column, args.seed)
             kwargs["rollout_func"] = self._guided_rollout
         with warnings.catch_warnings():
             # TRL warns that rollout_func is experimental; our contract tests watch it.
@@ -99,6 +103,8 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         self._generations = self._unscored_batches = 0
         self._totals = {"tokens/sampled_total": 0.0, "tokens/guidance_total": 0.0, "rollouts_total": 0.0}
         self._rows: list[dict] = []
+        self._in_loss: dict[str, Any] | None = None
+        self._round = 0
         self._starts: list[GuidedPrompt] | None = None
         self._scored: dict[str, Any] = {}
         self.rollout_sinks: list[Any] = []
@@ -160,7 +166,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         }
         if sampled[0][1] is not None:
             # Guidance was not sampled: masked positions may hold anything finite, trained ones must read as unknown.
-            unknown = None if self.args.guidance_loss == "policy_gradient" else 0.0
+            unknown = 0.0 if self.args.guidance_loss == "mask" else None
             output["logprobs"] = [[unknown] * len(s.guidance_ids) + lp for s, (_, lp) in zip(starts, sampled, strict=True)]
         if training and self.args.guidance_loss == "mask":
             output["env_mask"] = [
@@ -184,9 +190,10 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
             phase = ("train", self._generations) if training else ("eval", self.state.global_step)
             group_size = self.num_generations if training else self.num_generations_eval
             first = self.accelerator.process_index * len(starts)
+            before = self._round * len(starts) * self.accelerator.num_processes // group_size  # groups of earlier rounds
             # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
             seeds = [
-                seed_of(self.args.seed, "sample", *phase, s.key, s.member, (first + i) // group_size)
+                seed_of(self.args.seed, "sample", *phase, s.key, s.member, before + (first + i) // group_size)
                 for i, s in enumerate(starts)
             ]
         return [(ids, None) for ids in self._sample(prompts, budgets, seeds)]
@@ -242,15 +249,52 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         return rewards_per_func
 
     def _generate_and_score_completions(self, inputs):
-        self._rows, self._starts = inputs, None
-        output = super()._generate_and_score_completions(inputs)
-        if self.model.training:
-            self._close_generation(output)
-        self._rows, self._starts, self._scored = [], None, {}
+        if not self.model.training:
+            self._rows, self._starts = inputs, None
+            output = super()._generate_and_score_completions(inputs)
+            self._rows = []
+            return output
+        outputs, outcomes, rollouts, spread = [], [], [], []
+        for number in range(self.args.dynamic_sampling_rounds):
+            self._round = number
+            self._rows, self._starts = self._more_rows(len(inputs)) if number else inputs, None
+            output = super()._generate_and_score_completions(self._rows)
+            starts, sampled = self._close_round(output)
+            outputs.append(output)
+            outcomes += sampled
+            rollouts += self._rollouts(sampled, starts)
+            if self.args.dynamic_sampling_rounds > 1:
+                spread.append(self._spread(sampled, len(inputs)))
+                if self._enough(spread):
+                    break
+        if len(outputs) > 1:
+            output = assemble(outputs, choose(spread), self.num_generations, self._tokenizer.pad_token_id)
+            trained = output["completion_mask"] * output.get("tool_mask", 1)
+            output["num_items_in_batch"] = self.accelerator.gather(trained.sum()).sum()
+        self._close_generation(outcomes, outputs, output["num_items_in_batch"], rollouts)
+        self._rows, self._starts, self._scored, self._round = [], None, {}, 0
         return output
 
-    def _close_generation(self, output: dict[str, Any]) -> None:
-        """Regroups advantages, records the generation batch, and lets the controller take its step."""
+    def _more_rows(self, count: int) -> list[dict[str, Any]]:
+        """Rows of this process for a further round of dynamic sampling."""
+        indices = more_problems(
+            count, self.num_generations, self.accelerator.process_index, self.accelerator.num_processes, len(self.train_dataset),
+            self.args.seed, self._generations, self._round,
+        )  # fmt: skip
+        return [self.train_dataset[i] for i in indices]
+
+    def _spread(self, outcomes: list[Outcome], count: int) -> list[bool]:
+        rewards = torch.tensor([torch.nan if o.reward is None else o.reward for o in outcomes])
+        first = self.accelerator.process_index * count
+        return has_spread(rewards[first : first + count], self.num_generations)
+
+    def _enough(self, spread: list[list[bool]]) -> bool:
+        """Whether every process has all its groups; the same answer everywhere."""
+        mine = sum(map(sum, spread)) >= len(spread[0])
+        return bool(self.accelerator.gather(torch.tensor([mine], device=self.accelerator.device)).all())
+
+    def _close_round(self, output: dict[str, Any]) -> tuple[list[GuidedPrompt], list[Outcome]]:
+        """Regroups advantages; the starts of this process and the outcomes of all, in group order."""
         group_size = self.num_generations
         rewards_per_func = self._scored["rewards"]
         starts = self._starts or [
@@ -265,9 +309,13 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         weights = self.reward_weights.to(rewards_per_func.device)
         rewards = (rewards_per_func * weights).nansum(dim=1)
         rewards[torch.isnan(rewards_per_func).all(dim=1)] = torch.nan
-        if self.args.guided and self.args.guidance_advantages == "stratified":
+        if self.args.guided and self.args.guidance_loss in COEFFICIENTS:
+            output["guidance_tokens"] = torch.tensor([len(s.guidance_ids) for s in starts], device=rewards.device)
+        if self.args.guided and self.args.guidance_advantages != "joint":
             guided = torch.tensor([f[2] > 0 for f in facts], device=rewards.device)
-            advantages = group_advantages(rewards, guided, group_size, "stratified", self.scale_rewards)
+            advantages = group_advantages(
+                rewards, guided, group_size, self.args.guidance_advantages, self.scale_rewards
+            )
             first = self.accelerator.process_index * len(local)
             output["advantages"] = advantages[first : first + len(local)]
             for i, value in enumerate(advantages.tolist()):  # what TRL logged was the joint grouping
@@ -285,45 +333,71 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
                 facts, driver, rewards.tolist(), advantages.tolist(), strict=True
             )
         ]
-        self._record(outcomes, starts, output)
+        return starts, outcomes
+
+    def _close_generation(
+        self, outcomes: list[Outcome], outputs: list[dict[str, Any]], trained: torch.Tensor, rollouts: list[dict[str, Any]]
+    ) -> None:
+        """Records the generation batch, all rounds of it, and lets the controller take its step."""
+        self._record(outcomes, outputs, float(trained))
+        if rollouts and self.accelerator.is_main_process:
+            for sink in self.rollout_sinks:
+                sink(self._generations, rollouts)
         self.controller_state = self.controller.update(self.controller_state, outcomes)
         self._generations += 1
-
-    def _record(self, outcomes: list[Outcome], starts: list[GuidedPrompt], output: dict[str, Any]) -> None:
+    def _record(self, outcomes: list[Outcome], outputs: list[dict[str, Any]], trained: float) -> None:
         metrics = transfer_metrics(outcomes, self.num_generations)
         self._totals["tokens/sampled_total"] += metrics["tokens/sampled"]
         self._totals["tokens/guidance_total"] += metrics["tokens/guidance"]
         self._totals["rollouts_total"] += len(outcomes)
-        local = output["prompt_mask"].sum()
+        local = torch.stack([output["prompt_mask"].sum() for output in outputs]).sum()
         prefilled = self.accelerator.reduce(local, reduction="sum").item()
         metrics["tokens/prefilled"] = prefilled + metrics["tokens/guidance"]
-        metrics["tokens/trained"] = float(output["num_items_in_batch"])
+        metrics["tokens/trained"] = trained
+        metrics["rounds"] = float(len(outputs))
         for name, value in metrics.items():
             self._metrics["train"][f"guidance/{name}"].append(value)
         for name, value in self._totals.items():
             self._metrics["train"][f"guidance/{name}"] = [value]  # a running count, not to be averaged over a log window
-        every = self.args.rollouts_every
-        if self.rollout_sinks and every and self._generations % every == 0:
-            self._write_rollouts(outcomes, starts)
 
-    def _write_rollouts(self, outcomes: list[Outcome], starts: list[GuidedPrompt]) -> None:
+    def _rollouts(self, outcomes: list[Outcome], starts: list[GuidedPrompt]) -> list[dict[str, Any]]:
+        """Rows for the rollout files, of all processes, on the main one; none where this generation batch is not written."""
+        every = self.args.rollouts_every
+        if not self.rollout_sinks or not every or self._generations % every:
+            return []
         local = [
             {"prompt_ids": list(s.prompt_ids), "completion_ids": list(ids), "guidance_tokens": len(s.guidance_ids),
              "prompt": p if isinstance(p, str) else p[-1]["content"], "completion": c if isinstance(c, str) else c[-1]["content"]}
             for s, ids, p, c in zip(starts, self._scored["ids"], self._scored["prompts"], self._scored["completions"], strict=True)
         ]  # fmt: skip
         rows = gather_object(local)
-        if self.accelerator.is_main_process:
-            rewards = self._scored["rewards"].tolist()
-            for row, outcome, values in zip(rows, outcomes, rewards, strict=True):
-                row.update(key=outcome.key, member=outcome.member, guided=outcome.guided, fraction=outcome.fraction,
-                           reward=outcome.reward, advantage=outcome.advantage, success=outcome.success,
-                           rewards=dict(zip(self.reward_func_names, map(_number, values), strict=True)))  # fmt: skip
-            for sink in self.rollout_sinks:
-                sink(self._generations, rows)
+        if not self.accelerator.is_main_process:
+            return []
+        rewards = self._scored["rewards"].tolist()
+        for row, outcome, values in zip(rows, outcomes, rewards, strict=True):
+            row.update(key=outcome.key, member=outcome.member, guided=outcome.guided, fraction=outcome.fraction,
+                       reward=outcome.reward, advantage=outcome.advantage, success=outcome.success,
+                       rewards=dict(zip(self.reward_func_names, map(_number, values), strict=True)))  # fmt: skip
+        return rows
+
+    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+        scores = super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        if self._in_loss is not None:
+            # TRL reads the advantages after this call and takes them per token: the guidance loss needs the probabilities first.
+            logps, entropies, *_ = scores
+            coefficient = self.args.guidance_loss_coefficient or COEFFICIENTS[self.args.guidance_loss]
+            self._in_loss["advantages"] = token_advantages(
+                self._in_loss["advantages"], self._in_loss["guidance_tokens"], logps, entropies, self.args.guidance_loss, coefficient
+            )
+        return scores
 
     def _compute_loss(self, model, inputs):
-        loss = super()._compute_loss(model, inputs)
+        if "guidance_tokens" in inputs:
+            inputs = self._in_loss = dict(inputs)
+        try:
+            loss = super()._compute_loss(model, inputs)
+        finally:
+            self._in_loss = None
         if not torch.isfinite(loss):
             raise RunError(f"loss at step {self.state.global_step + 1}", loss.item(), expected="a finite number",
                            then="Lower the learning rate or max_grad_norm, or set bf16 instead of fp16; resume from the last checkpoint.")  # fmt: skip

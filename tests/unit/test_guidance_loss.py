@@ -1,0 +1,89 @@
+"""Losses on guidance tokens: their advantages per token have the gradients of the losses that the papers write."""
+
+import pytest
+import torch
+
+from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages
+from g2rpo.errors import ConfigError
+
+GIVEN, SAMPLED, VOCABULARY = 5, 3, 7
+TOKENS = torch.tensor([0, 3, 1, 6, 2, 2, 4, 5])
+
+
+def scores(logits):
+    logp = torch.log_softmax(logits, -1)
+    return logp[torch.arange(len(TOKENS)), TOKENS], -(logp.exp() * logp).sum(-1)
+
+
+def written_out(name, c, logp, entropy, advantage):
+    """The loss as in its paper, summed over the guidance, and the policy gradient on the sampled tokens."""
+    given, own = logp[:GIVEN], logp[GIVEN:]
+    p = given.exp()
+    if name == "sft":
+        loss = -(c * given).sum()
+    elif name == "luffy":
+        loss = -(advantage * p / (p + c)).sum()
+    elif name == "trust_region_sft":
+        loss = -(advantage * p / p.detach().clamp(min=c)).sum()
+    elif name == "top_entropy":
+        top = entropy[:GIVEN].topk(2).indices  # ceil(0.4 * 5)
+        loss = -(advantage * torch.exp(given - given.detach()))[top].sum()
+    return loss - (advantage * torch.exp(own - own.detach())).sum()
+
+
+@pytest.mark.parametrize("advantage", [1.3, -0.7, 0.0])
+@pytest.mark.parametrize(("name", "c"), [("sft", 0.3), ("luffy", 0.1), ("trust_region_sft", 0.2), ("top_entropy", 0.4)])
+def test_gradients_are_those_of_the_losses_as_written(name, c, advantage):
+    logits = (2 * torch.randn(GIVEN + SAMPLED, VOCABULARY, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    logp, entropy = scores(logits)
+    [wanted] = torch.autograd.grad(written_out(name, c, logp, entropy, advantage), logits)
+    logp, entropy = scores(logits)
+    weights = token_advantages(torch.tensor([advantage]), torch.tensor([GIVEN]), logp[None], entropy[None], name, c)
+    [got] = torch.autograd.grad(-(torch.exp(logp - logp.detach()) * weights[0]).sum(), logits)
+    torch.testing.assert_close(got, wanted)
+    assert not weights.requires_grad
+
+
+def test_by_hand():
+    # p = 1/2, 1/10 given, then a sampled token; A = 2
+    logp, entropy = torch.tensor([[0.5, 0.1, 0.3]]).log(), torch.tensor([[0.2, 0.9, 5.0]])
+
+    def weights(name, c):
+        return token_advantages(torch.tensor([2.0]), torch.tensor([2]), logp, entropy, name, c)[0].tolist()
+
+    assert weights("sft", 0.001) == pytest.approx([0.001, 0.001, 2])
+    assert weights("luffy", 0.1) == pytest.approx([2 * 0.05 / 0.36, 2 * 0.01 / 0.04, 2])
+    assert weights("trust_region_sft", 0.2) == pytest.approx([2, 1, 2])
+    assert weights("top_entropy", 0.2) == pytest.approx([0, 2, 2])  # one of two; the sampled token's entropy does not count
+
+
+@pytest.mark.parametrize("name", COEFFICIENTS)
+def test_rows_without_guidance_keep_their_advantage(name):
+    logp = torch.full((2, 4), -1.0)
+    got = token_advantages(torch.tensor([0.5, -1.0]), torch.tensor([0, 2]), logp, -logp, name, COEFFICIENTS[name])
+    assert got[0].tolist() == [0.5] * 4
+    assert got[1, 2:].tolist() == [-1.0] * 2
+
+
+def test_only_masked_guidance_is_left_out():
+    for name in GUIDANCE_LOSSES:
+        assert loss_mask(2, 3, name) == ([0, 0, 1, 1, 1] if name == "mask" else [1] * 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"guidance_loss_coefficient": 0.1}, "the loss mask has none"),
+        ({"guidance_loss": "luffy", "guidance_loss_coefficient": 0.0}, "above 0, at most 1"),
+        ({"guidance_loss": "luffy", "guidance_loss_coefficient": 1.5}, "above 0, at most 1"),
+        ({"guidance_loss": "luffy", "loss_type": "luspo"}, "loss_type is 'luspo'"),
+        ({"guidance_loss": "sft", "importance_sampling_level": "sequence"}, "importance_sampling_level is 'sequence'"),
+        ({"guidance_loss": "sft", "off_policy_mask_threshold": 0.1}, "off_policy_mask_threshold is 0.1"),
+        ({"guidance_advantages": "unguided_baseline", "guidance_ratio": 1.0}, "an unguided member in each group"),
+        ({"guidance_advantages": "leave_one_out", "multi_objective_aggregation": "normalize_then_sum"}, "with leave_one_out"),
+    ],
+)
+def test_what_cannot_be_combined_is_told(config, fields, message):
+    with pytest.raises(ConfigError) as error:
+        config(**fields)
+    assert message in str(error.value)
