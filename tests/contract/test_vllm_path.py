@@ -25,7 +25,7 @@ class Engine:
         return prompts, ids, [[[-1.0] for _ in row] for row in ids], None
 
 
-@pytest.mark.parametrize("guidance_loss", ["mask", "policy_gradient"])
+@pytest.mark.parametrize("guidance_loss", ["mask", "policy_gradient", "luffy"])
 def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer, rows, config, guidance_loss):
     args = config(guidance_controller="fixed", guidance_controller_kwargs={"length": 12}, guidance_loss=guidance_loss, max_steps=1,
                   vllm_importance_sampling_mode="token_truncate")  # fmt: skip
@@ -34,8 +34,8 @@ def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer,
     args.use_vllm = trainer.use_vllm = True
     trainer.vllm_generation, trainer._last_loaded_step = engine, -1
     kept = {}
-    close = trainer._close_generation
-    trainer._close_generation = lambda output: (kept.update(output), close(output))
+    close = trainer._close_round
+    trainer._close_round = lambda output: (kept.update(output), close(output))[1]
     trainer.train()
 
     assert engine.synced == 1
