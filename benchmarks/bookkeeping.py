@@ -41,6 +41,7 @@ def main() -> None:
         setattr(owner, name, wrapper)
 
     timed(Planner, "start", "plan prefixes")
+    timed(GuidedGRPOTrainer, "_close_round", "close a round: advantages, outcomes")
     timed(GuidedGRPOTrainer, "_close_generation", "close generation batch, rollouts written")
     timed(RecordSteps, "on_log", "write steps.jsonl")
     timed(RunDirectory, "write_rollouts", "of which: rollouts as Parquet")
@@ -64,7 +65,12 @@ def main() -> None:
     steps = steps[2:]
     total = statistics.median(s["step"] for s in steps)
     table = {"step": total}
-    for label in ("plan prefixes", "close generation batch, rollouts written", "of which: rollouts as Parquet", "write steps.jsonl"):
+    for label in (
+        "plan prefixes",
+        "close generation batch, rollouts written",
+        "of which: rollouts as Parquet",
+        "write steps.jsonl",
+    ):
         table[label] = statistics.median(s.get(label, 0.0) for s in steps)
     ours = table["plan prefixes"] + table["close generation batch, rollouts written"] + table["write steps.jsonl"]
     for label, seconds in table.items():
