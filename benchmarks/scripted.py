@@ -94,9 +94,11 @@ def lengths(profile: str, groups: int, longest: int) -> list[int]:
     """The length named by each group of a step.
 
     even: all rows alike, three quarters of the longest; moderate: from a fifth of the longest to all of it, evenly; uneven: most
-    rows are short, a few are long (from a sixteenth, geometrically; the mean is near 0.3).
+    rows are short, a few are long (from a sixteenth, geometrically; the mean is near 0.3). A single group names half of the longest.
     """
     top = longest / SPREAD[-1]
+    if groups == 1:
+        return [round(longest / 2)]
     if profile == "even":
         return [round(0.75 * longest)] * groups
     if profile == "moderate":
