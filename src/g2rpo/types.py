@@ -19,6 +19,8 @@ class Problem:
     solution up to, and without, the final answer statement; None when only the answer is known. `tests` replaces `answer`
     where a program is graded; a program that passes them may stand there as `solution`, for supervised fine-tuning. It is
     never shown to a model as guidance. `traces` are all usable worked solutions where a data set has several, `trace` among them.
+    `trace_answer` is what the trace arrives at where that is not the answer (a program, where tests grade): a trace with a wrong
+    step, which imitation then learns to its end. Rewards never see it.
     """
 
     key: str
@@ -29,6 +31,7 @@ class Problem:
     difficulty: float | None = None
     source: str = ""
     traces: tuple[str, ...] = ()
+    trace_answer: str | None = None
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,8 @@ def test_help_is_quick():
         ["train"],
         ["sft"],
         ["demo"],
+        ["compare"],
+        ["report"],
         ["show"],
         ["doctor"],
         ["fields"],

@@ -89,16 +89,56 @@ def fields(search: Annotated[str, typer.Argument(help="Only fields whose name ho
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Where to write demo.json, the page and the runs.")] = Path("runs/demo"),
+    output: Annotated[Path, typer.Option(help="Where comparison.json, the page and the runs go.")] = Path("runs/demo"),
     seeds: Annotated[int, typer.Option(help="Seeds per arm.")] = 4,
     jobs: Annotated[int, typer.Option(help="Runs at a time; 0 is one per core.")] = 0,
 ) -> None:
     """Watch the built-in model learn: GRPO, guided GRPO and SFT at equal budgets, in minutes, on a CPU."""
     from g2rpo.comparison.demo import run_demo
-    from g2rpo.report.demo_page import write_page
+    from g2rpo.report.write import write_report
 
-    write_page(run_demo(output, seeds=seeds, jobs=jobs), output)
-    print(f"Figures: {output / 'demo.html'}")
+    run_demo(output, seeds=seeds, jobs=jobs)
+    print(f"The page: {write_report(output)}")
+
+
+@app.command()
+def compare(
+    experiment: Annotated[Path, typer.Argument(help="YAML file of arms, seeds, tasks and one budget; see recipes/experiments/.")],
+    output: Annotated[Path | None, typer.Option(help="Where the runs and comparison.json go; runs/NAME if not given.")] = None,
+    jobs: Annotated[int, typer.Option(help="Runs at a time; 0 is one per core.")] = 0,
+    seeds: Annotated[int | None, typer.Option(help="Seeds instead of the file's.")] = None,
+    other_code: Annotated[
+        str, typer.Option(help="Finished runs of other code than the present: refuse, redo or keep.")
+    ] = "refuse",
+) -> None:
+    """Methods x seeds x tasks at one budget, with intervals. What is done is not done again: start it again after a kill."""
+    from g2rpo.comparison.compare import compare as run
+    from g2rpo.comparison.experiment import read_experiment
+    from g2rpo.comparison.pool import OTHER_CODE
+    from g2rpo.errors import ConfigError, nearest
+
+    if other_code not in OTHER_CODE:
+        raise ConfigError("--other-code", other_code, expected="refuse, redo or keep", then=nearest(other_code, OTHER_CODE))
+    plan = read_experiment(experiment, seeds)
+    folder = output or Path("runs") / plan.name
+    run(plan, folder, jobs=jobs, other_code=other_code)
+    print(f"Written: {folder / 'comparison.json'}   (a page of it: g2rpo report {folder})")
+
+
+@app.command()
+def report(
+    paths: Annotated[list[Path], typer.Argument(help="A run directory, or a comparison; several comparisons with --markdown.")],
+    output: Annotated[Path | None, typer.Option(help="Where to write; beside what it reports on if not given.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of comparisons as Markdown instead.")] = False,
+) -> None:
+    """One self-contained page of a run or a comparison, and its figures as SVG and PNG."""
+    from g2rpo.report.write import markdown_of, write_report
+
+    if markdown:
+        print(markdown_of(paths), end="")
+        return
+    for path in paths:
+        print(f"Written: {write_report(path, output)}")
 
 
 @app.command()

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from g2rpo.errors import RunError
+from g2rpo.report.decode import decoder
 from g2rpo.training.record import RunDirectory
 from g2rpo.types import GUIDANCE
 
@@ -58,21 +59,3 @@ def body(row: dict, decode) -> Text:
         text.append("⟦" + decode(given) + "⟧", style="black on yellow")
     text.append(decode(completion[len(given) :]))
     return text
-
-
-def decoder(run: RunDirectory):
-    """Decodes with the tokenizer saved in the run; None when there is none (a run that was killed before its end)."""
-    import json
-
-    from transformers import AutoTokenizer
-
-    from g2rpo.base_model import resolve_model
-
-    config = json.loads((run.path / "resolved.json").read_text())
-    for place in (str(run.path), resolve_model(config["model"]["model_name_or_path"])):
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(place)
-        except (OSError, ValueError):
-            continue
-        return lambda ids: tokenizer.decode(ids, skip_special_tokens=False)
-    return None

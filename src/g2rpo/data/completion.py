@@ -52,9 +52,9 @@ def full_completion(problem: Problem, style: Style) -> str:
     Raises:
         DataError: neither an answer nor a solution: there is nothing to write after the trace.
     """
-    answer = problem.answer
-    if answer is None:
-        solution = (problem.tests or {}).get("solution")
+    answer = problem.answer if problem.trace_answer is None else problem.trace_answer
+    if problem.answer is None:
+        solution = problem.trace_answer or (problem.tests or {}).get("solution")
         if solution is None:
             raise DataError(f"answer of {problem.key}", None, expected="an answer, or a `solution` in its tests",
                             then="Fill it or drop the row: without one, nothing can be learned from its completion.")  # fmt: skip

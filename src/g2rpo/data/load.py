@@ -194,7 +194,9 @@ def to_rows(problems: Sequence[Problem]) -> "Dataset":
     tested = any(p.tests is not None for p in problems)
     for problem in problems:
         row: dict[str, Any] = {
-            f.name: getattr(problem, f.name) for f in dataclasses.fields(problem) if f.name not in ("tests", "traces")
+            f.name: getattr(problem, f.name)
+            for f in dataclasses.fields(problem)
+            if f.name not in ("tests", "traces", "trace_answer")
         }
         if tested:
             row["tests"] = None if problem.tests is None else json.dumps(problem.tests)

@@ -15,6 +15,7 @@ A problem is drawn so that its tests tell: none of its operations can be left ou
 of the tests. The trace's example is not a test. Two problems with equal operations are one, whatever their example and tests.
 """
 
+import ast
 import random
 import re
 from collections.abc import Callable
@@ -149,16 +150,15 @@ def problem(rng: random.Random, steps: int) -> Problem:
             break
     row, values = grown
     question = _question(row)
-    effects = [f"{_text(before[0])} -> {_text(after[0])}" for before, after in pairwise(values)]
     return Problem(
         key=f"programs:{question}",
         prompt=[{"role": "user", "content": question}],
-        trace="\n".join([*(f"x={op.code}: {effect}" for op, effect in zip(row, effects[:-1], strict=False)), effects[-1]]),
+        trace=trace(row, example),
         tests={
             "kind": "function",
             "entry": ENTRY,
             "cases": [{"args": [one], "expected": value} for one, value in zip(inputs, values[-1][1:], strict=True)],
-            "solution": _solution(row),
+            "solution": solution(row),
         },
         difficulty=float(steps),
         source="programs",
@@ -168,7 +168,7 @@ def problem(rng: random.Random, steps: int) -> Problem:
 def random_program(rng: random.Random) -> str:
     """A program of one operation, whatever was asked for."""
     kinds = operations()[rng.choice(sorted(START))]
-    return _solution([rng.choice(kinds[rng.choice(sorted(kinds))])])
+    return solution([rng.choice(kinds[rng.choice(sorted(kinds))])])
 
 
 def _grow(rng: random.Random, takes: str, steps: int, values: list[Value]) -> tuple[list[Operation], list[list[Value]]] | None:
@@ -208,7 +208,49 @@ def _question(row: list[Operation]) -> str:
     return f"x is {START[row[0].takes]}. Write a Python function {ENTRY}(x) that does this and returns the result: {told}."
 
 
-def _solution(row: list[Operation]) -> str:
+def trace(row: list[Operation], example: Value) -> str:
+    """A line per operation: its code and what it does to the example; of the last one, only what it does."""
+    values = [example]
+    for op in row:
+        values.append(op.run(values[-1]))
+    effects = [f"{_text(before)} -> {_text(after)}" for before, after in pairwise(values)]
+    return "\n".join([*(f"x={op.code}: {effect}" for op, effect in zip(row, effects[:-1], strict=False)), effects[-1]])
+
+
+def row_of(problem: Problem) -> list[Operation]:
+    """The operations that a problem asks for, read back from its question."""
+    question = problem.prompt[0]["content"]
+    kind = next(name for name, words in START.items() if question.startswith(f"x is {words}."))
+    row: list[Operation] = []
+    for words in question.rpartition(": ")[2].removesuffix(".").split("; "):
+        known = {op.words: op for ops in operations()[kind].values() for op in ops}
+        row.append(known[words])
+        kind = row[-1].gives
+    return row
+
+
+def example_of(problem: Problem) -> Value:
+    """The value that a problem's trace begins with."""
+    return ast.literal_eval(problem.trace.split("\n")[0].rpartition(": ")[2].partition(" -> ")[0])
+
+
+def shown(row: list[Operation], example: Value) -> bool:
+    """Whether a trace of these operations can be told: every step changes the example and leaves it short."""
+    value = example
+    for op in row:
+        before, value = value, op.run(value)
+        if value == before or len(_text(value)) > SHOWN:
+            return False
+    return True
+
+
+def passes(row: list[Operation], tests: dict[str, Any]) -> bool:
+    """Whether these operations give what a problem's tests expect."""
+    return all(_last(row, case["args"][0]) == case["expected"] for case in tests["cases"])
+
+
+def solution(row: list[Operation]) -> str:
+    """The operations as a function."""
     lines = [f"x={op.code}" for op in row[:-1]] + [f"return {row[-1].code}"]
     return "\n".join([f"def {ENTRY}(x):", *(f"    {line}" for line in lines)])
 

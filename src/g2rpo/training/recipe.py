@@ -17,10 +17,12 @@ from trl import ModelConfig
 from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
 from g2rpo.data.load import load_problems
 from g2rpo.data.sources.openr1 import TIERS
+from g2rpo.data.trace_supply import keep_traces
 from g2rpo.data.traces import pick_traces
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.rewards.registry import get_reward
 from g2rpo.tasks import make
+from g2rpo.tasks.traces import altered
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.held_out import DEFAULTS, HeldOutConfig
 from g2rpo.training.presets import PRESETS, preset
@@ -58,11 +60,24 @@ class DataConfig:
     task: str | None = _setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
     task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
     task_size: int = _setting(2000, "Problems to draw.")
+    trace_noise: float = _setting(0.0, "Share of a task's traces with one wrong step; answers stay right.")
+    trace_style: str = _setting("own", "How a task's traces are written: own, prose or terse.")
+    trace_limit: int | None = _setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
     rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")
     reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_len: 512}}.")
 
     def problems(self, split: str | None = None) -> list[Problem]:
-        """Loads or draws the problems."""
+        """Loads or draws the problems, each with the trace it is to have."""
+        problems = self._problems(split)
+        if self.task is not None:
+            problems = [altered(p, noise=self.trace_noise, style=self.trace_style) for p in problems]
+        elif self.trace_noise or self.trace_style != "own":
+            name = "trace_noise" if self.trace_noise else "trace_style"
+            raise ConfigError(name, getattr(self, name), expected="it unset: only a procedural task's traces can be rewritten",
+                              then="Set task, or leave it out.")  # fmt: skip
+        return problems if self.trace_limit is None else keep_traces(problems, self.trace_limit)
+
+    def _problems(self, split: str | None) -> list[Problem]:
         if self.task is not None:
             if not 1 <= len(self.task_steps) <= 2:
                 raise ConfigError(

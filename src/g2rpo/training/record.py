@@ -185,15 +185,17 @@ class RecordSteps(TrainerCallback):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         metrics = {k: v for k, v in logs.items() if isinstance(v, int | float) or v is None}
-        controller = state_to_log(self.trainer.controller_state)
+        found = getattr(self.trainer, "controller_state", None)  # SFT has no controller
+        controller = {} if found is None else state_to_log(found)
         self.run.append(StepRecord(state.global_step, metrics, controller, round(time.monotonic() - self.began, 3)))
 
 
 def manifest(problems: Sequence[Problem], seed: int) -> dict[str, Any]:
     """What must be known to repeat a run, and what two runs must share to be compared."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest, questions = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
     for problem in problems:
         digest.update(json.dumps(dataclasses.asdict(problem), sort_keys=True).encode())
+        questions.update(json.dumps([problem.key, problem.prompt, problem.answer, problem.tests], sort_keys=True).encode())
     return {
         "g2rpo": g2rpo.__version__,
         "commit": _commit(),
@@ -204,6 +206,7 @@ def manifest(problems: Sequence[Problem], seed: int) -> dict[str, Any]:
         "seed": seed,
         "problems": len(problems),
         "data_digest": digest.hexdigest(),
+        "questions_digest": questions.hexdigest(),
     }
 
 

@@ -21,7 +21,7 @@ from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.held_out import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe, merged_with, resolve
-from g2rpo.training.record import RunDirectory
+from g2rpo.training.record import RecordSteps, RunDirectory, manifest
 from g2rpo.training.run import held_out, model_init_kwargs
 from g2rpo.types import Problem
 
@@ -108,8 +108,9 @@ def train_sft(
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
     recipe, settings = resolved
     args: SFTConfig = recipe.training
+    run = RunDirectory(args.output_dir)
     if args.process_index == 0:
-        RunDirectory(args.output_dir).claim()
+        run.claim()
     model = resolve_model(recipe.model.model_name_or_path)
     tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=args.trust_remote_code)
     if tokenizer.eos_token_id is None:
@@ -120,7 +121,8 @@ def train_sft(
             then="Set the tokenizer's eos_token.",
         )
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    rows = completions_dataset(recipe.data.problems(), settings.style, tokenizer, settings.chat_template_kwargs)
+    problems = recipe.data.problems()
+    rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
     with without_eval_set(args):
         trainer = TraceSFTTrainer(
             model=model,
@@ -131,6 +133,9 @@ def train_sft(
             quantization_config=get_quantization_config(recipe.model),
         )
     trainer.held_out = held_out(recipe, tokenizer, settings.chat_template_kwargs)
+    if trainer.accelerator.is_main_process:
+        run.create(recipe.to_json(), manifest(problems, args.seed), resume=False)
+    trainer.add_callback(RecordSteps(run, trainer))
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     if not quiet:

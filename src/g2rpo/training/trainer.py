@@ -101,7 +101,9 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         self.controller = args.controller()
         self.controller_state = self.controller.initial()
         self._generations = self._unscored_batches = 0
-        self._totals = {"tokens/sampled_total": 0.0, "tokens/guidance_total": 0.0, "rollouts_total": 0.0}
+        self._totals = dict.fromkeys(
+            ("tokens/sampled_total", "tokens/guidance_total", "tokens/trained_total", "rollouts_total"), 0.0
+        )
         self._rows: list[dict] = []
         self._in_loss: dict[str, Any] | None = None
         self._round = 0
@@ -131,13 +133,22 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
 
     @property
     def total_generations(self) -> int:
-        """Generation batches of the whole run; 0 before training starts."""
-        return max(1, round(self.state.max_steps / self.args.optimizer_steps_per_generation)) if self.state.max_steps else 0
+        """Generation batches of the whole run, by its steps or, at the present rate, by its budget of tokens; 0 before it starts."""
+        if not self.state.max_steps:
+            return 0
+        batches = max(1, round(self.state.max_steps / self.args.optimizer_steps_per_generation))
+        budget, sampled = self.args.max_sampled_tokens, self._totals["tokens/sampled_total"]
+        return min(batches, max(1, round(self._generations * budget / sampled))) if budget and sampled else batches
 
     @property
     def sampled_tokens(self) -> int:
         """Tokens sampled so far, all processes and, after a resume, all sessions."""
         return int(self._totals["tokens/sampled_total"])
+
+    @property
+    def trained_tokens(self) -> int:
+        """Tokens in the loss so far: sampled ones, and guidance where it is learned from."""
+        return int(self._totals["tokens/trained_total"])
 
     def _member(self, row: int, rows: int, group_size: int) -> int:
         # A rank's slice may begin inside a group: slots follow the global index.
@@ -355,6 +366,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         metrics["tokens/prefilled"] = prefilled + metrics["tokens/guidance"]
         metrics["tokens/trained"] = trained
         metrics["rounds"] = float(len(outputs))
+        self._totals["tokens/trained_total"] += trained
         for name, value in metrics.items():
             self._metrics["train"][f"guidance/{name}"].append(value)
         for name, value in self._totals.items():
@@ -451,7 +463,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         if checkpoint is not None:
             saved = self.read_guidance_state(checkpoint)
             self.controller_state = state_from_json(self.controller, saved["state"])
-            self._generations, self._totals = saved["generations"], saved["totals"]
+            self._generations, self._totals = saved["generations"], {**self._totals, **saved["totals"]}
 
 
 def _number(value: float) -> float | None:

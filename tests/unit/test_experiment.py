@@ -1,0 +1,84 @@
+"""An experiment file: what it lays out, and what it refuses before anything runs."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from g2rpo.comparison.demo import EXPERIMENT
+from g2rpo.comparison.experiment import read_experiment
+from g2rpo.comparison.spec import spec_from_json
+from g2rpo.errors import ConfigError
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "experiments").glob("*.yaml"))
+SMOKE = next(p for p in RECIPES if p.stem == "smoke")
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """`edited(**parts)`: the smoke experiment with parts replaced (None removes one)."""
+
+    def build(**parts):
+        path = tmp_path / "edited.yaml"
+        values = {**yaml.safe_load(SMOKE.read_text()), **parts}
+        path.write_text(yaml.safe_dump({k: v for k, v in values.items() if v is not None}))
+        return read_experiment(path)
+
+    return build
+
+
+@pytest.mark.parametrize("path", [*RECIPES, EXPERIMENT], ids=lambda p: p.stem)
+def test_every_experiment_that_comes_with_the_package_resolves(path):
+    experiment = read_experiment(path)
+    assert experiment.question
+    runs = experiment.runs()
+    trained = [r for r in runs if r.stages]
+    assert len(trained) == (len(experiment.arms) - 1) * len(experiment.seeds) * len(experiment.tasks)
+    assert len({r.folder for r in runs}) == len(runs)
+
+
+def test_a_run_is_named_by_everything_that_decides_it(edited):
+    before = {r.hash for r in edited().runs()}
+    assert before == {r.hash for r in edited().runs()}
+    for change in ({"budget": {"sampled_tokens": 4001}}, {"evaluation": {"problems": 65}}):
+        assert not before & {r.hash for r in edited(**change).runs()}
+    spec = edited().runs()[-1]
+    assert spec_from_json(json.loads(json.dumps(dataclasses.asdict(spec)))) == spec
+
+
+def test_stages_share_the_budget(edited):
+    three = [{"method": "sft", "share": 0.2}, {"preset": "grpo"}, {"preset": "g2rpo"}]
+    arms = edited(arms={"a": {"stages": three}}, against=["a"]).arms
+    assert arms["base"] == ()
+    assert [s.share for s in arms["a"]] == pytest.approx([0.2, 0.4, 0.4])
+    assert [s.method for s in arms["a"]] == ["sft", "rl", "rl"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"seedz": 3}, ["seedz", "'seeds'"]),
+        ({"seeds": 0}, ["seeds is 0", "positive"]),
+        ({"seeds": [1, 1]}, ["different"]),
+        ({"budget": {"steps": 5}}, ["sampled_tokens"]),
+        ({"budget": None}, ["budget of the experiment"]),
+        ({"evaluation": {"problem": 5}}, ["Did you mean 'problems'"]),
+        ({"evaluation": {"problems": 5, "during": 6}}, ["during"]),
+        ({"evaluation": {"sets": {"x": {"task": "chainz"}}}}, ["chainz"]),
+        ({"arms": {"base": {}}}, ["always measured"]),
+        ({"arms": {"a": {"preset": "grop"}}}, ["Did you mean 'grpo'"]),
+        ({"arms": {"a": {"preset": "grpo", "temperature": 0.5}}}, ["temperature", "treatment: [temperature]"]),
+        ({"arms": {"a": {"preset": "grpo", "seed": 3}}}, ["seed", "sets it itself"]),
+        ({"arms": {"a": {"method": "dpo"}}}, ["dpo", "rl, sft"]),
+        ({"arms": {"a": {"stages": [{"share": 0.5}, {"share": 0.6}]}}}, ["add up to 1"]),
+        ({"arms": {"a": {"preset": "g2rpo", "guidance_ratoi": 1}}}, ["arm 'a'", "guidance_ratoi", "Did you mean 'guidance_ratio'"]),
+        ({"against": ["grpo"]}, ["against is 'grpo'"]),
+    ],
+)  # fmt: skip
+def test_refuses_with_the_next_move(edited, parts, words):
+    with pytest.raises(ConfigError) as error:
+        edited(**{"against": None, **parts})
+    for word in words:
+        assert word in str(error.value)
