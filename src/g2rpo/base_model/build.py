@@ -57,7 +57,7 @@ class BaseRecipe:
     batch_size: int = 64
     skill_steps: int = 2800
     skill_learning_rate: float = 3e-3
-    impatience: float = 0.52
+    impatience: float = 0.7
     impatience_steps: int = 350
     impatience_learning_rate: float = 5e-4
     style: str = "think_answer"
