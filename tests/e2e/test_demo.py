@@ -24,6 +24,11 @@ def test_the_demo_runs_every_arm_and_writes_its_figures(tmp_path, monkeypatch):
     assert summary["budget"] == {"kind": "sampled_tokens", "amount": 1200}
     for name in ("grpo", "g2rpo-a-paper", "g2rpo", "sft"):
         assert 1200 <= arms[name]["spent"]["sampled_tokens"][0] < 3000
+    short = json.loads((tmp_path / "demo.json").read_text())
+    assert short["budget_sampled_tokens"] == 1200
+    assert {n: (a["accuracy"], a["ci95"]) for n, a in short["arms"].items()} == {
+        n: (a["accuracy"], a["ci95"]) for n, a in arms.items()
+    }
     page = (tmp_path / "report.html").read_text()
     assert f"{100 * arms['g2rpo']['accuracy']:.1f} %" in page
     assert "<svg" in page
