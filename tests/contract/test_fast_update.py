@@ -178,11 +178,11 @@ def unusual(kind, make_model, tokenizer):
 
 
 @pytest.mark.parametrize(("fields", "off"), [
-    ({}, set()), ({"fast": False}, {"compact", "order", "drop", "share"}), ({"loss_type": "bnpo"}, {"order", "drop"}), ({"beta": 0.1}, {"drop"}),
-    ({"entropy_coef": 0.1}, {"order", "drop"}), ({"top_entropy_quantile": 0.5}, {"order", "drop"}),
+    ({}, ""), ({"fast": False}, "compact order drop share"), ({"loss_type": "bnpo"}, "order drop"), ({"beta": 0.1}, "drop"),
+    ({"entropy_coef": 0.1}, "order drop"), ({"top_entropy_quantile": 0.5}, "order drop"),
 ], ids=str)  # fmt: skip
 def test_levers_that_are_not_exact_are_off(make_trainer, fields, off):
-    assert set(make_trainer(**fields).levers.why_not) == off
+    assert set(make_trainer(**fields).levers.why_not) == set(off.split())
 
 
 def test_learned_positions_keep_their_padding(make_trainer, tokenizer):

@@ -48,6 +48,7 @@ def test_wilson_by_hand():
     assert (low, high) == (pytest.approx(0.49016, abs=1e-4), pytest.approx(0.94332, abs=1e-4))
     assert wilson_interval(0, 20)[0] == 0.0
     assert wilson_interval(0, 0) == (0.0, 1.0)
+    assert all(wilson_interval(n, n)[1] == 1.0 and wilson_interval(0, n)[0] == 0.0 for n in range(1, 2000))
 
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.9])
