@@ -27,7 +27,7 @@ def test_one_step_is_the_token_mean_over_the_window(checkpoint, tokenizer, tmp_p
     lengths = [sum(mask) for mask in rows["completion_mask"]]
     assert max(lengths) > 2 * min(lengths)  # a mean of means would differ
     trainer = train_sft((recipe, settings), quiet=True)
-    assert trainer.completion_tokens == sum(lengths)
+    assert trainer.trained_tokens == sum(lengths)
 
     reference = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     total = torch.zeros(())

@@ -1,8 +1,7 @@
-"""The models that come with the package: 0.8 M parameters, Qwen3-shaped, so that everything can be tried without a download.
+"""The models that come with the package, Qwen3-shaped and small, so that everything can be tried without a download.
 
-builtin         knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
-builtin-gsm8k   the same model after SFT on GSM8K's training set: knows the form of its solutions, not the arithmetic
-                (`recipes/sft-gsm8k-base.yaml`)
+builtin         0.8 M parameters; knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
+builtin-gsm8k   0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions (`build_gsm8k.py`; `make base-gsm8k`)
 """
 
 from pathlib import Path

@@ -42,11 +42,11 @@ class Meter:
     def stage(self) -> dict[str, float]:
         """Spent in this stage alone."""
         running = time.monotonic() - self.since if self.since is not None else 0.0
-        sft = not hasattr(self.trainer, "sampled_tokens")
-        trained = self.trainer.completion_tokens if sft else self.trainer.trained_tokens
-        # Imitation samples nothing: on a budget of sampled tokens, what it learns from counts.
-        return {"sampled_tokens": trained if sft else self.trainer.sampled_tokens, "trained_tokens": trained,
-                "wall_s": self.seconds + running}  # fmt: skip
+        return {
+            "sampled_tokens": self.trainer.sampled_tokens,
+            "trained_tokens": self.trainer.trained_tokens,
+            "wall_s": self.seconds + running,
+        }
 
     def close(self) -> None:
         self.before, self.trainer, self.seconds, self.since = self.total(), None, 0.0, None

@@ -82,11 +82,16 @@ def completions_dataset(
 class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
     """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
 
-    completion_tokens = 0
+    trained_tokens = 0
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Imitation samples nothing: on a budget of sampled tokens, what it learns from counts."""
+        return self.trained_tokens
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         labels = (inputs["labels"] != -100).sum()
-        self.completion_tokens += int(self.accelerator.reduce(labels, reduction="sum"))
+        self.trained_tokens += int(self.accelerator.reduce(labels, reduction="sum"))
         return super().training_step(model, inputs, num_items_in_batch)
 
 
@@ -141,7 +146,7 @@ def train_sft(
     if not quiet:
         trainer.add_callback(ShowProgress())
     if settings.max_tokens is not None:
-        trainer.add_callback(StopAtBudget(lambda: trainer.completion_tokens, settings.max_tokens))
+        trainer.add_callback(StopAtBudget(lambda: trainer.trained_tokens, settings.max_tokens))
     for callback in callbacks:
         trainer.add_callback(callback(trainer))
     try:
