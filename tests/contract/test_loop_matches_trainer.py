@@ -44,8 +44,12 @@ class Outcomes:
         {"guidance_controller": "uniform", "guidance_loss": "luffy", "guidance_advantages": "joint"},
         {"guidance_controller": "window", "guidance_loss": "top_entropy", "guidance_advantages": "unguided_baseline"},
         {"guidance_controller": "cosine_binomial", "guidance_loss": "sft", "guidance_loss_coefficient": 0.2},
-        {"guidance_controller": "ladder", "guidance_loss": "trust_region_sft", "guidance_advantages": "leave_one_out",
-         "guidance_controller_kwargs": {"levels": [0.3, 0.6]}},
+        {
+            "guidance_controller": "ladder",
+            "guidance_loss": "trust_region_sft",
+            "guidance_advantages": "leave_one_out",
+            "guidance_controller_kwargs": {"levels": [0.3, 0.6]},
+        },
     ],
     ids=["profile", "paper", "fixed", "adaptive", "luffy", "top_entropy", "sft", "trust_region_sft"],
 )

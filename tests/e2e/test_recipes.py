@@ -432,7 +432,7 @@ def test_two_steps_on_a_tiny_model_of_the_same_kind(name, flags, tmp_path):
     wanted = {"guidance/success/unguided", "guidance/tokens/sampled", "guidance/tokens/guidance", "guidance/tokens/sampled_total"}
     for step in steps:
         assert wanted <= step["metrics"].keys()
-            assert args.guided or not step["controller"]
+        assert args.guided or not step["controller"]
     assert sum(step["metrics"]["guidance/tokens/guidance"] for step in steps) == sum(
         o == 1 for r in rollouts for o in r["token_origin"]
     )

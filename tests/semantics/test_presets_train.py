@@ -160,7 +160,9 @@ def test_further_problems_are_distinct_and_the_same_for_any_number_of_processes(
 
 
 def test_groups_must_lie_within_a_process(config):
-    two_processes = types.SimpleNamespace(dynamic_sampling_rounds=2, per_device_train_batch_size=4, steps_per_generation=1, num_generations=8)
+    two_processes = types.SimpleNamespace(
+        dynamic_sampling_rounds=2, per_device_train_batch_size=4, steps_per_generation=1, num_generations=8
+    )
     with pytest.raises(ConfigError, match="whole groups in every process"):
         GuidedGRPOConfig._check_dynamic_sampling(two_processes)
     with pytest.raises(ConfigError, match="dynamic_sampling_rounds is 0"):

@@ -61,7 +61,8 @@ class GuidedGRPOConfig(GRPOConfig):
         "mask", "Guidance tokens in the loss: mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy."
     )
     guidance_loss_coefficient: float | None = _setting(
-        None, "Constant of sft (0.001, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, share). Default: the paper's."
+        None,
+        "Constant of sft (0.001, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, share). Default: the paper's.",
     )
     guidance_advantages: str = _setting(
         "stratified", "Baseline of a row: joint (paper), stratified by guided/unguided, unguided_baseline or leave_one_out."

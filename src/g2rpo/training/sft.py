@@ -42,7 +42,11 @@ def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[
     sft = {f.name for f in dataclasses.fields(SFTConfig)}
     only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - sft
     # Without completion_only_loss TRL ignores the completion mask of rows that come as token ids, and learns the prompts too.
-    given = {"activation_checkpointing": False, "completion_only_loss": True, **{k: v for k, v in given.items() if k not in only_rl}}
+    given = {
+        "activation_checkpointing": False,
+        "completion_only_loss": True,
+        **{k: v for k, v in given.items() if k not in only_rl},
+    }
     return resolve(given, config_class=SFTConfig), settings
 
 

@@ -324,9 +324,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
             output["guidance_tokens"] = torch.tensor([len(s.guidance_ids) for s in starts], device=rewards.device)
         if self.args.guided and self.args.guidance_advantages != "joint":
             guided = torch.tensor([f[2] > 0 for f in facts], device=rewards.device)
-            advantages = group_advantages(
-                rewards, guided, group_size, self.args.guidance_advantages, self.scale_rewards
-            )
+            advantages = group_advantages(rewards, guided, group_size, self.args.guidance_advantages, self.scale_rewards)
             first = self.accelerator.process_index * len(local)
             output["advantages"] = advantages[first : first + len(local)]
             for i, value in enumerate(advantages.tolist()):  # what TRL logged was the joint grouping
@@ -356,6 +354,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
                 sink(self._generations, rollouts)
         self.controller_state = self.controller.update(self.controller_state, outcomes)
         self._generations += 1
+
     def _record(self, outcomes: list[Outcome], outputs: list[dict[str, Any]], trained: float) -> None:
         metrics = transfer_metrics(outcomes, self.num_generations)
         self._totals["tokens/sampled_total"] += metrics["tokens/sampled"]
@@ -399,7 +398,12 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
             logps, entropies, *_ = scores
             coefficient = self.args.guidance_loss_coefficient or COEFFICIENTS[self.args.guidance_loss]
             self._in_loss["advantages"] = token_advantages(
-                self._in_loss["advantages"], self._in_loss["guidance_tokens"], logps, entropies, self.args.guidance_loss, coefficient
+                self._in_loss["advantages"],
+                self._in_loss["guidance_tokens"],
+                logps,
+                entropies,
+                self.args.guidance_loss,
+                coefficient,
             )
         return scores
 
