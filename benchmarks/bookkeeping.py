@@ -13,10 +13,10 @@ import tempfile
 import time
 from collections import defaultdict
 
-from g2rpo.comparison.demo import ARMS, SHARED
+from g2rpo.comparison.demo import EXPERIMENT
 from g2rpo.guidance.planner import Planner
 from g2rpo.training import run as training_run
-from g2rpo.training.recipe import resolve
+from g2rpo.training.recipe import read_yaml, resolve
 from g2rpo.training.record import RecordSteps, RunDirectory
 from g2rpo.training.trainer import GuidedGRPOTrainer
 
@@ -59,7 +59,7 @@ def main() -> None:
             if "loss" in logs:
                 steps[-1].update(spent)
 
-    fields = {**SHARED, **ARMS["g2rpo"][1], "max_steps": options.steps, "max_sampled_tokens": None, "rollouts_every": 1}
+    fields = {**read_yaml(EXPERIMENT)["shared"], "preset": "g2rpo", "max_steps": options.steps, "rollouts_every": 1, "report_to": "none"}
     with tempfile.TemporaryDirectory() as folder:
         training_run.train(resolve({**fields, "output_dir": folder}), quiet=True, callbacks=[lambda trainer: Meter()])
     steps = steps[2:]

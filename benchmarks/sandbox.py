@@ -106,6 +106,8 @@ def fresh_bubblewrap(jobs: int, *, graded: bool) -> None:
 
     class One:
         def run_many(self, requests: list) -> list:
+            if not requests:  # no EvalPlus problem whose expected values are still to be computed
+                return []
             (request,) = requests
             code, mark = script.function_script(request)
             done = subprocess.run([*words, "-c", code], capture_output=True, env=environment(), check=True, text=True)

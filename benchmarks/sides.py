@@ -34,6 +34,8 @@ class Case:
     pairs: int = 5
     checkpointing: bool = True
     """Gradient checkpointing in stock TRL, where it is the default. Ours has it off unless asked for."""
+    seeded: bool = False
+    """Ours draws each row from a stream of its own, as guided runs do, instead of what `generate` would draw."""
     clock: str = "wall"
     """wall, or cpu: the process's own processor time, for a machine that is busy with other things. One thread either way."""
 

@@ -4,7 +4,8 @@
     python -m benchmarks.step --scaling
 
 Both sides train the same random-weights model on the same prompts, rewards and seeds, unguided, with rollouts of scripted lengths
-(`scripted.py`), each in a process of its own, step by step in turn (`sides.py`): a ratio compares steps that ran side by side. Both count
+(`scripted.py`), each in a process of its own, step by step in turn (`sides.py`): a ratio compares steps that ran side by side. By default ours draws what TRL draws; guided runs draw from a stream per row,
+which is cheaper (`--seeded`). Both count
 their phases with the same clock (`g2rpo.training.phases`). Stock TRL runs with its defaults (gradient checkpointing on;
 `--no-checkpointing` turns it off), both in float32, one thread each.
 
@@ -169,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scaling", action="store_true", help="fit the cost of a step instead")
     parser.add_argument("--quick", action="store_true", help="small steps, two pairs: to see that it runs")
     parser.add_argument("--no-checkpointing", action="store_true", help="stock TRL without its default gradient checkpointing")
+    parser.add_argument("--seeded", action="store_true", help="ours draws as guided runs do: same distribution, not TRL's draws")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, for a busy machine")
     parser.add_argument("--json", type=Path, help="where to write every measured step")
     for field in ("model", "vocabulary", "prompt", "completion", "lengths", "dead", "groups", "micro", "pairs"):
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     changes = {**QUICK} if options.quick else {}
     changes |= {f.name: v for f in dataclasses.fields(Case) if (v := getattr(options, f.name, None)) is not None}
-    changes["checkpointing"] = not options.no_checkpointing
+    changes |= {"checkpointing": not options.no_checkpointing, "seeded": options.seeded}
     console = Console(width=max(130, Console().width))  # the table needs it, wherever it goes
     result: dict[str, Any] = {"machine": machine()}
     if options.scaling:

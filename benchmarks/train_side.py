@@ -61,7 +61,7 @@ def train(side: str, case: Case, folder: str, turn: Connection) -> None:
     data = rows(layout, named, case.prompt, case.dead, case.pairs + 1)
     arguments = (model(case.model, layout, spread), [reward])
     if side == "ours":
-        args = GuidedGRPOConfig(guidance_controller="none", **fields)
+        args = GuidedGRPOConfig(guidance_controller="none", guidance_seeded_sampling=case.seeded or None, **fields)
         trainer = GuidedGRPOTrainer(*arguments, args, data, processing_class=tokenizer(case.vocabulary))
         clock = trainer.phases
     else:

@@ -231,11 +231,6 @@ def test_seeded_sampling_where_the_engine_draws_itself(config, fields):
         config(guidance_seeded_sampling=True, **fields)
 
 
-def test_seeded_sampling_in_an_unguided_run(config):
-    with pytest.raises(ConfigError, match=r"guidance_seeded_sampling is True. Expected a guided run"):
-        config(guidance_controller="none", guidance_seeded_sampling=True)
-
-
 def test_a_plain_config(make_model, tokenizer, tmp_path):
     from trl import GRPOConfig
 

@@ -5,14 +5,17 @@ import re
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import to_rows
-from g2rpo.data.trace_supply import keep_traces
+from g2rpo.data.trace_supply import come_round, keep_traces
 from g2rpo.errors import ConfigError
 from g2rpo.tasks import make, programs
 from g2rpo.tasks.traces import TRACE_STYLES, altered
 from g2rpo.training.recipe import resolve
+from g2rpo.types import Problem
 
 FAMILIES = ("chains", "word_problems", "programs")
 
@@ -100,6 +103,20 @@ def test_few_traces_are_among_the_more(problems):
     assert [(p.key, p.answer, p.tests) for p in kept] == [(p.key, p.answer, p.tests) for p in problems]
 
 
+@given(having=st.integers(1, 8), lacking=st.integers(1, 30), share=st.floats(0.01, 1))
+def test_problems_with_a_trace_come_round(having, lacking, share):
+    problems = [Problem(key=str(i), prompt="q", answer="1", trace="t" if i < having else None) for i in range(having + lacking)]
+    places = come_round(problems, share)
+    assert len(places) == len(problems)
+    if having >= share * len(problems):
+        assert places == problems
+        return
+    for n in range(1, len(places) + 1):  # evenly: at every length the share is met to within one place
+        assert -1 < sum(p.trace is not None for p in places[:n]) - share * n <= 1e-6
+    used = [int(p.key) for p in places if p.trace]
+    assert used == [i % having for i in range(len(used))]
+
+
 def test_recipes_reach_them():
     base = {"task": "chains", "task_steps": [4], "task_size": 40, "output_dir": "unused", "use_cpu": True, "bf16": False}
     plain = resolve(base).data.problems()
@@ -111,12 +128,20 @@ def test_recipes_reach_them():
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
-    [("trace_noise", 1.5, "share in"), ("trace_style", "pros", "'prose'"), ("trace_limit", 41, "1 to 40"), ("trace_limit", 0, "1 to 40"),],
+    [("trace_noise", 1.5, "share in"), ("trace_style", "pros", "'prose'"), ("trace_limit", 41, "1 to 40"), ("trace_limit", 0, "1 to 40")],
 )  # fmt: skip
 def test_mistakes_are_told(field, value, words):
     base = {"task": "chains", "task_steps": [4], "task_size": 40, "output_dir": "unused", "use_cpu": True, "bf16": False}
     with pytest.raises(ConfigError, match=words):
         resolve({**base, field: value}).data.problems()
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.0, "above 0"), (1.2, "above 0"), (0.5, "None has one")])
+def test_mistaken_shares_are_told(share, words):
+    base = {"task": "chains", "task_steps": [4], "task_size": 40, "output_dir": "unused", "use_cpu": True, "bf16": False}
+    data = resolve({**base, "trace_share": share}).data
+    with pytest.raises(ConfigError, match=words):
+        data.in_curriculum([dataclasses.replace(p, trace=None) for p in data.problems()], 0)
 
 
 def test_only_a_task_has_traces_to_rewrite(tmp_path):

@@ -1,4 +1,4 @@
-"""Which problems have a trace: what an experiment varies to see where guidance and imitation are weak."""
+"""Which problems have a trace, and how often those come round: for data of which only a part is worked out."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,3 +22,28 @@ def keep_traces(problems: Sequence[Problem], count: int) -> list[Problem]:
                           then="Leave it unset to keep all, or set guidance_controller to none to use none.")  # fmt: skip
     kept = set(having[:count])
     return [p if p.key in kept else dataclasses.replace(p, trace=None, traces=(), trace_answer=None) for p in problems]
+
+
+def come_round(problems: Sequence[Problem], share: float) -> list[Problem]:
+    """The problems, at least `share` of them with a trace: where fewer have one, as many places as before, evenly `share` of them for
+    problems with a trace. Each kind keeps its order and begins again when it is through. Else guidance would hardly ever happen.
+
+    Raises:
+        ConfigError: `share` is not in (0, 1], or no problem has a trace.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError("trace_share", share, expected="above 0, at most 1",
+                          then="It is the least share of the problems trained on that have a trace.")  # fmt: skip
+    having, lacking = [p for p in problems if p.trace], [p for p in problems if not p.trace]
+    if not having:
+        raise ConfigError("trace_share", share, expected="problems with a trace", then="None has one. Leave it unset.")
+    if len(having) >= share * len(problems):
+        return list(problems)
+    places, traced = [], 0
+    for place in range(len(problems)):
+        if (traced + 1) <= share * (place + 1) + 1e-9:
+            places.append(having[traced % len(having)])
+            traced += 1
+        else:
+            places.append(lacking[(place - traced) % len(lacking)])
+    return places

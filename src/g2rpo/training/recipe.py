@@ -17,7 +17,7 @@ from trl import ModelConfig
 from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
 from g2rpo.data.load import load_problems
 from g2rpo.data.sources.openr1 import TIERS
-from g2rpo.data.trace_supply import keep_traces
+from g2rpo.data.trace_supply import come_round, keep_traces
 from g2rpo.data.traces import pick_traces
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.rewards.registry import get_reward
@@ -63,6 +63,9 @@ class DataConfig:
     trace_noise: float = _setting(0.0, "Share of a task's traces with one wrong step; answers stay right.")
     trace_style: str = _setting("own", "How a task's traces are written: own, prose or terse.")
     trace_limit: int | None = _setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
+    trace_share: float | None = _setting(
+        None, "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: as they are."
+    )
     rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")
     reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_len: 512}}.")
 
@@ -93,11 +96,11 @@ class DataConfig:
         return pick_traces(problems, self.dataset_trace)
 
     def in_curriculum(self, problems: Sequence[Problem], seed: int) -> list[Problem]:
-        """The problems in the order they are trained on; without a curriculum, as they are."""
-        if self.curriculum is None:
-            return list(problems)
-        rates = read_pass_rates(self.curriculum_file) if self.curriculum_file else None
-        return in_order(problems, self.curriculum, self.curriculum_by, seed=seed, tiers=self.curriculum_tiers, pass_rates=rates)
+        """The problems in the order they are trained on; without a curriculum, as they are. `trace_share` repeats some."""
+        if self.curriculum is not None:
+            rates = read_pass_rates(self.curriculum_file) if self.curriculum_file else None
+            problems = in_order(problems, self.curriculum, self.curriculum_by, seed=seed, tiers=self.curriculum_tiers, pass_rates=rates)
+        return list(problems) if self.trace_share is None else come_round(problems, self.trace_share)
 
     def reward_functions(self) -> list[Any]:
         unknown = [name for name in self.reward_kwargs if name not in self.rewards]

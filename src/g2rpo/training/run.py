@@ -53,12 +53,12 @@ def train(
     checkpoint = usable_checkpoint(args) if resume else None
     if args.process_index == 0:
         run.same_settings(recipe.to_json()) if resume else run.claim()
-    problems = recipe.data.in_curriculum(recipe.data.problems(), args.seed)
+    problems = recipe.data.problems()
     rewards = recipe.data.reward_functions()
     for reward in rewards:
         if warm_up := getattr(reward, "warm_up", None):
             warm_up()  # comes up while the model is loaded
-    rows = to_rows(problems)
+    rows = to_rows(recipe.data.in_curriculum(problems, args.seed))
     check_gold(rows, rewards)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     name = recipe.model.model_name_or_path

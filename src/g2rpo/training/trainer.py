@@ -196,18 +196,22 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
             return [
                 (x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))
             ]
-        seeds = None
-        if self.args.seeded_sampling:
-            phase = ("train", self._generations) if training else ("eval", self.state.global_step)
-            group_size = self.num_generations if training else self.num_generations_eval
-            first = self.accelerator.process_index * len(starts)
-            before = self._round * len(starts) * self.accelerator.num_processes // group_size  # groups of earlier rounds
-            # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
-            seeds = [
-                seed_of(self.args.seed, "sample", *phase, s.key, s.member, before + (first + i) // group_size)
-                for i, s in enumerate(starts)
-            ]
-        return [(ids, None) for ids in self._sample(prompts, budgets, seeds)]
+        return [(ids, None) for ids in self._sample(prompts, budgets, self._seeds(training))]
+
+    def _seeds(self, training: bool) -> list[int] | None:
+        """One per row of this process: its own randomness, whatever the batch and the number of processes. None: torch's generator."""
+        if not self.args.seeded_sampling:
+            return None
+        phase = ("train", self._generations) if training else ("eval", self.state.global_step)
+        group_size = self.num_generations if training else self.num_generations_eval
+        count = len(self._rows)
+        first = self.accelerator.process_index * count
+        before = self._round * count * self.accelerator.num_processes // group_size  # groups of earlier rounds
+        # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
+        return [
+            seed_of(self.args.seed, "sample", *phase, row_key(row), self._member(i, count, group_size), before + (first + i) // group_size)
+            for i, row in enumerate(self._rows)
+        ]
 
     def _sample(self, prompts: list[list[int]], budgets: list[int], seeds: list[int] | None) -> list[list[int]]:
         with (
@@ -228,12 +232,14 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         return [row.ids for row in rows]
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
-        """The engines are TRL's; where it would call `generate`, our loop draws the same tokens from the same generator."""
+        """The engines are TRL's; where it would call `generate`, our loop draws the same tokens from the same generator, unless rows have
+        seeds of their own."""
         engine = self.use_vllm or self.use_transformers_continuous_batching
         # Whoever sets an end, a length or a stop of their own gets what TRL makes of it.
-        if engine or not self.args.fast or images is not None or multimodal_fields or self.args.generation_kwargs:
+        trls_own = not self.args.seeded_sampling and (not self.args.fast or self.args.generation_kwargs)
+        if engine or trls_own or images is not None or multimodal_fields:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
-        return self._sample(prompt_ids, [self.max_completion_length] * len(prompt_ids), None), None
+        return self._sample(prompt_ids, [self.max_completion_length] * len(prompt_ids), self._seeds(self.model.training)), None
 
     # ------------------------------------------------------------------ rewards, advantages, controller
 
