@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pyarrow as pa
@@ -129,6 +131,44 @@ def test_guidance_is_marked_where_the_ids_can_be_read(run, tokenizer):
         f"<mark>⟦{given.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;').replace(chr(34), '&quot;')}⟧</mark>"
         in page
     )
+
+
+PROBE = """<script>
+const parse = c => c.match(/[\\d.]+/g).slice(0, 3).map(v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4 });
+const light = c => { const [r, g, b] = parse(c); return .2126 * r + .7152 * g + .0722 * b };
+const style = getComputedStyle(document.body), [a, b] = [light(style.color), light(style.backgroundColor)].sort();
+document.title = JSON.stringify({
+  overflow: document.scrollingElement.scrollWidth - innerWidth, dark: matchMedia("(prefers-color-scheme: dark)").matches, width: innerWidth,
+  contrast: (b + .05) / (a + .05), paper: light(style.backgroundColor), ready: performance.now(),
+  drawn: [...document.querySelectorAll("svg")].every(s => s.getBoundingClientRect().width > 100),
+});
+</script>"""
+"""What a browser makes of the page, written into its title."""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [500, 1400])
+def test_in_a_real_browser(run, dark, width, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    page = tmp_path / "page.html"
+    page.write_text(write_report(run).read_text().replace("</body>", PROBE + "</body>"))
+    told = subprocess.run(
+        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
+         "--disable-component-update", "--disable-quic", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+         f"--window-size={width},900", *(["--blink-settings=preferredColorScheme=0"] if dark else []), "--dump-dom", page.as_uri()],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    facts = json.loads(re.search(r"<title>(.*?)</title>", told.stdout, re.DOTALL)[1])
+    assert facts["dark"] == dark
+    assert facts["width"] <= width
+    assert facts["overflow"] <= 0  # nothing to scroll sideways but tables in their own boxes
+    assert facts["drawn"]
+    assert facts["contrast"] > 7  # WCAG AAA for text
+    assert (facts["paper"] < 0.2) == dark
+    assert facts["ready"] < 10_000
+    assert "CONSOLE" not in told.stderr
 
 
 def test_nothing_to_report_on_is_told(tmp_path, run):

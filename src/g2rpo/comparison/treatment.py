@@ -12,6 +12,8 @@ from g2rpo.errors import RunError
 PLACES = {"output_dir", "logging_dir", "run_name", "hub_model_id", "model_name_or_path", "model_init_kwargs", "preset", *OWNED}
 """What differs by its nature: where a run is written, its seed and budget, and the weights a later stage starts from."""
 ORIGIN = ("versions", "python", "g2rpo")
+FOLLOWS = {"per_device_train_batch_size": "generation_batch_size", "gradient_accumulation_steps": "generation_batch_size"}
+"""Settings that TRL derives: whoever declares the one has changed the other."""
 DATA_FIELDS = {"trace_limit", "trace_noise", "trace_style"}
 
 
@@ -34,6 +36,7 @@ def check_runs(experiment: Experiment, specs: Sequence[RunSpec], results: Sequen
             for stage, made in zip(spec.stages, result.stages, strict=True):
                 facts, settings = _read(root / spec.folder / made["folder"])
                 own = treated(stage.fields) | PLACES
+                own |= {FOLLOWS[name] for name in own & FOLLOWS.keys()}
                 for name in ORIGIN:
                     _same(seen, name, facts[name], who)
                 _same(seen, "questions", facts["questions_digest"], who)
