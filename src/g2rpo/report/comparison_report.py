@@ -117,7 +117,8 @@ def _plain(ci: list[float] | None) -> str:
     return f"{ci[0]:.2f} – {ci[1]:.2f}" if ci else "–"
 
 
-def reach_table(task: str, block: Mapping[str, Any], unit: str) -> str:
+def _reach(block: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Goals, and per arm the median spent until each was reached."""
     arms = {name: arm for name, arm in block["arms"].items() if name != BASE}
     goals = next(iter(arms.values()))["to_reach"]
 
@@ -126,9 +127,14 @@ def reach_table(task: str, block: Mapping[str, Any], unit: str) -> str:
         median = "never" if goal["median"] is None else f"{goal['median']:,.0f}"
         return f"{median} ({reached} of {len(goal['by_seed'])})"
 
-    named = [f"{_goal(at)} {percent(goal['accuracy'])}" for at, goal in goals.items()]
-    rows = [[text(name), *(cell(goal) for goal in arm["to_reach"].values())] for name, arm in arms.items()]
-    return table(f"{task}: {unit} to reach an accuracy, median (seeds that did)", ("arm", *named), rows)
+    named = [f"{_goal(at)} {percent(goal['accuracy'])}".strip() for at, goal in goals.items()]
+    return named, [[name, *(cell(goal) for goal in arm["to_reach"].values())] for name, arm in arms.items()]
+
+
+def reach_table(task: str, block: Mapping[str, Any], unit: str) -> str:
+    named, rows = _reach(block)
+    caption = f"{task}: {unit} to reach an accuracy, median (seeds that did)"
+    return table(caption, ("arm", *named), [[text(name), *cells] for name, *cells in rows])
 
 
 def _goal(at: str) -> str:
@@ -203,6 +209,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
             for d in block["differences"]
         ]
         lines += _grid(("arms", "difference, points (95 % interval)", "chance of ending above"), rows)
+        goals, spent = _reach(block)
+        if goals:
+            lines += _grid((f"median {unit} to reach (seeds that did)", *goals), spent)
         held_out = list(block["arms"][BASE]["sets"])
         if held_out:
             lines += _grid(("arm", *held_out), [

@@ -64,7 +64,8 @@ class DataConfig:
     trace_style: str = _setting("own", "How a task's traces are written: own, prose or terse.")
     trace_limit: int | None = _setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
     trace_share: float | None = _setting(
-        None, "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: as they are."
+        None,
+        "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: as they are.",
     )
     rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")
     reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_len: 512}}.")
@@ -99,7 +100,9 @@ class DataConfig:
         """The problems in the order they are trained on; without a curriculum, as they are. `trace_share` repeats some."""
         if self.curriculum is not None:
             rates = read_pass_rates(self.curriculum_file) if self.curriculum_file else None
-            problems = in_order(problems, self.curriculum, self.curriculum_by, seed=seed, tiers=self.curriculum_tiers, pass_rates=rates)
+            problems = in_order(
+                problems, self.curriculum, self.curriculum_by, seed=seed, tiers=self.curriculum_tiers, pass_rates=rates
+            )
         return list(problems) if self.trace_share is None else come_round(problems, self.trace_share)
 
     def reward_functions(self) -> list[Any]:

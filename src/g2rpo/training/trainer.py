@@ -209,7 +209,14 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         before = self._round * count * self.accelerator.num_processes // group_size  # groups of earlier rounds
         # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
         return [
-            seed_of(self.args.seed, "sample", *phase, row_key(row), self._member(i, count, group_size), before + (first + i) // group_size)
+            seed_of(
+                self.args.seed,
+                "sample",
+                *phase,
+                row_key(row),
+                self._member(i, count, group_size),
+                before + (first + i) // group_size,
+            )
             for i, row in enumerate(self._rows)
         ]
 
