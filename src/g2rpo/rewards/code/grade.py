@@ -136,7 +136,11 @@ def _compare(case: Any, call: CallResult, tests: FunctionTests) -> str:
     if len(call.raw) > 4096 + 64 * len(expected):
         return f"a result of {len(call.raw)} bytes where {len(expected)} were expected"
     actual = call.value()
-    if ORACLES[case.compare](actual, case.expected, case.call.args, tests.atol, tests.rtol):
+    try:
+        right = ORACLES[case.compare](actual, case.expected, case.call.args, tests.atol, tests.rtol)
+    except Exception as problem:  # one answer that cannot be compared must not end the verdicts of a whole batch
+        return f"{brief(actual)} cannot be compared: {type(problem).__name__}"
+    if right:
         return ""
     return f"{brief(actual)} instead of {brief(case.expected)}"
 

@@ -26,9 +26,11 @@ def _is_something(actual: Any, expected: Any, args: tuple, atol: float, rtol: fl
 
 def _polynomial_root(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) -> bool:
     """Any root of the polynomial whose coefficients, lowest power first, are the argument (HumanEval/32)."""
-    if type(actual) not in (int, float) or not math.isfinite(actual):
+    if type(actual) not in (int, float):
         return False
     try:
+        if not math.isfinite(actual):
+            return False
         value = sum(coefficient * math.pow(actual, power) for power, coefficient in enumerate(args[0]))
     except (OverflowError, ValueError):
         return False

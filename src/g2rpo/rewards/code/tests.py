@@ -9,9 +9,9 @@ The JSON forms, as in `Problem.tests` and in the jobs of `g2rpo grade code`:
     {"kind": "evalplus", "task_id": …, "entry_point": …, "prompt": …, "canonical_solution": …, "base_input": …, "plus_input": …}
                                                             (a row of HumanEval+ or MBPP+)
 
-A case of `function` may have `kwargs`, or `call` (an expression) instead of `args`, and a `compare` of
-`oracles`. Values that JSON lacks are objects with one key: `$tuple`, `$set`, `$frozenset`, `$dict` (a list of
-pairs), `$bytes` (hex), `$complex`.
+A case of `function` may have `kwargs`, or `call` instead of `args` (an expression that asks and does not compare, see
+`questions`), and a `compare` of `oracles`. Values that JSON lacks are objects with one key: `$tuple`, `$set`, `$frozenset`,
+`$dict` (a list of pairs), `$bytes` (hex), `$complex`.
 """
 
 import ast
@@ -24,12 +24,12 @@ from g2rpo.errors import DataError
 from g2rpo.rewards.code.compare import ATOL, RTOL
 from g2rpo.rewards.code.extract import complete_prompt, join_prompt
 from g2rpo.rewards.code.oracles import ORACLES
+from g2rpo.rewards.code.questions import MODULES, asks, compares, entry_of
 from g2rpo.rewards.sandbox import Call, ExecRequest
 
 KINDS = ("function", "stdio", "assert", "check", "evalplus")
 _THEN = "Mend or drop the row; `g2rpo data check` lists all such rows."
-# What a test program may take for granted because a reference solution happened to import it.
-_IMPORTS = "import cmath, collections, datetime, functools, heapq, itertools, math, operator, random, re, string, sys\n"
+_IMPORTS = f"import {MODULES}\n"
 
 
 @dataclass(frozen=True)
@@ -149,18 +149,30 @@ def _function(tests: dict[str, Any]) -> FunctionTests:
         compare = case.get("compare", "exact")
         if compare not in ORACLES:
             raise ValueError(f"compare {compare!r} is not one of {', '.join(ORACLES)}")
+        expected = plain(case["expected"])
         if "call" in case:
-            call = Call(expr=_string(case["call"]))
+            call = Call(expr=_question(case["call"], expected, tests))
         else:
             kwargs = {_string(name): plain(value) for name, value in case.get("kwargs", {}).items()}
             call = Call(tuple(plain(part) for part in case.get("args", [])), kwargs)
-        cases.append(Case(call, plain(case["expected"]), compare))
+        if compare == "polynomial_root" and not call.args:
+            raise ValueError("polynomial_root needs the coefficients as an argument")
+        cases.append(Case(call, expected, compare))
     entry = _string(tests.get("entry", ""))
     if not entry and any(case.call.expr is None for case in cases):
         raise KeyError("entry")
     settings = {name: float(tests[name]) for name in ("atol", "rtol") if name in tests}
     texts = {name: _string(tests.get(name) or "") for name in ("setup", "prompt")}
     return FunctionTests(tuple(cases), entry, **texts, **settings)
+
+
+def _question(text: Any, expected: Any, tests: dict[str, Any]) -> str:
+    """The expression of a case, which must not carry its expected value into the sandbox."""
+    node = ast.parse(_string(text).strip(), mode="eval").body
+    told = _string(tests.get("setup") or ""), _string(tests.get("entry") or "")
+    if (type(expected) is bool or compares(node)) and not asks(node, expected, *told):
+        raise ValueError(f"{text[:80]!r} judges its result where the program could interfere; kind 'assert' may do so")
+    return text
 
 
 def _stdio(tests: dict[str, Any]) -> StdioTests:
@@ -182,16 +194,19 @@ def _check(tests: dict[str, Any]) -> CheckTests:
 
 def _assert(tests: dict[str, Any]) -> Tests:
     """`assert CALL == LITERAL` becomes a call and an expected value; a list with any other form runs as a test
-    program.
+    program, which compares in a process of its own.
     """
     asserts = [_string(line) for line in _nonempty(tests["asserts"], "The asserts")]
     setup = _string(tests.get("setup") or "")
-    cases = [_case(line) for line in asserts]
+    named, prompt = _string(tests.get("entry") or ""), _string(tests.get("prompt") or "")
+    entry = named or entry_of(asserts, setup)
+    cases = [_case(line, setup, entry) for line in asserts]
     if all(cases):
-        entry, prompt = _string(tests.get("entry") or ""), _string(tests.get("prompt") or "")
-        return FunctionTests(tuple(cases), entry, setup=setup, prompt=prompt)
-    entry = tests.get("entry") or _called(asserts[0])
-    return CheckTests(_string(entry), "\n".join(asserts), setup=setup, helpers=setup)
+        return FunctionTests(tuple(cases), named, setup=setup, prompt=prompt)
+    if not named and (not entry or hasattr(builtins, entry)):
+        raise ValueError(f"no function is called in {asserts[0][:80]!r}")
+    complete_prompt(prompt)
+    return CheckTests(entry, "\n".join(asserts), setup=setup, prompt=prompt, helpers=setup)
 
 
 def _evalplus(tests: dict[str, Any]) -> ReferenceTests:
@@ -201,7 +216,7 @@ def _evalplus(tests: dict[str, Any]) -> ReferenceTests:
     return ReferenceTests(tests)
 
 
-def _case(line: str) -> Case | None:
+def _case(line: str, setup: str, entry: str) -> Case | None:
     body = ast.parse(line.strip()).body
     if len(body) != 1 or not isinstance(body[0], ast.Assert):
         raise ValueError(f"not one assertion: {line[:80]!r}")
@@ -212,14 +227,7 @@ def _case(line: str) -> Case | None:
         expected = ast.literal_eval(test.comparators[0])
     except ValueError:
         return None
-    return Case(Call(expr=ast.unparse(test.left)), expected, "python")
-
-
-def _called(line: str) -> str:
-    for node in ast.walk(ast.parse(line.strip())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
-            return node.func.id
-    raise ValueError(f"no function is called in {line[:80]!r}")
+    return Case(Call(expr=ast.unparse(test.left)), expected, "python") if asks(test.left, expected, setup, entry) else None
 
 
 _TAGS = {

@@ -8,6 +8,7 @@ from g2rpo.cli.grade_code import grade_code
 from g2rpo.errors import ConfigError, DataError, SandboxError
 from g2rpo.rewards.code import CodeReward
 from g2rpo.rewards.code.grade import grade_programs
+from g2rpo.rewards.code.oracles import ORACLES
 from g2rpo.rewards.code.tests import parse_tests
 from g2rpo.rewards.sandbox import CallResult, Capabilities, ExecResult
 
@@ -146,6 +147,43 @@ def test_the_command_speaks_through_standard_streams(pool, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["verdict"] == "pass"
     with pytest.raises(DataError):
         grade_code(tmp_path / "absent", "-", sandbox=pool)
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("class X:\n    def __eq__(s, o): return True\ndef add(a, b): return X()", "assert (add(1, 2) == 3) == True"),
+        ("class X:\n    def __ne__(s, o): return False\ndef add(a, b): return X()", "assert (add(1, 2) != 3) == False"),
+        ("def isinstance(*a): return True\ndef add(a, b): return 0", "assert isinstance(add(1, 2), list) == True"),
+        (
+            "import sys\nclass math: isclose = staticmethod(lambda *a, **k: True)\nsys.modules['math'] = math\ndef add(a, b): return 0",
+            "assert math.isclose(add(1, 2), 3) == True",
+        ),
+    ],
+    ids=["equal", "unequal", "shadowed", "poisoned-module"],
+)
+def test_a_program_cannot_judge_itself(pool, code, line):
+    tests = parse_tests({"kind": "assert", "setup": "import math", "asserts": [line]})
+    wrong, right = grade_programs(
+        [code, "def add(a, b): return [a + b] if 'list' in LINE else a + b\nLINE = " + repr(line)], [tests] * 2, pool
+    )
+    assert (wrong.score, right.verdict) == (0.0, "pass")
+
+
+@pytest.mark.parametrize("answer", ["10 ** 400", "-(10 ** 400)", "float('inf')", "1e200", "'x'", "[1]"])
+@pytest.mark.parametrize("compare", sorted(ORACLES))
+def test_an_answer_that_cannot_be_compared_is_wrong_and_harms_no_other(pool, answer, compare):
+    case = {"args": [[1, 2]], "expected": -0.5, "compare": compare}
+    tests = parse_tests({"kind": "function", "entry": "f", "cases": [case]})
+    odd, right = grade_programs([f"def f(xs): return {answer}", "def f(xs): return -0.5"], [tests] * 2, pool)
+    assert odd.verdict == ("pass" if compare == "not_none" else "wrong")
+    assert right.verdict == ("wrong" if compare == "set" else "pass")
+
+
+def test_an_oracle_that_raises_means_wrong(monkeypatch):
+    monkeypatch.setitem(ORACLES, "exact", lambda *given: 1 / 0)
+    (grade,) = grade_programs(["x"], [parse_tests(TESTS)], Canned(ExecResult("ok", results=(CallResult(raw=b"9"),) * 4)))
+    assert (grade.verdict, grade.reason) == ("wrong", "9 cannot be compared: ZeroDivisionError")
 
 
 def test_a_very_large_result_is_compared_by_its_digest(reward):

@@ -51,6 +51,10 @@ def test_a_test_program_is_sent_to_its_own_process_only():
         {"kind": "function", "entry": "f", "cases": [{"args": 1, "expected": 1}]},
         {"kind": "function", "entry": "f", "cases": [{"args": [1], "expected": 1, "compare": "any"}]},
         {"kind": "function", "entry": "f", "cases": [{"args": [{"$object": 1}], "expected": 1}]},
+        {"kind": "function", "cases": [{"call": "f(1) == 3", "expected": True}]},
+        {"kind": "function", "cases": [{"call": "isinstance(f(1), list)", "expected": True}]},
+        {"kind": "function", "cases": [{"call": "int(f(1) == 3)", "expected": 1}]},
+        {"kind": "function", "cases": [{"call": "f(1)", "expected": 1, "compare": "polynomial_root"}]},
         {"kind": "stdio", "cases": []},
         {"kind": "stdio", "cases": [{"stdin": "1"}]},
         {"kind": "stdio", "cases": [{"stdin": "1", "stdout": 1}]},
@@ -80,6 +84,54 @@ def test_other_assertions_become_a_test_program(line):
     tests = parse_tests({"kind": "assert", "asserts": ["assert f(0) == 1", line]})
     assert isinstance(tests, CheckTests)
     assert (tests.entry, tests.asserts) == ("f", 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "assert (f(1) == 3) == True",
+        "assert (f(1) != 3) == False",
+        "assert [f(1) == 3, f(2) == 4] == [True, True]",
+        "assert isinstance(f(1), list) == True",
+        "assert callable(f(1)) == True",
+        "assert math.isclose(f(1), 3) == True",
+        "assert near(f(1), 3) == True",
+        "assert f(1).__eq__(3) == True",
+        "assert (lambda x: x in (3,))(f(1)) == True",
+        "assert all([f(1) == 3]) == True",
+        "assert int(f(1) == 3) == 1",
+        "assert (f(1) - 3) == 0",
+        "assert {3: 'right'}[f(1)] == 'right'",
+        "assert {3: 'right'}.get(f(1)) == 'right'",
+        "assert max(f(1), 3) == 3",
+        "assert isclose(f(1), 3) == True",
+    ],
+)
+def test_what_judges_a_result_runs_apart_from_the_program(line):
+    setup = "import math\ndef near(a, b): return abs(a - b) < 1"
+    tests = parse_tests({"kind": "assert", "setup": setup, "asserts": ["assert f(0) == 1", line]})
+    assert isinstance(tests, CheckTests)
+    assert tests.entry == "f"
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "f(1)", "f(x=[1], *(2, 3))", "list(f(1))", "sorted(set(f(1)))", "f(1)[0][1:]", "Solution().f(1)", "Pair(1, 2).right",
+        "f([Pair(1, 2)])", "f(set([1]), math.pi)", "f(root)", "stack.pop()", "stack.items", "f(made([1]))", "f(int)",
+    ],
+)  # fmt: skip
+def test_what_only_asks_is_asked_beside_the_program(left):
+    setup = "import math\ndef made(x): return x\nroot = Node(1)\nstack = Stack()"
+    for expected in ("3", "True") if "(f(" not in left and "[0]" not in left else ("3",):
+        line = f"assert {left} == {expected}"
+        assert isinstance(parse_tests({"kind": "assert", "setup": setup, "asserts": [line]}), FunctionTests), line
+
+
+def test_a_program_may_bear_the_name_of_a_built_in_function():
+    assert isinstance(parse_tests({"kind": "assert", "asserts": ["assert pow(2, 3) == 8"]}), FunctionTests)
+    tests = parse_tests({"kind": "assert", "entry": "pow", "asserts": ["assert (pow(2, 3) == 8) == True"]})
+    assert (type(tests), tests.entry) == (CheckTests, "pow")
 
 
 @pytest.mark.parametrize(
