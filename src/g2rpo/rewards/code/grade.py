@@ -9,7 +9,7 @@ from g2rpo.rewards.code.compare import brief, same_text
 from g2rpo.rewards.code.evalplus import resolve
 from g2rpo.rewards.code.oracles import ORACLES
 from g2rpo.rewards.code.signals import hack_signals
-from g2rpo.rewards.code.tests import CheckTests, Digest, FunctionTests, StdioTests, Tests
+from g2rpo.rewards.code.tests import CheckTests, Digest, FunctionTests, StdioTests, Tests, room
 from g2rpo.rewards.sandbox import CallResult, ExecResult, Sandbox
 from g2rpo.rewards.sandbox.inside.wire import WireError, digest, encode, to_bytes
 from g2rpo.types import Grade
@@ -130,11 +130,10 @@ def _compare(case: Any, call: CallResult, tests: FunctionTests) -> str:
         return "" if Digest(*call.digest) == wanted else f"another result of {call.digest[0]} bytes"
     if type(case.expected) is Digest:
         return f"a result of {len(call.raw)} bytes where {case.expected.length} were expected"
-    expected = to_bytes(case.expected)
-    if case.compare in ("exact", "python") and call.raw == expected:
+    if len(call.raw) > case.room:
+        return f"a result of {len(call.raw)} bytes instead of {brief(case.expected)}"
+    if case.compare in ("exact", "python") and call.raw == to_bytes(case.expected):
         return ""
-    if len(call.raw) > 4096 + 64 * len(expected):
-        return f"a result of {len(call.raw)} bytes where {len(expected)} were expected"
     actual = call.value()
     try:
         right = ORACLES[case.compare](actual, case.expected, case.call.args, tests.atol, tests.rtol)
@@ -152,7 +151,8 @@ def _grade_stdio(tests: StdioTests, results: list[ExecResult]) -> _Outcome:
         status: CodeStatus = "wrong" if result.status == "ok" else result.status
         reason = result.reason
         if result.status == "ok":
-            if same_text(result.stdout, expected):
+            fits = len(result.stdout) <= room(len(expected))
+            if fits and same_text(result.stdout, expected):
                 passed += 1
                 continue
             reason = f"{brief(result.stdout[:200])} instead of {brief(expected)}"

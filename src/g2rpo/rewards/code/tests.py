@@ -18,6 +18,7 @@ import ast
 import builtins
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from g2rpo.errors import DataError
@@ -26,6 +27,7 @@ from g2rpo.rewards.code.extract import complete_prompt, join_prompt
 from g2rpo.rewards.code.oracles import ORACLES
 from g2rpo.rewards.code.questions import MODULES, asks, compares, entry_of
 from g2rpo.rewards.sandbox import Call, ExecRequest
+from g2rpo.rewards.sandbox.inside.wire import to_bytes
 
 KINDS = ("function", "stdio", "assert", "check", "evalplus")
 _THEN = "Mend or drop the row; `g2rpo data check` lists all such rows."
@@ -42,11 +44,24 @@ class Digest:
 
 @dataclass(frozen=True)
 class Case:
-    """One call with its expected value, which stays outside."""
+    """One call with its expected value, which stays outside. Raises `WireError` for a value that no program could send."""
 
     call: Call
     expected: Any
     compare: str = "exact"
+
+    def __post_init__(self) -> None:
+        _ = self.room
+
+    @cached_property
+    def room(self) -> int:
+        """Length from which on a result is wrong without being decoded."""
+        return room(0 if type(self.expected) is Digest else len(to_bytes(self.expected)))
+
+
+def room(length: int) -> int:
+    """How long an output may be that could still be the expected one, of this length: white space, digits of floats, escapes."""
+    return 4096 + 64 * length
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,8 @@ class FunctionTests:
         calls = tuple(case.call for case in self.cases)
         limits["timeout_s"] = max(limits.get("timeout_s", 0.0), 4 * self.reference_s) or 5.0
         program = join_prompt(self.prompt, code, self.entry) if self.prompt else code
-        return [ExecRequest(program, "function", entry=self.entry, calls=calls, setup=self.setup, **limits)]
+        keep = max(case.room for case in self.cases)
+        return [ExecRequest(program, "function", entry=self.entry, calls=calls, setup=self.setup, keep_bytes=keep, **limits)]
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,9 @@ class StdioTests:
     cases: tuple[tuple[bytes, str], ...]
 
     def requests(self, code: str, **limits: Any) -> list[ExecRequest]:
-        return [ExecRequest(code, "stdio", stdin=stdin, **limits) for stdin, _ in self.cases]
+        return [
+            ExecRequest(code, "stdio", stdin=stdin, keep_bytes=room(len(expected)), **limits) for stdin, expected in self.cases
+        ]
 
 
 @dataclass(frozen=True)

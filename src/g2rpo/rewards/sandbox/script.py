@@ -72,7 +72,7 @@ def read_output(
         return ExecResult("output_limit", f"more than {request.max_output_bytes} bytes of output", **common)
     reason = ("timeout", f"over its time after {wall_s:.2f} s") if ended == "timeout" else None
     if mark is None:
-        common["stdout"] = stdout.encode("utf-8", errors="surrogateescape")
+        common["stdout"] = stdout.encode("utf-8", errors="surrogateescape")[: request.keep_bytes + 1]
         if reason is None and exit_code:
             reason = ("error", (stderr.strip().splitlines() or [f"exit code {exit_code}"])[-1][:300])
         return ExecResult(*(reason or ("ok", "")), **common)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from .inside.wire import WireError, decode
+from .inside.wire import WireError, from_bytes
 
 Status = Literal["ok", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error"]
 """How a run ended.
@@ -50,6 +50,8 @@ class ExecRequest:
             calibration.
         memory_mb: Address space in MiB, interpreter included (about 40 MiB).
         max_output_bytes: Cap of each of standard output, standard error and the result channel.
+        keep_bytes: How much of standard output, and of each result, is of any use to the caller; the rest is not kept. Of
+            an output that is longer, one byte more is there to tell; a longer result comes as its length and SHA-256.
     """
 
     code: str
@@ -63,16 +65,17 @@ class ExecRequest:
     timeout_s: float = 5.0
     memory_mb: int = 512
     max_output_bytes: int = 8 * MIB
+    keep_bytes: int = 1 << 62
 
 
 @dataclass(frozen=True)
 class CallResult:
-    """What one call gave: JSON-ready data that came from untrusted hands, or the exception it raised.
+    """What one call gave: a line in the wire format that came from untrusted hands, or the exception it raised.
 
-    A result of more than 1 MiB comes as its length and SHA-256 (`wire.digest`) only.
+    A result of more than 1 MiB, or of more than the request wanted kept, comes as its length and SHA-256
+    (`wire.digest`) only. Nothing is parsed before it is asked for.
     """
 
-    data: Any = None
     raw: bytes = b""
     error: str | None = None
     digest: tuple[int, str] | None = None
@@ -83,7 +86,7 @@ class CallResult:
             raise WireError(f"the call raised {self.error}")
         if self.digest is not None:
             raise WireError(f"the result of {self.digest[0]} bytes was sent as a digest")
-        return decode(self.data)
+        return from_bytes(self.raw)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class AssertResult:
 class ExecResult:
     """What came of one request; results of calls that finished before a timeout or a crash are kept.
 
+    Of standard output a script that ended well has `keep_bytes`; of other output there are 4 KiB, for a person to read.
     `results` has one entry per finished call, in order. `asserts` are the assertions of a test program, `completed`
     says that it ran to its end, `candidate_calls` how often it called the program. `exit_code` is for the log: no
     verdict rests on it.

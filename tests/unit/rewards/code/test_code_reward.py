@@ -96,7 +96,7 @@ def test_a_status_alone_never_passes(tests, exit_code):
 
 
 def test_results_must_be_as_many_as_the_tests():
-    right = [CallResult(data=n + 2, raw=str(n + 2).encode()) for n in range(5)]
+    right = [CallResult(raw=str(n + 2).encode()) for n in range(5)]
     for count, verdict in ((3, "incomplete"), (4, "pass")):
         (grade,) = grade_programs(["x"], [parse_tests(TESTS)], Canned(ExecResult("ok", results=tuple(right[:count]))))
         assert grade.verdict == verdict

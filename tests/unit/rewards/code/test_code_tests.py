@@ -55,6 +55,8 @@ def test_a_test_program_is_sent_to_its_own_process_only():
         {"kind": "function", "cases": [{"call": "isinstance(f(1), list)", "expected": True}]},
         {"kind": "function", "cases": [{"call": "int(f(1) == 3)", "expected": 1}]},
         {"kind": "function", "cases": [{"call": "f(1)", "expected": 1, "compare": "polynomial_root"}]},
+        {"kind": "function", "entry": "f", "cases": [{"args": [1], "expected": json.loads("[" * 200 + "]" * 200)}]},
+        {"kind": "assert", "asserts": ["assert f(1) == ..."]},
         {"kind": "stdio", "cases": []},
         {"kind": "stdio", "cases": [{"stdin": "1"}]},
         {"kind": "stdio", "cases": [{"stdin": "1", "stdout": 1}]},

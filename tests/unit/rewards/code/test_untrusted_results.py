@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,10 @@ class Left:
 
     def read(self, content: bytes, limit: int) -> bytes:
         return content[: limit + 1]
+
+
+def held_bytes(result) -> int:
+    return len(result.stdout) + len(result.stderr) + sum(len(call.raw) for call in result.results)
 
 
 class Replay:
@@ -96,3 +101,45 @@ def test_scripts(stdout, killed, status):
     if verdict(STDIO, [Left(b"", stdout)], killed, status) == "pass":
         assert stdout.split() == [b"7"]
         assert (killed, status) == (0, 0)
+
+
+FLOODS = {
+    "a line without end": b"x" * 8_000_000,
+    "line ends": b"\n" * 8_000_000,
+    "short messages": b"[1]\n" * 2_000_000,
+    "a wide value": b'[0,"v",[' + b"[]," * 2_600_000 + b"1]]\n",
+    "a wide error": b'[0,"e","E",[' + b"[]," * 2_600_000 + b"1]]\n",
+    "a wide load error": b'["load","E",[' + b"[]," * 2_600_000 + b"1]]\n",
+    "held assertions": b'["a",true,""]\n' * 500_000,
+    "failed assertions": b'["a",false,"x"]\n' * 500_000,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize("tests", [FUNCTION, CHECK, STDIO], ids=["function", "check", "stdio"])
+def test_a_flood_is_neither_kept_nor_taken_apart(tests, flood, monkeypatch):
+    """However a program fills its output files, little of it is kept, and what is parsed is short."""
+    real, parsed = wire.parse, []
+    monkeypatch.setattr(wire, "parse", lambda line: parsed.append(len(line)) or real(line))
+    cells = [Left(FLOODS[flood], FLOODS[flood], FLOODS[flood]), Left(FLOODS[flood])]
+    for status in (0, 256):
+        replay = Replay(cells if tests is CHECK else cells[:1], BY_ITSELF, status)
+        assert held_bytes(*replay.run_many(tests.requests("x"))) < 20_000
+        (grade,) = grade_programs(["x"], [tests], replay)
+        assert grade.verdict != "pass"
+    assert sum(parsed) < 20_000
+
+
+def test_what_a_checker_tells_is_read_whatever_its_length():
+    told = b'["a",true,""]\n["a",false,"x"]\n' * 1000 + b'["done",9]\n'
+    (result,) = Replay([Left(b""), Left(told)], BY_ITSELF, 0).run_many(CHECK.requests("x"))
+    assert [one.held for one in result.asserts] == [True, False] * 1000
+    assert (result.status, result.candidate_calls, {one.why for one in result.asserts}) == ("ok", 9, {"", "x"})
+
+
+def test_an_output_is_kept_as_far_as_it_could_be_the_expected_one():
+    (request,) = STDIO.requests("x")
+    spaces, more = b"7" + b" " * (request.keep_bytes - 1), b"7" + b" " * request.keep_bytes
+    assert verdict(STDIO, [Left(b"", spaces)], BY_ITSELF, 0) == "pass"
+    assert verdict(STDIO, [Left(b"", more)], BY_ITSELF, 0) == "wrong"
+    assert verdict(STDIO, [Left(b"", more + b"8")], BY_ITSELF, 0) == "wrong"
