@@ -13,6 +13,8 @@ from g2rpo.rewards.code.tests import Tests, parse_tests
 from g2rpo.rewards.sandbox import Sandbox, open_sandbox
 
 BATCH = 256
+MAX_LIMIT = 1_000_000
+"""Seconds or MiB; more is a mistake, and infinity no limit."""
 
 
 def grade_code(
@@ -107,11 +109,18 @@ def _jobs(path: Path, timeout_s: float, memory_mb: int) -> Iterator[dict[str, An
         try:
             if not isinstance(job.get("code"), str):
                 raise DataError("`code`", job.get("code"), expected="a string", then="Mend the job.")
-            limits = (float(job.get("timeout_s", timeout_s)), int(job.get("memory_mb", memory_mb)))
+            limits = (_limit(job, "timeout_s", timeout_s), int(_limit(job, "memory_mb", memory_mb)))
             yield {"id": name, "code": job["code"], "tests": parse_tests(job.get("tests")), "limits": limits}
         except (DataError, TypeError, ValueError) as problem:
             # Without valid tests nothing can pass or fail; the other jobs of the file can still be graded.
             yield {"id": name, "grade": CodeGrade(None, f"not a job: {problem}"[:400], "error")}
+
+
+def _limit(job: dict[str, Any], name: str, default: float) -> float:
+    value = job.get(name, default)
+    if type(value) not in (int, float) or not 0 < value <= MAX_LIMIT:  # NaN is not, either
+        raise DataError(f"`{name}`", value, expected=f"a number above 0 and up to {MAX_LIMIT:,}", then="Mend the job.")
+    return float(value)
 
 
 def _lines(path: Path) -> Iterable[str]:

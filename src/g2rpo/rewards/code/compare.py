@@ -54,10 +54,10 @@ def equal(actual: Any, expected: Any, *, atol: float = ATOL, rtol: float = RTOL,
 
 
 def _typed(key: Any) -> Any:
-    """A hashable stand-in that tells True from 1, at any depth of tuples."""
-    if type(key) is tuple:
-        return tuple(_typed(part) for part in key)
-    return ("bool", key) if type(key) is bool else key
+    """A hashable stand-in that tells True from 1, at any depth of tuples and frozen sets."""
+    if type(key) in (tuple, frozenset):
+        return type(key)(map(_typed, key))
+    return (bool, key) if type(key) is bool else key  # no plain data holds a type
 
 
 def _as_is(key: Any) -> Any:

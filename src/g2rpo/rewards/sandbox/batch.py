@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 """How many zygotes may die under a job before the sandbox counts as what failed."""
 
+MAX_LIMIT_S = 1e9
+LONGEST_WAIT_S = 3600.0
+"""`poll` takes a 32-bit number of milliseconds; whoever waits longer waits again."""
+
 
 @dataclass
 class Job:
@@ -53,8 +57,11 @@ class Batch:
         self.waiting: deque[Job] = deque()
         for index, request in enumerate(requests):
             try:
-                self.waiting.append(Job(index, request, float(request.timeout_s) * pool.time_scale))
-            except (AttributeError, TypeError, ValueError) as problem:
+                limit_s = float(request.timeout_s) * pool.time_scale
+                if not 0 < limit_s < MAX_LIMIT_S:
+                    raise ValueError(f"a time limit of {limit_s} s")
+                self.waiting.append(Job(index, request, limit_s))
+            except (AttributeError, TypeError, ValueError, OverflowError) as problem:
                 self.results[index] = ExecResult("infra_error", f"not a request: {problem}")
         self.seats: dict[int, Seat] = {}
         self.poll = select.poll()
@@ -133,7 +140,7 @@ class Batch:
         if not busy:
             return
         patience = max(0.0, min(seat.deadline for seat in busy) - time.monotonic())
-        for fd, _ in self.poll.poll(patience * 1000 + 1):
+        for fd, _ in self.poll.poll(min(patience, LONGEST_WAIT_S) * 1000 + 1):
             seat = self.seats[fd]
             try:
                 report = seat.worker.report()

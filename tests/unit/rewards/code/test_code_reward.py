@@ -132,6 +132,19 @@ def test_the_command_writes_a_verdict_per_job(pool, tmp_path):
     assert counts == {"pass": 1, "wrong": 1, "timeout": 1, "error": 2}
 
 
+@pytest.mark.parametrize("name", ["timeout_s", "memory_mb"])
+@pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "0", "-1", "true", "null", '"1"', "[1]", "1" + "0" * 400])
+def test_a_limit_that_is_none_is_an_error_of_its_job_alone(pool, tmp_path, name, value):
+    right = {"id": 1, "code": "def add(a, b):\n    return a + b", "tests": TESTS}
+    source, target = tmp_path / "jobs.jsonl", tmp_path / "verdicts.jsonl"
+    odd = json.dumps({**right, name: "VALUE"}).replace('"VALUE"', value)
+    source.write_text("\n".join([odd, json.dumps({**right, "timeout_s": 1e6})]))
+    grade_code(source, target, sandbox=pool)
+    lines = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [(line["verdict"], line["score"]) for line in lines] == [("error", None), ("pass", 1.0)]
+    assert name in lines[0]["reason"]
+
+
 @pytest.mark.parametrize("line", ["{", "[]", '{"code": "x"}', "3"])
 def test_a_line_that_is_no_job_is_named(pool, tmp_path, line):
     source = tmp_path / "jobs.jsonl"

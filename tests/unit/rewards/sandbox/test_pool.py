@@ -107,6 +107,21 @@ def test_two_jobs_do_not_see_each_other(pool):
     assert [values(result) for result in results[1::2]] == [[False]] * 6
 
 
+def test_flags_on_a_descriptor_do_not_reach_the_next_job(pool):
+    leave = "import fcntl, os\ndef f():\n    for fd in range(4): fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_APPEND)"
+    look = "import fcntl, os\ndef f():\n    return [fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_NONBLOCK | os.O_APPEND) for fd in range(4)]"
+    results = pool.run_many([request for _ in range(6) for request in (function(leave, ()), function(look, ()))])
+    assert [values(result) for result in results[1::2]] == [[[0] * 4]] * 6
+
+
+@pytest.mark.parametrize("limit_s", [float("inf"), float("nan"), 0, -1, 1e300, 10**400, "long"])
+def test_a_time_limit_that_is_none_is_a_fault_of_the_request(pool, limit_s):
+    odd, right, long = pool.run_many(
+        [function(ADD, (1, 1), timeout_s=limit_s), function(ADD, (1, 1)), function(ADD, (1, 1), timeout_s=1e8)]
+    )
+    assert [odd.status, right.status, long.status] == ["infra_error", "ok", "ok"]
+
+
 def test_a_job_finds_no_earlier_program_in_its_own_memory(pool):
     marker = "a_word_that_no_other_program_has"
     pool.run_many([function(f"def f(): return '{marker}'", ())] * 4)

@@ -158,6 +158,14 @@ def test_what_is_not_plain_data_is_refused(value):
         wire.encode(value)
 
 
+def test_two_surrogates_are_not_the_character_that_json_makes_of_them():
+    for text in ("\ud83d\ude00", "x\ud83d\ude00y"):
+        with pytest.raises(wire.WireError, match="surrogates"):
+            wire.encode([text])
+    for text in ("😀", "\ude00\ud83d", "\ud83d", "\ud83d😀"):
+        assert wire.from_bytes(wire.to_bytes(text)) == text
+
+
 def test_depth_size_and_self_reference_are_bounded(monkeypatch):
     monkeypatch.setattr(wire, "MAX_NODES", 10_000)
     ring: list = []

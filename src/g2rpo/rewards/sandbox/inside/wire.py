@@ -8,6 +8,7 @@ through the base type's own methods, so that an object cannot equal what it is n
 
 import hashlib
 import json
+import re
 from collections import Counter, deque
 from decimal import Decimal
 from fractions import Fraction
@@ -16,6 +17,7 @@ MAX_DEPTH = 100
 MAX_NODES = 4_000_000
 MAX_EQUAL_HASHES = 64
 _SMALL = 1 << 63
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 class WireError(ValueError):
@@ -63,7 +65,11 @@ def _encode(value: object, depth: int, budget: _Budget) -> object:
     budget.left -= 1
     if budget.left < 0:
         raise WireError(f"more than {MAX_NODES} parts")
-    if value is None or kind is bool or kind is str or kind is float:
+    if value is None or kind is bool or kind is float:
+        return value
+    if kind is str:
+        if not value.isascii() and _PAIR.search(value):
+            raise WireError("two surrogates that JSON would read as one character")
         return value
     if kind is int:
         return value if -_SMALL < value < _SMALL else {"i": format(value, "x")}

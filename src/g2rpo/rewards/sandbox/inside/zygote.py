@@ -26,7 +26,7 @@ cell.
 HAS_STDIN = 1
 BY_ITSELF, BY_DEADLINE, BY_CLOSE, BY_THREADS = range(4)
 
-FIRST_FREE, LAST_FREE, READY = 10, 64, 7
+FIRST_FREE, LAST_FREE, READY, STDIN = 10, 64, 7, 0
 MAX_THREADS = 64
 POLL_S = 0.02
 """How often deadlines and threads are looked at."""
@@ -125,9 +125,10 @@ class Zygote:
         if pid:
             return Cell(pid)
         try:
+            if fds[STDIN] is None:  # of its own: flags that a program sets on the zygote's would reach the next one
+                fds[STDIN] = os.open("/dev/null", os.O_RDWR)
             for target, fd in enumerate(fds):
-                if fd is not None:
-                    os.dup2(fd, target)
+                os.dup2(fd, target)
             if between:
                 calls, answers = between
                 os.dup2(calls, 5)
