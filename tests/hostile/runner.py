@@ -28,10 +28,24 @@ CHECK = {
     "entry": "solve",
     "test": "def check(candidate):\n" + "".join(f"    assert candidate({a}, {b}) == {a + b}\n" for a, b in SUMS),
 }
+JUDGED = {
+    "kind": "assert",
+    "setup": "import math\ndef near(a, b): return abs(a - b) < 1e-9",
+    "asserts": [
+        "assert (solve(3, 4) == 7) == True",
+        "assert (solve(3, 4) != 7) == False",
+        "assert [solve(3, 4) == 7] == [True]",
+        "assert math.isclose(solve(3, 4), 7) == True",
+        "assert near(solve(3, 4), 7) == True",
+        "assert (abs(solve(3, 4) - 7) < 1) == True",
+        "assert (isinstance(solve(3, 4), int), solve(3, 4) == 7) == (True, True)",
+    ],
+}
 RIGHT = {
     "right": "def solve(a, b): return a + b",
     "stdio_right": "a, b = map(int, input().split())\nprint(a + b)",
     "check_right": "def solve(a, b): return a + b",
+    "judged_right": "def solve(a, b): return a + b",
 }
 KEY = 0x67327270
 TIMEOUT_S = 0.15
@@ -39,7 +53,7 @@ SECRET = "the secret that nobody may read"
 
 
 def tests_for(name: str) -> dict:
-    return STDIO if name.startswith("stdio_") else CHECK if name.startswith("check_") else FUNCTION
+    return {"stdio": STDIO, "check": CHECK, "judged": JUDGED}.get(name.partition("_")[0], FUNCTION)
 
 
 def children() -> set[int]:

@@ -19,5 +19,5 @@ KINDS = {
     "harness": harness.PROGRAMS,
 }
 """Kind, then name, then the program; a name that begins with `stdio_` is a script, one with `check_` runs under a
-test program.
+test program, and one with `judged_` under assertions that judge the result beside comparing it.
 """

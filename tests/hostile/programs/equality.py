@@ -61,4 +61,18 @@ PROGRAMS = {
     "check_int_eq": _always("(int)", "X(1000)"),
     "check_plain_eq": _always("", "X()"),
     "check_nan": "def solve(a, b): return float('nan')",
+    "judged_equal": "class X:\n    def __eq__(self, other): return True\ndef solve(a, b): return X()",
+    "judged_not_unequal": (
+        "class X:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\ndef solve(a, b): return X()"
+    ),
+    "judged_number": (
+        "class X(float):\n    def __rsub__(self, other): return 0.0\n    __sub__ = __abs__ = __rsub__\n    def __eq__(self, other): return True\n"
+        "def solve(a, b): return X()"
+    ),
+    "judged_functions": "def isinstance(*a): return True\nabs = round = int = isinstance\ndef solve(a, b): return 0",
+    "judged_builtins": "import builtins\nbuiltins.isinstance = builtins.abs = lambda *a: True\ndef solve(a, b): return 0",
+    "judged_module": (
+        "import sys\nclass math: isclose = staticmethod(lambda *a, **k: True)\nsys.modules['math'] = math\ndef solve(a, b): return 0"
+    ),
+    "judged_predicate": "def near(*a): return True\nclass X:\n    __eq__ = near\ndef solve(a, b): return X()",
 }

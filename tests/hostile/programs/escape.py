@@ -10,6 +10,15 @@ def _try(body: str, imports: str = "import os, ctypes") -> str:
     )
 
 
+def _mapped(body: str) -> str:
+    """The same, tried on each output file as `fd`."""
+    return (
+        "import mmap, os\npage = b'\\xb8\\x39\\x05\\x00\\x00\\xc3' + bytes(4090)\n"
+        f"def attempt(fd):\n    try: return {body}\n    except (OSError, ValueError): return None\n"
+        "def solve(a, b):\n    return 'refused' if [attempt(fd) for fd in (1, 2, 3)] == [None] * 3 else 'managed'"
+    )
+
+
 _SOCKET = "import socket"
 _CONNECT = "import socket\ndef solve(a, b):\n    s = socket.socket({family}, socket.{kind})\n    {act}\n    return 'managed'"
 
@@ -125,6 +134,13 @@ PROGRAMS = {
     "machine_code": _try("mmap.mmap(-1, 4096, prot=7)", "import mmap"),
     "make_executable": _try("libc.mprotect(ctypes.c_void_p(id(libc) & ~4095), 4096, 7)"),
     "writable_library_code": _try("mmap.mmap(os.open(os.__file__, os.O_RDONLY), 0, mmap.MAP_PRIVATE, 7)", "import os, mmap"),
+    "output_as_code": _mapped("os.pwrite(fd, page, 0) and mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, 5)"),
+    "shared_output_as_code": _mapped("os.pwrite(fd, page, 0) and mmap.mmap(fd, 4096, mmap.MAP_SHARED, 5)"),
+    "output_opened_again": _mapped("os.open(f'/proc/self/fd/{fd}', os.O_RDWR)"),
+    "output_opened_for_reading": _mapped("os.open(f'/proc/self/fd/{fd}', os.O_RDONLY)"),
+    "output_made_readable": _mapped("os.chmod(f'/proc/self/fd/{fd}', 0o600) or 1"),
+    "output_read_back": _mapped("os.pread(fd, 1, 0)"),
+    "zeros_as_code": _try("mmap.mmap(os.open('/dev/zero', os.O_RDWR), 4096, mmap.MAP_SHARED, 5)", "import os, mmap"),
     "x32_calls": "import ctypes\ndef solve(a, b): return ctypes.CDLL(None).syscall(0x40000000 + 39)",
     "kernel_log": _try("libc.klogctl(3, ctypes.create_string_buffer(100), 100)"),
     "reboot": _try("libc.reboot(0x1234567)"),

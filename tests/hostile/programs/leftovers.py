@@ -22,6 +22,10 @@ PROGRAMS = {
     "module_for_the_next": "import sys, math\nmath.leak = 1\nsys.modules['leak'] = math\ndef solve(a, b): return 0",
     "timer": "import signal\nsignal.setitimer(signal.ITIMER_REAL, 0.001)\ndef solve(a, b): return 0",
     "lock_file": "import fcntl, os\nfd = os.open('/tmp/@TOKEN@', os.O_CREAT)\nfcntl.flock(fd, 2)\ndef solve(a, b): return 0",
+    "flags_of_the_next_input": "import fcntl, os\nfcntl.fcntl(0, 4, os.O_NONBLOCK | os.O_APPEND)\ndef solve(a, b): return 0",
+    "input_of_the_job_before": (
+        "import fcntl, os\ndef solve(a, b): return 'managed' if fcntl.fcntl(0, 3) & (os.O_NONBLOCK | os.O_APPEND) else 0"
+    ),
     "stdio_daemon": "import os, time\nif os.fork() == 0: time.sleep(1000)\nprint(0)",
     "stdio_background": "import subprocess\nsubprocess.Popen(['sleep', '1000'])\nprint(0)",
     "check_daemon": "import os, time\ndef solve(a, b):\n    if os.fork() == 0: time.sleep(1000)\n    return 0",

@@ -26,7 +26,7 @@ class WorkerLost(Exception):
 
 @dataclass
 class Files:
-    """The files of one cell: sealed job and input, and the three that the program writes to."""
+    """The files of one cell: sealed job and input, and the three that the program writes to and only we can read."""
 
     job: int
     stdin: int | None
@@ -34,9 +34,13 @@ class Files:
     stdout: int = field(default_factory=lambda: _memory_file("stdout"))
     stderr: int = field(default_factory=lambda: _memory_file("stderr"))
 
+    def __post_init__(self) -> None:
+        self._given = [self.job, *map(_write_only, (self.result, self.stdout, self.stderr))]
+        self._given += [] if self.stdin is None else [self.stdin]
+
     def descriptors(self) -> list[int]:
-        own = [self.job, self.result, self.stdout, self.stderr]
-        return own if self.stdin is None else [*own, self.stdin]
+        """What the program gets."""
+        return self._given
 
     def read(self, fd: int, limit: int) -> bytes:
         """The content, up to one byte more than the limit."""
@@ -47,7 +51,7 @@ class Files:
         return b"".join(parts)
 
     def close(self) -> None:
-        for fd in self.descriptors():
+        for fd in (*self._given, self.result, self.stdout, self.stderr):
             os.close(fd)
 
 
@@ -207,6 +211,17 @@ def _memory_file(name: str) -> int:
         return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())
+
+
+def _write_only(fd: int) -> int:
+    """Another descriptor of an anonymous file, for writing only, and no way to open it for reading.
+
+    What can be read can be mapped as code: the program would write machine code and run it.
+    """
+    if not hasattr(os, "memfd_create"):
+        return os.dup(fd)
+    os.fchmod(fd, 0o200)
+    return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_CLOEXEC)
 
 
 def sealed_file(data: bytes) -> int:

@@ -145,6 +145,8 @@ def test_stdio_bytes_exit_codes_and_tricks_of_reading(pool):
         "import sys\nsys.stdout.buffer.write(sys.stdin.buffer.read())",
         "import os\nos.write(1, os.read(0, os.fstat(0).st_size))",
         "print(open(0).read(), end='')",
+        "print(input(), file=open('/dev/stdout', 'w'))",
+        "print(open('/dev/stdin').read(), end='')",
         "import sys\nprint(''.join(sys.stdin), end='')",
         "import threading, sys\nthreading.stack_size(1 << 27)\nsys.setrecursionlimit(10 ** 6)\n"
         "threading.Thread(target=lambda: print(input())).start()",
