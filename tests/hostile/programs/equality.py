@@ -66,8 +66,14 @@ PROGRAMS = {
         "class X:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\ndef solve(a, b): return X()"
     ),
     "judged_number": (
-        "class X(float):\n    def __rsub__(self, other): return 0.0\n    __sub__ = __abs__ = __rsub__\n    def __eq__(self, other): return True\n"
-        "def solve(a, b): return X()"
+        "class X(float):\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
+        "    def __sub__(self, other): return X(0)\n    def __abs__(self): return 0\ndef solve(a, b): return X(0)"
+    ),
+    "judged_every_way": (
+        "import sys\nclass X:\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
+        "    def __sub__(self, other): return self\n    def __abs__(self): return 0\n"
+        "class math: isclose = staticmethod(lambda *a, **k: True)\nsys.modules['math'] = math\n"
+        "def isinstance(*a): return True\ndef solve(a, b): return X()"
     ),
     "judged_functions": "def isinstance(*a): return True\nabs = round = int = isinstance\ndef solve(a, b): return 0",
     "judged_builtins": "import builtins\nbuiltins.isinstance = builtins.abs = lambda *a: True\ndef solve(a, b): return 0",

@@ -11,11 +11,11 @@ def _try(body: str, imports: str = "import os, ctypes") -> str:
 
 
 def _mapped(body: str) -> str:
-    """The same, tried on each output file as `fd`."""
+    """The same, tried on two of the output files as `fd` (what is written to the third is read as answers)."""
     return (
         "import mmap, os\npage = b'\\xb8\\x39\\x05\\x00\\x00\\xc3' + bytes(4090)\n"
         f"def attempt(fd):\n    try: return {body}\n    except (OSError, ValueError): return None\n"
-        "def solve(a, b):\n    return 'refused' if [attempt(fd) for fd in (1, 2, 3)] == [None] * 3 else 'managed'"
+        "def solve(a, b):\n    return 'refused' if attempt(1) is attempt(2) is None else 'managed'"
     )
 
 
