@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from g2rpo.errors import DataError
+from g2rpo.rewards.code.extract import program_in
 from g2rpo.rewards.code.grade import CodeGrade, Scoring, grade_programs
 from g2rpo.rewards.code.tests import Tests, parse_tests
 from g2rpo.rewards.sandbox import Sandbox, open_sandbox
@@ -32,7 +33,8 @@ def grade_code(
     """Grade the jobs of a file and write a verdict for each, in order.
 
     A job is `{"id", "code", "tests"}` with the tests of `g2rpo.rewards.code.tests`, and optionally `timeout_s` and
-    `memory_mb`. A verdict is `{"id", "verdict", "score", "reason", "wall_s"}`; `score` is null when the sandbox failed
+    `memory_mb`. `code` is a program; where it begins with a fence, a think block or another tag it is taken for an answer,
+    and the program is what `extract_code` finds in it. A verdict is `{"id", "verdict", "score", "reason", "wall_s"}`; `score` is null when the sandbox failed
     (`infra_error`), and when the job's tests are invalid or none (`error`, and the reason says so).
 
     Args:
@@ -110,7 +112,7 @@ def _jobs(path: Path, timeout_s: float, memory_mb: int) -> Iterator[dict[str, An
             if not isinstance(job.get("code"), str):
                 raise DataError("`code`", job.get("code"), expected="a string", then="Mend the job.")
             limits = (_limit(job, "timeout_s", timeout_s), int(_limit(job, "memory_mb", memory_mb)))
-            yield {"id": name, "code": job["code"], "tests": parse_tests(job.get("tests")), "limits": limits}
+            yield {"id": name, "code": program_in(job["code"]), "tests": parse_tests(job.get("tests")), "limits": limits}
         except (DataError, TypeError, ValueError) as problem:
             # Without valid tests nothing can pass or fail; the other jobs of the file can still be graded.
             yield {"id": name, "grade": CodeGrade(None, f"not a job: {problem}"[:400], "error")}

@@ -40,6 +40,11 @@ def extract_code(answer: str) -> str | None:
     return code if code.strip() and len(code) <= MAX_PROGRAM_CHARS else None
 
 
+def program_in(text: str) -> str | None:
+    """The program in a text that is one, or an answer around one: what begins with a fence or a tag cannot be Python."""
+    return extract_code(text) if text.lstrip().startswith(("```", "<")) else text
+
+
 def _blocks(text: str) -> list[tuple[str, bool]]:
     """Python blocks in order, with whether each was closed. A fence is closed by a bare fence of its own kind and
     length.

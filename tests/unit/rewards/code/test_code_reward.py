@@ -132,6 +132,24 @@ def test_the_command_writes_a_verdict_per_job(pool, tmp_path):
     assert counts == {"pass": 1, "wrong": 1, "timeout": 1, "error": 2}
 
 
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        (RIGHT, "pass"),
+        ("\n" + RIGHT, "pass"),
+        ("<think>\nmaybe\n</think>\n" + RIGHT, "pass"),
+        ("<answer>\ndef add(a, b):\n    return a + b\n</answer>", "pass"),
+        ('def add(a, b):\n    """\n```python\nadd = None\n```\n    """\n    return a + b', "pass"),
+        ("<think>\nmaybe " + RIGHT, "no_code"),
+    ],
+    ids=["fence", "space", "thought", "tag", "fence-in-a-docstring", "no-end"],
+)
+def test_the_command_takes_programs_and_answers(pool, tmp_path, code, verdict):
+    source, target = tmp_path / "jobs.jsonl", tmp_path / "verdicts.jsonl"
+    source.write_text(json.dumps({"id": 1, "code": code, "tests": TESTS}))
+    assert grade_code(source, target, sandbox=pool) == {verdict: 1}
+
+
 @pytest.mark.parametrize("name", ["timeout_s", "memory_mb"])
 @pytest.mark.parametrize("value", ["1e999", "-1e999", "NaN", "0", "-1", "true", "null", '"1"', "[1]", "1" + "0" * 400])
 def test_a_limit_that_is_none_is_an_error_of_its_job_alone(pool, tmp_path, name, value):
