@@ -26,7 +26,7 @@ cell.
 HAS_STDIN = 1
 BY_ITSELF, BY_DEADLINE, BY_CLOSE, BY_THREADS = range(4)
 
-FIRST_FREE, LAST_FREE, READY, STDIN = 10, 64, 7, 0
+FIRST_FREE, LAST_FREE, READY = 10, 64, 7
 MAX_THREADS = 64
 POLL_S = 0.02
 """How often deadlines and threads are looked at."""
@@ -103,11 +103,12 @@ class Zygote:
         pipes = [] if cells == 1 else [os.pipe(), os.pipe()]
         for index in range(cells):
             own = [fds.pop(0) for _ in range(4)]
-            stdin = fds.pop(0) if flags & HAS_STDIN else None
+            # Without input, a file of its own too: flags that a program sets on ours would reach the next one.
+            own.append(fds.pop(0) if flags & HAS_STDIN else os.open("/dev/null", os.O_RDWR))
             # Cell 0 is the candidate (reads calls, writes answers), cell 1 the test program (the other way round).
             between = () if not pipes else (pipes[0][0], pipes[1][1]) if index == 0 else (pipes[0][1], pipes[1][0])
-            self.cells.append(self._fork([stdin, own[2], own[3], own[1], own[0]], between, limits))
-            for fd in own if stdin is None else [*own, stdin]:
+            self.cells.append(self._fork([own[4], own[2], own[3], own[1], own[0]], between, limits))
+            for fd in own:
                 os.close(fd)
         for fd in (end for pipe in pipes for end in pipe):
             os.close(fd)
@@ -125,8 +126,6 @@ class Zygote:
         if pid:
             return Cell(pid)
         try:
-            if fds[STDIN] is None:  # of its own: flags that a program sets on the zygote's would reach the next one
-                fds[STDIN] = os.open("/dev/null", os.O_RDWR)
             for target, fd in enumerate(fds):
                 os.dup2(fd, target)
             if between:
