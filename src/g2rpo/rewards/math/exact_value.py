@@ -7,8 +7,11 @@ from math import comb, factorial, isqrt, prod
 
 from g2rpo.rewards.math.expressions import Node
 
-MAX_BITS = 200_000
+MAX_BITS = 60_000
 """Largest numerator or denominator that is computed exactly."""
+
+MAX_ROOT_BITS = 20_000
+"""Largest number of which a root is taken exactly: that is slower than any other operation here."""
 
 MAX_FACTORIAL = 2_000
 
@@ -94,17 +97,20 @@ def _root(value: Fraction, index: int) -> Fraction | None:
     """The exact positive root, or None when it is irrational (or the value negative, where roots are complex)."""
     if value < 0 or index > 64:
         return None
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_ROOT_BITS:
+        raise TooLarge("a root of a huge number")
     numerator, denominator = _integer_root(value.numerator, index), _integer_root(value.denominator, index)
     return None if numerator is None or denominator is None else Fraction(numerator, denominator)
 
 
 def _integer_root(value: int, index: int) -> int | None:
-    if index == 2:
+    if value < 2:
+        root = value
+    elif index == 2:
         root = isqrt(value)
-    else:
-        low, high = 0, 1 << (value.bit_length() // index + 1)
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if middle**index <= value else (low, middle - 1)
-        root = low
+    else:  # Newton's steps fall from above until they would rise, doubling the digits that are right
+        root, lower = 0, 1 << -(-value.bit_length() // index)
+        while root == 0 or lower < root:
+            root = lower
+            lower = ((index - 1) * root + value // root ** (index - 1)) // index
     return root if root**index == value else None

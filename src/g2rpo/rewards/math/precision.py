@@ -3,7 +3,7 @@ slow.
 
 A closed formula is evaluated at two precisions: a true zero of the difference shrinks with the precision, a small
 number does not. The precision grows with the literals, so that pi + 10^-40 is not pi. Formulas with variables are
-compared at fixed rational points, positive and negative, where identities of other formulas do not hold by chance.
+compared at fixed rational points, positive and negative, small and large, where identities of other formulas do not hold by chance.
 """
 
 from fractions import Fraction
@@ -21,6 +21,7 @@ MAX_DIGITS = 2_500
 _POINTS = (  # numerators and denominators: primes, so that no small identity is met
     (1009, 733), (2003, 859), (3001, 2221), (613, 997), (4001, 1223), (1511, 2897),
     (-1013, 751), (-2011, 863), (-617, 991), (-3011, 2213),
+    (10007, 733), (-12007, 857), (176041, 1013), (-170003, 997), (1000000007, 991), (-1000000009, 983),
 )  # fmt: skip
 _FUNCTIONS = {
     "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "cot": mp.cot, "sec": mp.sec, "csc": mp.csc, "arcsin": mp.asin,
@@ -75,9 +76,9 @@ def evaluate(node: Node):
             raise Undefined("logarithm")
         return mp.log(a) / mp.log(b)
     if kind == "fac":
-        return _gamma(a + 1)
+        return _factorial(a)
     if kind == "binom":
-        return _gamma(a + 1) / (_gamma(b + 1) * _gamma(a - b + 1))
+        return _factorial(a) / (_factorial(b) * _factorial(a - b))
     raise Undefined(kind)
 
 
@@ -88,7 +89,8 @@ def _decades(value) -> float:
 def _function(name: str, x):
     if x != 0:
         # cos x is 1 - x^2/2, arctan x is pi/2 - 1/x, tanh x is 1 - 2 exp(-2x): small and large arguments hide in sums.
-        _spreads.append(float(0.9 * abs(x)) if name == "tanh" and abs(x) > 1 else 2 * abs(_decades(x)))
+        hyperbolic = name in ("sinh", "cosh", "tanh") and abs(x) > 1
+        _spreads.append(float(0.9 * abs(x)) if hyperbolic else 2 * abs(_decades(x)))
     if name == "exp":
         return _power(+mp.e, x)
     if abs(x) > mp.mpf(10) ** 50 and name not in ("abs", "ln"):
@@ -105,8 +107,11 @@ def _power(base, exponent):
         if mp.re(exponent) > 0:
             return mp.mpf(0)
         raise Undefined("zero to a power that is not positive")
-    if abs(exponent) * (abs(mp.log(base)) + 1) > 10**7:
+    logarithm = mp.log(base)
+    if abs(exponent) * (abs(logarithm) + 1) > 10**7:
         raise TooLarge("a tower of powers")
+    if 0 < abs(exponent * logarithm) < 0.1:  # 1 and a small part
+        _spreads.append(-_decades(exponent * logarithm))
     return mp.power(base, exponent)
 
 
@@ -116,6 +121,12 @@ def _root(value, index):
     real_odd = mp.im(value) == 0 and mp.re(value) < 0 and mp.im(index) == 0 and mp.isint(mp.re(index)) and int(mp.re(index)) % 2
     # The sign of an odd root of a negative number follows the real convention, as in school.
     return -mp.root(-mp.re(value), int(mp.re(index))) if real_odd else _power(value, 1 / index)
+
+
+def _factorial(x):
+    if x != 0:  # x + 1 is a sum, too
+        _spreads.append(abs(_decades(x)))
+    return _gamma(x + 1)
 
 
 def _gamma(x):
@@ -199,12 +210,12 @@ def substituted(node: Node, values: dict[str, Fraction]) -> Node:
 
 
 def points(names: list[str]) -> list[dict[str, Fraction]]:
-    """Rational sample points: six with all variables positive, then four with changing signs."""
+    """Rational sample points: six with all variables positive, four with changing signs, six large ones of both signs."""
     out = []
     for shift in range(len(_POINTS)):
         values = {}
         for index, name in enumerate(names):
-            block = _POINTS[:6] if shift < 6 else _POINTS[6:]
+            block = _POINTS[:6] if shift < 6 else _POINTS[6:10] if shift < 10 else _POINTS[10:]
             numerator, denominator = block[(shift + index) % len(block)]
             if shift >= 6 and index and (shift >> (index - 1)) & 1:  # not all of them negative
                 numerator = -numerator
@@ -257,7 +268,7 @@ def same_relation(a: Node, b: Node, positive: bool) -> bool | None:
     for values in points(names):
         pair = substituted(a, values), substituted(b, values)
         try:
-            left, right = _values(pair, BASE_DIGITS)
+            _, _, (left, right) = _resolved(pair, BASE_DIGITS)
         except (Undefined, TooLarge):
             continue
         if abs(left) < mp.mpf(10) ** -30 or abs(right) < mp.mpf(10) ** -30:

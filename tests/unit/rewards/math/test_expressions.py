@@ -32,7 +32,14 @@ def test_exact_values(text, expected):
     assert exact(text) == (None if expected is None else Fraction(expected))
 
 
-@pytest.mark.parametrize("text", ["9^{9^9}", "99999!", r"\binom{10^6}{3}", "2^{10^6}", "(10^{200})^{10^{3}}"])
+@given(st.integers(1, 10**30), st.integers(2, 64), st.sampled_from([-1, 0, 1]))
+def test_roots_are_exact(base, index, off):
+    value = base**index + off
+    expected = base if off == 0 else value if value in (0, 1) else None
+    assert exact(f"\\sqrt[{index}]{{{value}}}") == expected
+
+
+@pytest.mark.parametrize("text", ["9^{9^9}", "99999!", r"\sqrt[3]{7^{20000}}", r"\binom{10^6}{3}", "2^{10^6}", "(10^{200})^{10^{3}}"])
 def test_what_must_not_be_computed_is_not(text):
     with pytest.raises(TooLarge):
         exact(text)
