@@ -40,7 +40,9 @@ _PHRASE = re.compile(
     r"(?:\*\*)?\s*[:=]?[ \t]*(?:\*\*)?\n?([^\n]*)",
     re.IGNORECASE,
 )
-_REASON = re.compile(r"[,;]?\s(?:because|since|so|which|where|when)\b", re.IGNORECASE)
+_REASON = re.compile(r"[,;]?\s(?:because|since|so|which|where|when)\b|,\s(?:and\s)?not\b", re.IGNORECASE)
+_NUMBER_LINE = re.compile(r"(?:\*\*)?[-+−]?\s?(?:\\?[$€£₹(]|\\frac|\\text|\\sqrt|\.?[0-9])")
+_NUMBERED = re.compile(r"[0-9]+(?:\.[0-9]+)*[.):]\s+\S")
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"'(]|\s*$)")
 
 
@@ -85,7 +87,7 @@ def last_boxed(text: str) -> tuple[str, int] | None:
             stack.append(-1)
         elif what == "}":
             start = stack.pop() if stack else -1
-            if start >= 0:
+            if start >= 0 and (found is None or text[start : token.start()].strip()):  # `\\boxed{42}\\boxed{}` says 42
                 found = (text[start : token.start()], token.end())
         elif what.endswith("{") and len(what) > 2:
             stack.append(token.end())
@@ -103,6 +105,16 @@ def last_answer_tag(text: str) -> tuple[str, int] | None:
                 found, start = (text[start : match.start()], match.end()), None
         else:
             start = match.end()
+    return found
+
+
+def _last_hashes(text: str) -> tuple[str, int] | None:
+    """The last `#### …` that is an answer: one on the last line, or one with a number, for headings look the same."""
+    found = None
+    for match in _HASHES.finditer(text):
+        line = match.group(1).strip()
+        if line and (not text[match.end() :][:1_000].strip() or (_NUMBER_LINE.match(line) and not _NUMBERED.match(line))):
+            found = (line, match.end())
     return found
 
 
@@ -139,7 +151,7 @@ def extract_answer(completion: str) -> Extracted | None:
         found.append((box[1], box[0], "boxed"))
     if "answer>" in text.lower() and (tag := last_answer_tag(text)):
         found.append((tag[1], tag[0], "answer_tag"))
-    if "####" in text and (line := _last_match(_HASHES, text)):
+    if "####" in text and (line := _last_hashes(text)):
         found.append((line[1], line[0], "hashes"))
     if found:
         _, content, marker = max(found)
@@ -157,7 +169,7 @@ def _unwrapped(content: str, marker: Marker, depth: int = 4) -> Extracted | None
     if depth and len(content) <= MAX_ANSWER_CHARS:
         if box := last_boxed(content):
             return _unwrapped(box[0], "boxed", depth - 1)
-        if marker != "boxed" and (line := _last_match(_HASHES, content)):
+        if marker != "boxed" and (line := _last_hashes(content)):
             return _unwrapped(line[0], "hashes", depth - 1)
         if marker != "boxed" and (phrase := _last_match(_PHRASE, content)):
             return Extracted(_sentence(phrase[0]).strip() or content, marker)
@@ -166,7 +178,16 @@ def _unwrapped(content: str, marker: Marker, depth: int = 4) -> Extracted | None
 
 _CHOICE = re.compile(r"(?:(?:option|choice)\s+)?[(\[]?([A-J])(?:[)\]]|[.:](?!\S))?", re.IGNORECASE)
 _CHOICE_WITH_TEXT = re.compile(r"(?:[(\[]([A-J])[)\]]|([A-J])[).:])\s+(\S.*)", re.IGNORECASE | re.DOTALL)
-_OTHER_CHOICE = re.compile(r"(?:^|[\s(\[,])[A-J][)\].:](?:\s|$)|\b(?:or|and)\b", re.IGNORECASE)
+_OTHER_CHOICE = re.compile(
+    r"(?:^|[\s(\[,])[A-J][)\].:](?:\s|$)|^[A-J]$|\b(?:or|and)\b|^is(?:n['’]t| not| wrong| incorrect| false)\b",
+    re.IGNORECASE,
+)
+
+
+def choice_text(answer: str) -> str | None:
+    """What stands behind the letter of a multiple choice answer: `12` of `(B) 12`."""
+    full = _CHOICE_WITH_TEXT.fullmatch(answer.strip())
+    return full.group(3) if full and choice_letter(answer) else None
 
 
 def choice_letter(answer: str) -> str | None:

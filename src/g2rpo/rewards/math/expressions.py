@@ -164,6 +164,8 @@ class _Parser:
             if number is None:
                 raise Malformed("a number that cannot be read")
             self.at = number[1]
+            if self.text.startswith(("\\ldots", " \\ldots"), self.at):
+                raise Malformed("a number that goes on")
             return ("num", number[0])
         if char == "\\":
             return self.command()
@@ -216,8 +218,8 @@ class _Parser:
         if word == "pi":
             self.at = match.end()
             return ("const", "pi")
-        # `abc/2` is a product, but `yes` and `red` standing alone are words, and no anagram of them is right.
-        alone = len(word) == 3 and word == self.text.strip()
+        # `abc/2` is a product, but `yes` and `red box` without any sign are words, and no anagram of them is right.
+        alone = len(word) == 3 and self.text.replace(" ", "").isalpha()
         if len(word) > 3 or alone or word.lower() in NOT_PRODUCTS:
             raise Malformed(f"the word {word!r}")
         self.at += 1  # letter by letter, so that `xy^2` is x·y²

@@ -18,7 +18,7 @@ from typing import Literal
 
 from g2rpo.errors import DataError
 from g2rpo.rewards.exact import normalise_text
-from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, extract_answer
+from g2rpo.rewards.extract import MAX_ANSWER_CHARS, choice_letter, choice_text, extract_answer
 from g2rpo.rewards.math.latex import balanced, normalise
 from g2rpo.rewards.math.leaves import Comparer, LimitReached, is_readable, is_words, read_leaf
 from g2rpo.rewards.math.matching import same
@@ -127,6 +127,10 @@ def _compare(gold: Gold, answer: str, deadline_s: float) -> MathGrade:
         return _verdict(same_quantity(gold.quantity, quantity), "number")
     if gold.choice is not None and (letter := choice_letter(spelling)) is not None:
         return _verdict(letter == gold.choice, "choice")
+    if gold.choice is not None and (text := choice_text(gold.spelling)) is not None:
+        return _compare(parse_gold(text), answer, deadline_s)
+    if gold.choice is None and (text := choice_text(spelling)) is not None:
+        return _compare(gold, text, deadline_s)
     if not balanced(spelling):
         return MathGrade(0.0, "different", "unbalanced braces")
     comparer = Comparer(deadline_s)

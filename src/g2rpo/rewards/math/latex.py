@@ -26,6 +26,7 @@ _UNICODE = {
     "±": "\\pm ", "∓": "\\mp ", "°": " degrees ", "º": " degrees ", "％": "%", "，": ",", "（": "(", "）": ")",
     "＝": "=", "ℝ": "\\mathbb{R}",
     "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "′": "'", "’": "'", "θ": "\\theta ",
+    "。": ".", "．": ".", "…": "...", "∧": "\\land ", "∨": "\\lor ", "℃": " degrees C", "℉": " degrees F",
     "α": "\\alpha ", "β": "\\beta ", "λ": "\\lambda ", "\x00": "\ufffd",
 }  # fmt: skip
 _UNICODE.update({"０１２３４５６７８９"[d]: str(d) for d in range(10)})
@@ -62,8 +63,21 @@ _COMMANDS = {
     "times": "*", "ast": "*", "div": "/", "leq": "<=", "le": "<=", "leqslant": "<=", "geq": ">=", "ge": ">=",
     "geqslant": ">=", "lt": "<", "gt": ">", "neq": "\\ne ", "lbrace": "\\{", "rbrace": "\\}", "lbrack": "[",
     "rbrack": "]", "langle": "(", "rangle": ")", "lvert": "|", "rvert": "|", "vert": "|", "varnothing": "\\emptyset ", "colon": ":", "dollar": "$",
-    "land": " and ", "lor": " or ", "wedge": " and ", "vee": " or ", "R": "\\mathbb{R}", "Reals": "\\mathbb{R}",
+    "dots": "\\ldots ", "dotsc": "\\ldots ", "R": "\\mathbb{R}", "Reals": "\\mathbb{R}",
 }  # fmt: skip
+_TRAILING_DOTS = re.compile(r"(?<=[0-9,;+*-])(\s*)\.{3,}")
+_RECURRING = re.compile(
+    r"([0-9]\.)\(([0-9]+)\)|((?<![0-9])[0-9]*\.[0-9]{0,30}?)(?:([0-9])\4{2,}|([0-9]{2,12})\5+) ?\\ldots(?![a-zA-Z]) ?"
+)
+_TEMPERATURE = re.compile(r"(?<![A-Za-z])degrees? (?:C|([Cc])elsius|F|([Ff])ahrenheit)(?![A-Za-z])")
+_CLOCK = re.compile(r"\b([0-9]{1,2}:[0-9]{2}|[0-9]{1,2}(?= |[ap]\.)) ?([ap])\.? ?m\b\.?", re.IGNORECASE)
+_TIMES = re.compile(r"(?<=[0-9]) x (?=10 ?\^)|(?<=[0-9])x(?=10 ?\^)")
+_BASES = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+_BASE_WORD = re.compile(rf"_ ?\{{ ?({'|'.join(_BASES)}) ?\}}")
+_COMBINATIONS = re.compile(
+    r"(?<![A-Za-z0-9\\})])(?:C ?\( ?([0-9]{1,4}) ?, ?([0-9]{1,4}) ?\)"
+    r"|(?:\{ ?\} ?)?[_^] ?\{? ?([0-9]{1,4}) ?\}? ?C ?_ ?\{? ?([0-9]{1,4}) ?\}?)"
+)
 _COMMAND = re.compile(r"\\(" + "|".join(sorted(_COMMANDS, key=len, reverse=True)) + r")(?![a-zA-Z])\s*")
 
 
@@ -87,6 +101,7 @@ def normalise(text: str) -> str:
     if "sqrt" in text or "√" in text:
         text = _roots(text)
     text = _SPACES.sub(" ", text).strip()
+    text = _wordings(text)
     text = _LEADING.sub("", text, count=1) if text[:1] in ("=", "\\", "≈", "~", ":") and _LEADING.match(text) else text
     if text.endswith("\\") and not text.endswith(ROW):  # what remains of a final `\ `
         text = text[:-1].rstrip()
@@ -96,7 +111,26 @@ def normalise(text: str) -> str:
 
 
 def _factorial(text: str) -> bool:
-    return text[-1] == "!" and len(text) > 1 and (text[-2].isalnum() or text[-2] in ")}!")
+    return text[-1] == "!" and text[:-1].rstrip()[-1:] not in ("", ".", ",", ";", ":")
+
+
+def _wordings(text: str) -> str:
+    """Ways to write a number that need more than one sign to be seen: dots that go on, temperatures, times of day."""
+    if "..." in text:
+        text = _TRAILING_DOTS.sub(r"\1\\ldots ", text).rstrip()
+    if ".(" in text or "\\ldots" in text:
+        text = _RECURRING.sub(lambda m: f"{m[1] or m[3]}\\overline{{{m[2] or m[4] or m[5]}}}", text).rstrip()
+    if "degree" in text:
+        text = _TEMPERATURE.sub(lambda m: "celsius" if "C" in m[0] or m[1] else "fahrenheit", text)
+    if "m" in text or "M" in text:
+        text = _CLOCK.sub(lambda m: f"{m[1]} {m[2].lower()}m", text)
+    if "x" in text:
+        text = _TIMES.sub("*", text)
+    if "_" in text:
+        text = _BASE_WORD.sub(lambda m: f"_{{{_BASES.index(m[1]) + 2}}}", text)
+    if "C" in text:
+        text = _COMBINATIONS.sub(lambda m: f"\\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}", text)
+    return text
 
 
 def _from_unicode(text: str) -> str:

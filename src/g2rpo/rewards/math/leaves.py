@@ -21,7 +21,8 @@ from g2rpo.rewards.math.units import Unit, parse_unit
 
 MAX_LEAF_CHARS = 1_000
 _LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
-_ENDLESS = re.compile(r"[+-]? ?\\infty")
+_ENDLESS = re.compile(r"[+-]? ?\\infty|\\ldots")
+_DATE = re.compile(r"[0-9]{4}([-/])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}(?:([-/])[0-9]{1,2}\2[0-9]{4}|/[0-9]{1,2}/[0-9]{2})")
 _WORDS = re.compile(
     r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[apAP]\.?[mM])?|[0-9]{1,2} ?[apAP]\.?[mM]|[0-9]+ ?: ?[0-9]+"
 )
@@ -61,6 +62,8 @@ def read_leaf(text: str) -> Leaf:
         return Leaf(canonical, quantity, formula=text)
     if not balanced(text):
         return Leaf(canonical, problem="unbalanced braces")
+    if _DATE.fullmatch(text):
+        return Leaf(canonical, problem="a date")
     formula, unit = _without_unit(text)
     try:
         tree = parse_expression(formula)
@@ -98,8 +101,8 @@ def _without_unit(text: str) -> tuple[str, Unit | None]:
 
 
 def is_words(text: str) -> bool:
-    """Whether an answer is meant as words, a clock time or a ratio: compared as text, nothing else."""
-    return _WORDS.fullmatch(text) is not None
+    """Whether an answer is meant as words, a clock time, a date or a ratio: compared as text, nothing else."""
+    return _WORDS.fullmatch(text) is not None or _DATE.fullmatch(text) is not None
 
 
 def is_readable(text: str, deadline_s: float) -> bool:
@@ -222,8 +225,7 @@ def _unit_factor(a: Leaf, b: Leaf) -> Fraction | None:
         return Fraction(1)
     if gold.known and answer.known:
         return answer.factor / gold.factor if gold.dimension == answer.dimension else None
-    short, long = sorted((set(gold.words), set(answer.words)), key=len)
-    return Fraction(1) if short <= long else None
+    return Fraction(1) if gold.agrees(answer) else None
 
 
 def exact(text: str) -> Fraction | None:

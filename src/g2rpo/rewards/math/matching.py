@@ -5,6 +5,8 @@ their ends open or closed, equations up to a constant factor. Conventions that a
 docs/rewards.md.
 """
 
+from dataclasses import replace
+
 from g2rpo.rewards.math.leaves import Comparer, exact
 from g2rpo.rewards.math.shapes import INFINITY, Shape
 
@@ -44,9 +46,24 @@ def _scalars(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
 
 
 def _ordered(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
+    gold, answer = _in_order(gold, answer), _in_order(answer, gold)
     return len(gold.parts) == len(answer.parts) and all(
         same(a, b, comparer) for a, b in zip(gold.parts, answer.parts, strict=True)
     )
+
+
+def _names(shape: Shape) -> list[str]:
+    """Names of the parts, where each has its own: `x = 1, y = 2`, but not `x = 1, x = 2`."""
+    labels = [part.label for part in shape.parts]
+    return labels if all(labels) and len(set(labels)) == len(labels) > 1 else []
+
+
+def _in_order(shape: Shape, other: Shape) -> Shape:
+    """Parts with names in the order of their names, which is the order of a tuple without names if they are letters."""
+    names = _names(shape)
+    if names and (_names(other) or all(len(name.split("_")[0]) == 1 for name in names)):
+        return replace(shape, parts=tuple(sorted(shape.parts, key=lambda part: part.label)))
+    return shape
 
 
 def _covers(these: tuple[Shape, ...], those: tuple[Shape, ...], comparer: Comparer) -> bool:
@@ -59,7 +76,19 @@ def _unordered(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
 
 
 def _lists(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
-    return len(gold.parts) == len(answer.parts) and _unordered(gold, answer, comparer)
+    if bool(_names(gold)) != bool(_names(answer)):  # `2, 1` is not `x = 1, y = 2`
+        return _ordered(gold, answer, comparer)
+    rest = list(answer.parts)
+    for part in gold.parts:  # one to one: 2, 2, 3 is not 2, 3, 3
+        found = next((other for other in rest if same(part, other, comparer)), None)
+        if found is None:
+            return False
+        rest.remove(found)
+    return not rest
+
+
+def _set_and_list(one: Shape, other: Shape, comparer: Comparer) -> bool:
+    return not _names(one) and not _names(other) and _unordered(one, other, comparer)
 
 
 def _intervals(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
@@ -198,7 +227,7 @@ _HANDLERS = {
     ("equation", "scalar"): _equation_for_value,
     ("inequality", "inequality"): _inequalities,
     ("set", "set"): _unordered,
-    ("set", "list"): _unordered,
+    ("set", "list"): _set_and_list,
     ("set", "scalar"): _single,
     ("set", "labelled"): _single,
     ("list", "list"): _lists,
@@ -208,6 +237,7 @@ _HANDLERS = {
     ("interval", "interval"): _intervals,
     ("interval", "union"): _unions,
     ("interval", "inequality"): _ray_as_inequality,
+    ("range", "range"): _ordered,
     ("union", "tuple"): _unions,
     ("union", "union"): _unions,
     ("union", "set"): _unions,

@@ -19,7 +19,7 @@ MAX_EXPONENT = 10_000
 """Largest power of ten in scientific notation."""
 
 _UNSIGNED = (
-    r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])"
+    r"(?:[0-9]{1,3}(?:(?:,[0-9]{3})+|(?:'[0-9]{3})+)(?![0-9])(?:\.[0-9]+)?|[0-9]{1,3}(?: [0-9]{3})+(?![0-9/])"
     r"|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 )
 _LITERAL = re.compile(_UNSIGNED)
@@ -33,8 +33,9 @@ _BASE = re.compile(r"([0-9][0-9A-Za-z]*|[0-9A-F]{2,}) ?_ ?(?:\{ ?([0-9]{1,2}) ?\
 _BETWEEN = re.compile(r",? and |, | (?=[0-9])")
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _SCALE = re.compile(rf" ?({'|'.join(_SCALES)})s?\b", re.IGNORECASE)
+_PART = re.compile(r"[ -](?:half|halves|(?:third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s?)(?: of\b| *$)", re.IGNORECASE)
 _PERCENT = re.compile(r" ?(?:%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
-_CURRENCY = re.compile(r"([$€£¥]|USD |US\$|EUR |GBP )\s?")
+_CURRENCY = re.compile(r"([$€£¥₹]|USD |US\$|EUR |GBP |INR |Rs\.?(?= ?[0-9]))\s?")
 _SMALL = [
     "zero",
     "one",
@@ -73,7 +74,7 @@ class Quantity:
 
 
 def _plain(text: str) -> Fraction | None:
-    text = text.replace(",", "").replace(" ", "")
+    text = text.replace(",", "").replace(" ", "").replace("'", "")
     if len(text) > MAX_DIGITS:
         return None
     return Fraction(text.removesuffix(".") if text != "." else "0")
@@ -100,7 +101,8 @@ def read_atom(text: str, start: int = 0) -> tuple[Fraction, int] | None:
             return int(whole) + Fraction(numerator, denominator), match.end()
     if match := _BASE.match(text, start):
         value = parse_base(match.group(1), int(match.group(2) or match.group(3)))
-        return None if value is None else (value, match.end())
+        if value is not None:  # else `2x_1`, a product
+            return value, match.end()
     if match := _REPEATING.match(text, start):
         whole, fixed, period = match.groups()
         if len(match.group()) > 500:
@@ -190,6 +192,8 @@ def _single(text: str) -> Quantity | None:
         found = Fraction(_WORDS[word.group(1).lower()]), word.end()
     value, end = found
     value *= sign
+    if _PART.match(rest, end):  # two thirds are not two of something
+        return None
     while scale := _SCALE.match(rest, end):
         value *= _SCALES[scale.group(1).lower()]
         end = scale.end()
@@ -213,9 +217,11 @@ def _same_currency(unit: Unit, tail: str) -> bool:
     return said_again is not None and (said_again == unit or tail.strip().startswith(("per ", "/", "a ", "each", "total")))
 
 
-def _is_rate(plain: Unit, rate: Unit) -> bool:
-    # `$18` is how people write 18 dollars per day.
-    return plain.words == ("$",) and rate.words[:2] == ("$", "/")
+def _is_short_for(plain: Unit, full: Unit) -> bool:
+    # `$18` is how people write 18 dollars per day, and 20° may be a temperature.
+    if plain.words == ("degree",):
+        return full.words in (("celsius",), ("fahrenheit",))
+    return plain.words == ("$",) and full.words[:2] == ("$", "/")
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool:
@@ -225,18 +231,20 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
     - A unit that only one side names is not held against the other: the question fixed it.
     - Units of one dimension convert (2 hours is 120 minutes); units of different dimensions differ (5 cm, 5 m, 5
       apples).
-    - `50%` is 0.5. A bare number above 1 may stand for that many percent, for "what percentage" is asked that way.
+    - `50%` is 0.5. A bare number above 1 may stand for that many percent, for "what percentage" is asked that way; no
+      amount with a unit may (50 cm).
     """
     if gold.percent != answer.percent:
         bare, marked = (answer, gold) if gold.percent else (gold, answer)
-        if bare.value == marked.value * 100 and abs(bare.value) > 1:
+        if bare.unit is not None and marked.unit is None:
+            return False
+        if bare.unit is None and bare.value == marked.value * 100 and abs(bare.value) > 1:
             return True
     if gold.unit is None or answer.unit is None or gold.unit.words == answer.unit.words:
         return gold.value == answer.value
-    if _is_rate(gold.unit, answer.unit) or _is_rate(answer.unit, gold.unit):
+    if _is_short_for(gold.unit, answer.unit) or _is_short_for(answer.unit, gold.unit):
         return gold.value == answer.value
     if gold.unit.known and answer.unit.known:
         same_kind = gold.unit.dimension == answer.unit.dimension
         return same_kind and gold.value * gold.unit.factor == answer.value * answer.unit.factor
-    short, long = sorted((set(gold.unit.words), set(answer.unit.words)), key=len)
-    return short <= long and gold.value == answer.value
+    return gold.unit.agrees(answer.unit) and gold.value == answer.value

@@ -6,7 +6,8 @@ can leak in.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from g2rpo.rewards.math.latex import ROW
 from g2rpo.rewards.math.numbers import parse_quantity
@@ -20,7 +21,7 @@ INFINITY = "\\infty"
 class Shape:
     """One answer taken apart.
 
-    `kind` is scalar, list, set, tuple, interval, union, matrix, equation, inequality or other. `parts` are shapes, or
+    `kind` is scalar, list, set, tuple, interval, union, range, matrix, equation, inequality or other. `parts` are shapes, or
     for a scalar, equation, inequality and other the texts. `label` is what stood before "=" (or the variable of an
     interval). An interval's `open` tells for each end whether it is excluded; a matrix has its row length in `width`.
     """
@@ -32,7 +33,7 @@ class Shape:
     width: int = 0
 
 
-_MATRIX = re.compile(r"\\begin ?\{([a-z]?matrix|array)\} ?(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+_MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\} ?(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 _LABEL = re.compile(
     r"m? ?\\angle ?[A-Z]{1,3}|\\?[A-Za-z]+(?: ?\^ ?\{? ?-1 ?\}?(?= ?\())?(?: ?_ ?(?:\{[^{}=]{1,12}\}|[A-Za-z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
     r"|\( ?[a-z](?: ?, ?[a-z])+ ?\)"
@@ -40,6 +41,9 @@ _LABEL = re.compile(
 )  # fmt: skip
 _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_(?:\{\w+\}|\w))?")
 _RELATION = re.compile(r"<=|>=|<|>|=|\\ne(?![a-z])|\\in(?![a-z])|\\approx|\\equiv|\\sim(?![a-z])")
+_LOGIC = re.compile(r"\\(lor|land|vee|wedge)(?![a-zA-Z])")
+_RANGE = re.compile(r"([$€£¥₹]?)([0-9][0-9.,]*) ?- ?\1([0-9][0-9.,]*)( ?%| [A-Za-z][A-Za-z /]*)?")
+_NO_LABEL = re.compile(r"\b(?:not|no|never|least|most|half|twice|double|minus|plus|times|per)\b")
 _OR = re.compile(r",? or ")
 _AND = re.compile(r",? and |, ?|; ?")
 _CUP = re.compile(r"\\cup(?![a-z])|(?<=[\])]) U (?=[\[(])")
@@ -102,7 +106,7 @@ def parse_shape(text: str, nesting: int = 0) -> Shape:
     while _enclosed(text) and text[0] == "{":
         text = text[1:-1].strip()
         scalar = Shape("scalar", (text,))
-    for reader in (_matrix, _alternatives, _relation, _list, _union, _brackets, _named, _double_sign):
+    for reader in (_matrix, _range, _logic, _alternatives, _relation, _list, _union, _brackets, _named, _double_sign):
         shape = reader(text, nesting + 1)
         if shape is not None:
             return shape
@@ -120,6 +124,30 @@ def _matrix(text: str, nesting: int) -> Shape | None:
     return Shape("matrix", cells, width=len(rows[0]))
 
 
+def _range(text: str, nesting: int) -> Shape | None:
+    """`10-15 minutes` as a whole answer: from 10 to 15 minutes, and no difference."""
+    match = _RANGE.fullmatch(text) if nesting == 1 else None
+    if match is None:
+        return None
+    ends = [match.group(1) + end + (match.group(4) or "") for end in match.group(2, 3)]
+    low, high = (parse_quantity(end) for end in ends)
+    if low is None or high is None or low.value >= high.value:
+        return None
+    return Shape("range", tuple(Shape("scalar", (end,)) for end in ends))
+
+
+def _logic(text: str, nesting: int) -> Shape | None:
+    """Conditions joined by signs; propositions joined by them are compared as text."""
+    if not _LOGIC.search(text):
+        return None
+    pieces = [piece for _, piece in split_top(text, _LOGIC)]
+    if len(pieces) < 2:
+        return None
+    if not all(_RELATION.search(piece) for piece in pieces):
+        return Shape("other", (text,))
+    return parse_shape(_LOGIC.sub(lambda m: " or " if m[1] in ("lor", "vee") else " and ", text).replace("  ", " "), nesting)
+
+
 def _alternatives(text: str, nesting: int) -> Shape | None:
     if " or " not in text:
         return None
@@ -127,7 +155,7 @@ def _alternatives(text: str, nesting: int) -> Shape | None:
     if len(pieces) < 2 or not all(pieces) or len(pieces) > MAX_PARTS:
         return None
     shapes = tuple(parse_shape(piece, nesting) for piece in pieces)
-    if all(shape.kind in ("interval", "union") for shape in shapes):
+    if all(shape.kind in ("interval", "union") for shape in shapes) and len({shape.label for shape in shapes}) == 1:
         return Shape("union", shapes, label=shapes[0].label)
     return Shape("list", shapes)
 
@@ -145,14 +173,14 @@ def _relation(text: str, nesting: int) -> Shape | None:
     if set(operators) == {"="}:
         return _equation(sides, nesting)
     if operators == ["\\ne"] and _is_variable(sides[0]):
-        point = parse_shape(sides[1], nesting)
-        low, high = _infinity(-1), _infinity(1)
-        parts = (
-            Shape("interval", (low, point), open=(True, True)),
-            Shape("interval", (point, high), open=(True, True)),
-        )
-        return Shape("union", parts, label=sides[0])
+        return replace(_without((parse_shape(sides[1], nesting),)), label=sides[0])
     return _inequality(sides, operators, nesting)
+
+
+def _without(points: tuple[Shape, ...]) -> Shape:
+    """The real line without some points, which stand in order."""
+    ends = (_infinity(-1), *points, _infinity(1))
+    return Shape("union", tuple(Shape("interval", pair, open=(True, True)) for pair in pairwise(ends)))
 
 
 def _has_comma(text: str) -> bool:
@@ -160,7 +188,7 @@ def _has_comma(text: str) -> bool:
 
 
 def _equation(sides: list[str], nesting: int) -> Shape | None:
-    if _LABEL.fullmatch(sides[0]) and (len(sides[0]) == 1 or not _product(sides[0])):
+    if _LABEL.fullmatch(sides[0]) and not _NO_LABEL.search(sides[0]) and (len(sides[0]) == 1 or not _product(sides[0])):
         if _has_comma(sides[-1]) and not _is_variable(sides[0]):
             return None
         if len(split_top("=".join(sides), _AND)) > 1 and "=" in sides[-1]:
@@ -177,6 +205,9 @@ def _product(text: str) -> bool:
 
 
 def _labelled(shape: Shape, label: str) -> Shape:
+    names = label.strip("() ").split(",") if label.startswith("(") else ()
+    if shape.kind == "tuple" and len(names) == len(shape.parts):  # (y, x) = (2, 1): each part has its name
+        return replace(shape, parts=tuple(map(_labelled, shape.parts, names)))
     return Shape(shape.kind, shape.parts, label.replace(" ", ""), shape.open, shape.width)
 
 
@@ -208,7 +239,21 @@ def _list(text: str, nesting: int) -> Shape | None:
     pieces = [piece for _, piece in split_top(text, _AND)]
     if not 2 <= len(pieces) <= MAX_PARTS or not all(pieces):
         return None
-    return Shape("list", tuple(parse_shape(piece, nesting) for piece in pieces))
+    if pieces[-1].endswith("\\ldots") and pieces[-1] != "\\ldots" and "." not in pieces[-1]:
+        pieces[-1:] = [pieces[-1].removesuffix("\\ldots").strip(), "\\ldots"]
+    shapes = tuple(parse_shape(piece, nesting) for piece in pieces)
+    return _between(*shapes) or Shape("list", shapes)
+
+
+def _between(*shapes: Shape) -> Shape | None:
+    """`x > 2 and x < 5` is `2 < x < 5`."""
+    rays = [shape for shape in shapes if shape.kind == "interval" and shape.label]
+    if len(shapes) != 2 or len(rays) != 2 or rays[0].label != rays[1].label:
+        return None
+    low, high = rays if rays[1].parts[0] == _infinity(-1) else rays[::-1]
+    if high.parts[0] != _infinity(-1) or low.parts[1] != _infinity(1):
+        return None
+    return Shape("interval", (low.parts[0], high.parts[1]), low.label, (low.open[0], high.open[1]))
 
 
 def _union(text: str, nesting: int) -> Shape | None:
@@ -221,6 +266,12 @@ def _union(text: str, nesting: int) -> Shape | None:
 def _brackets(text: str, nesting: int) -> Shape | None:
     if text.startswith("\\{") and text.endswith("\\}"):
         return _set(text[2:-2].strip(), nesting)
+    if len(text) > 2 and (text[0] == "]" or text[-1] == "["):  # ]2, 5[ is (2, 5)
+        text = ("(" if text[0] == "]" else text[0]) + text[1:-1] + (")" if text[-1] == "[" else text[-1])
+        shape = _brackets(text, nesting) if _enclosed(text) else None
+        return (
+            replace(shape, kind="interval", open=(text[0] == "(", text[-1] == ")")) if shape and len(shape.parts) == 2 else None
+        )
     if not _enclosed(text):
         return None
     inner, square = text[1:-1].strip(), (text[0] == "[", text[-1] == "]")
@@ -244,8 +295,11 @@ def _set(inner: str, nesting: int) -> Shape:
         return Shape("set")
     condition = split_top(inner, _SUCH_THAT)
     if len(condition) == 2 and all(piece for _, piece in condition):
+        name, _, domain = condition[0][1].partition("\\in")
         shape = parse_shape(condition[1][1], nesting)
-        return shape if shape.kind in ("interval", "union") else Shape("other", (inner,))
+        # {x^2 : x > 2} and the integers above 2 are no intervals; {x : x > 2} is, whatever its variable is called.
+        named = _is_variable(name.strip()) and domain.strip() in ("", *_REALS) and shape.label == name.strip()
+        return replace(shape, label=None) if named and shape.kind in ("interval", "union") else Shape("other", (inner,))
     pieces = [piece for _, piece in split_top(inner, re.compile("[,;]"))]
     if not all(pieces) or len(pieces) > MAX_PARTS:
         return Shape("other", (inner,))
@@ -253,6 +307,13 @@ def _set(inner: str, nesting: int) -> Shape:
 
 
 def _named(text: str, nesting: int) -> Shape | None:
+    line, sign, points = text.partition("\\setminus")
+    if sign and line.strip() in _REALS:
+        taken = parse_shape(points, nesting)
+        values = [parse_quantity(part.parts[0]) if part.kind == "scalar" else None for part in taken.parts]
+        if taken.kind == "set" and taken.parts and (len(values) == 1 or None not in values):
+            order = sorted(range(len(values)), key=lambda at: values[at].value if values[at] else 0)
+            return _without(tuple(taken.parts[at] for at in order))
     if text == "\\emptyset":
         return Shape("set")
     if text in _REALS:

@@ -22,10 +22,14 @@ _TABLE = {
     "volume": {"ml mL milliliter millilitre": "1/1000", "l L liter litre": "1"},
     "money": {"$ USD US$ dollar usd": "1", "cent ¢": "1/100"},
     "euro": {"€ EUR euro": "1"},
+    "rupee": {"₹ Rs INR rupee": "1"},
     "sterling": {"£ GBP": "1", "pence": "1/100"},
     "yen": {"¥ yen": "1"},
     "angle": {"degree deg": "1"},
     "radian": {"rad radian": "1"},
+    "celsius": {"celsius": "1"},
+    "fahrenheit": {"fahrenheit": "1"},
+    "kelvin": {"kelvin": "1"},
     "power": {"W watt": "1", "kW kilowatt": "1000"},
     "energy": {"J joule": "1", "kJ kilojoule": "1000"},
     "force": {"N newton": "1"},
@@ -37,8 +41,8 @@ _KNOWN = {
     for names, factor in rows.items()
     for name in names.split()
 }
-_PHRASE = re.compile(r"(?:[A-Za-z$€£¥¢][A-Za-z'’-]*|[/*^0-9{}().,-]| )+")
-_WORD = re.compile(r"([A-Za-z$€£¥¢][A-Za-z'-]*)(?: ?\^ ?(?:\{ ?(-?[0-9]) ?\}|(-?[0-9])))?|(/|per\b)")
+_PHRASE = re.compile(r"(?:[A-Za-z$€£¥₹¢][A-Za-z'’-]*|[/*^0-9{}().,-]| )+")
+_WORD = re.compile(r"([A-Za-z$€£¥₹¢][A-Za-z'-]*)(?: ?\^ ?(?:\{ ?(-?[0-9]) ?\}|(-?[0-9])))?|(/|per\b)")
 _NOT_UNITS = frozenset(
     [
         "and",
@@ -93,6 +97,14 @@ class Unit:
     known: bool
     dimension: tuple[tuple[str, int], ...] = ()
     factor: Fraction = Fraction(1)
+
+    def agrees(self, other: "Unit") -> bool:
+        """Whether one says at most more than the other: red apples and apples, but not apples per orange and its inverse."""
+        return self._sided() <= other._sided() or other._sided() <= self._sided()
+
+    def _sided(self) -> frozenset[tuple[str, bool]]:
+        slash = self.words.index("/") if "/" in self.words else len(self.words)
+        return frozenset((word, place > slash) for place, word in enumerate(self.words))
 
 
 def _lookup(word: str) -> tuple[str, str, Fraction] | None:
