@@ -27,6 +27,12 @@ from g2rpo.rewards.extract import MAX_COMPLETION_CHARS, choice_letter, completio
         (r"\boxed{5} so <answer>4</answer>", "4"),
         ("work\n#### 18", "18"),
         ("#### 17\n#### 18\n", "18"),
+        ("#### 18\n\nI hope that helps.", "18"),
+        ("#### **18**\nDone.", "**18**"),
+        ("So \\boxed{42}.\n\n#### Verification\n\nChecks out.", "42"),
+        ("#### 1. Set up\n\n2x = 84\n\nThe answer is 42.", "42"),
+        (r"\boxed{42}\boxed{}", "42"),
+        ("The answer is 42, not 41.", "42"),
         ("The answer is 3.5. Thanks.", "3.5"),
         ("the final answer is: $12$", "$12$"),
         ("**Answer:** 42", "42"),
@@ -44,7 +50,7 @@ def test_the_last_explicit_statement_is_the_answer(completion, answer):
 
 @pytest.mark.parametrize(
     "completion",
-    ["", "five", "it is 5 or so", r"\boxed{5", "<answer>5", "<answer></answer>", "<think>\\boxed{5}", r"\boxed{}",
+    ["#### Answer\n42", "", "five", "it is 5 or so", r"\boxed{5", "<answer>5", "<answer></answer>", "<think>\\boxed{5}", r"\boxed{}",
      "<think>a</think> and now", "\\boxed{5}</think>", "####", "<think> x </think> <think> \\boxed{5}"],
 )  # fmt: skip
 def test_what_is_not_stated_is_not_guessed(completion):
@@ -59,7 +65,8 @@ def test_only_the_end_of_a_huge_completion_is_searched():
 @pytest.mark.parametrize(
     ("answer", "letter"),
     [("B", "B"), ("b", "B"), ("(B)", "B"), ("B.", "B"), ("B)", "B"), ("[c]", "C"), ("Option D", "D"),
-     ("B) 42 apples", "B"), ("(B) 42", "B"), ("B: 42", "B"), ("A or B", None), ("A) or B)", None), ("AB", None),
+     ("B) 42 apples", "B"), ("(B) 42", "B"), ("B: 42", "B"), ("(B) is wrong", None), ("B. C", None),
+     ("A or B", None), ("A) or B)", None), ("AB", None),
      ("42", None), ("K", None), ("", None)],
 )  # fmt: skip
 def test_a_choice_is_one_letter(answer, letter):

@@ -228,7 +228,7 @@ def same_value(a: Node, b: Node) -> bool | None:
     """Whether two trees are the same number or the same function of their variables; None when it cannot be decided.
 
     Functions count as equal when they agree wherever both are real and are real at the same points; functions that are
-    nowhere real are compared as complex ones.
+    real at few points are compared as complex ones, too.
 
     Raises:
         TooLarge: Nothing may be computed.
@@ -239,7 +239,7 @@ def same_value(a: Node, b: Node) -> bool | None:
             return same_closed(a, b)[0]
         except Undefined:
             return None
-    real = unreal = 0
+    real = unreal = apart = 0
     for values in points(names):
         try:
             equal, a_real, b_real = same_closed(substituted(a, values), substituted(b, values))
@@ -251,9 +251,10 @@ def same_value(a: Node, b: Node) -> bool | None:
             return False
         real += a_real
         unreal += not a_real and equal
+        apart += not a_real and not equal
     if real >= 4:
         return True
-    return True if not real and unreal >= 4 else None
+    return True if unreal >= 4 and not (real and apart) else None
 
 
 def same_relation(a: Node, b: Node, positive: bool) -> bool | None:

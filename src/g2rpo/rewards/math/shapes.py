@@ -36,13 +36,13 @@ class Shape:
 _MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\} ?(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 _LABEL = re.compile(
     r"m? ?\\angle ?[A-Z]{1,3}|\\?[A-Za-z]+(?: ?\^ ?\{? ?-1 ?\}?(?= ?\())?(?: ?_ ?(?:\{[^{}=]{1,12}\}|[A-Za-z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
-    r"|\( ?[a-z](?: ?, ?[a-z])+ ?\)"
+    r"|\( ?\\?[a-z]+(?: ?, ?\\?[a-z]+)+ ?\)"
     r"|(?:the )?[A-Za-z]+(?: [A-Za-z]+){0,3}"
 )  # fmt: skip
 _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_(?:\{\w+\}|\w))?")
 _RELATION = re.compile(r"<=|>=|<|>|=|\\ne(?![a-z])|\\in(?![a-z])|\\approx|\\equiv|\\sim(?![a-z])")
 _LOGIC = re.compile(r"\\(lor|land|vee|wedge)(?![a-zA-Z])")
-_RANGE = re.compile(r"([$€£¥₹]?)([0-9][0-9.,]*) ?- ?\1([0-9][0-9.,]*)( ?%| [A-Za-z][A-Za-z /]*)?")
+_RANGE = re.compile(r"([$€£¥₹]?)([0-9][0-9.,]*) ?- ?\1?([0-9][0-9.,]*)( ?%| [A-Za-z][A-Za-z /]*)?")
 _NO_LABEL = re.compile(r"\b(?:not|no|never|least|most|half|twice|double|minus|plus|times|per)\b")
 _OR = re.compile(r",? or ")
 _AND = re.compile(r",? and |, ?|; ?")
@@ -253,7 +253,11 @@ def _between(*shapes: Shape) -> Shape | None:
     low, high = rays if rays[1].parts[0] == _infinity(-1) else rays[::-1]
     if high.parts[0] != _infinity(-1) or low.parts[1] != _infinity(1):
         return None
-    return Shape("interval", (low.parts[0], high.parts[1]), low.label, (low.open[0], high.open[1]))
+    ends = (low.parts[0], high.parts[1])
+    numbers = [parse_quantity(end.parts[0]) for end in ends if end.kind == "scalar"]
+    if None not in numbers and len(numbers) == 2 and numbers[0].value >= numbers[1].value:
+        return None  # nothing lies between
+    return Shape("interval", ends, low.label, (low.open[0], high.open[1]))
 
 
 def _union(text: str, nesting: int) -> Shape | None:

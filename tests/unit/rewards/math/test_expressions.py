@@ -39,7 +39,9 @@ def test_roots_are_exact(base, index, off):
     assert exact(f"\\sqrt[{index}]{{{value}}}") == expected
 
 
-@pytest.mark.parametrize("text", ["9^{9^9}", "99999!", r"\sqrt[3]{7^{20000}}", r"\binom{10^6}{3}", "2^{10^6}", "(10^{200})^{10^{3}}"])
+@pytest.mark.parametrize(
+    "text", ["9^{9^9}", "99999!", r"\sqrt[3]{7^{20000}}", r"\binom{10^6}{3}", "2^{10^6}", "(10^{200})^{10^{3}}"]
+)
 def test_what_must_not_be_computed_is_not(text):
     with pytest.raises(TooLarge):
         exact(text)
