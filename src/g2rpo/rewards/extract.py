@@ -113,7 +113,9 @@ def _last_hashes(text: str) -> tuple[str, int] | None:
     found = None
     for match in _HASHES.finditer(text):
         line = match.group(1).strip()
-        if line and (not text[match.end() : match.end() + 1_000].strip() or (_NUMBER_LINE.match(line) and not _NUMBERED.match(line))):
+        if line and (
+            not text[match.end() : match.end() + 1_000].strip() or (_NUMBER_LINE.match(line) and not _NUMBERED.match(line))
+        ):
             found = (line, match.end())
     return found
 
