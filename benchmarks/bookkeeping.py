@@ -59,7 +59,13 @@ def main() -> None:
             if "loss" in logs:
                 steps[-1].update(spent)
 
-    fields = {**read_yaml(EXPERIMENT)["shared"], "preset": "g2rpo", "max_steps": options.steps, "rollouts_every": 1, "report_to": "none"}
+    fields = {
+        **read_yaml(EXPERIMENT)["shared"],
+        "preset": "g2rpo",
+        "max_steps": options.steps,
+        "rollouts_every": 1,
+        "report_to": "none",
+    }
     with tempfile.TemporaryDirectory() as folder:
         training_run.train(resolve({**fields, "output_dir": folder}), quiet=True, callbacks=[lambda trainer: Meter()])
     steps = steps[2:]
