@@ -13,7 +13,7 @@ from g2rpo.data.load import to_rows
 from g2rpo.data.trace_supply import come_round, keep_traces
 from g2rpo.errors import ConfigError
 from g2rpo.tasks import make, programs
-from g2rpo.tasks.traces import TRACE_STYLES, altered
+from g2rpo.tasks.traces import altered
 from g2rpo.training.recipe import resolve
 from g2rpo.types import Problem
 
@@ -83,7 +83,7 @@ def test_imitation_learns_what_the_trace_arrives_at_and_rewards_never_see_it():
         assert row.get("answer") == p.answer
 
 
-@pytest.mark.parametrize("style", TRACE_STYLES)
+@pytest.mark.parametrize("style", ["own", "prose", "terse"])
 def test_a_style_says_the_same_in_as_many_lines(problems, style):
     for p in problems:
         changed = altered(p, style=style)
@@ -93,6 +93,23 @@ def test_a_style_says_the_same_in_as_many_lines(problems, style):
             result = re.split(r"=|-> ", line)[-1]
             assert told.endswith(result)
         assert (changed.trace == p.trace) == (style == "own")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9])
+def test_steps_are_left_out_in_the_middle_or_at_the_end(steps):
+    for p in make("chains", "train", 40, steps=(steps, steps)):
+        own = p.trace.split("\n")
+        skips, stops = (altered(p, style=style).trace.split("\n") for style in ("skips", "stops"))
+        assert len(skips) == steps - steps // 2
+        assert skips[-1] == own[-1]
+        assert sorted(skips, key=own.index) == skips  # what is left stays in order
+        assert stops == own[: max(1, steps - max(1, round(steps / 3)))]
+        assert altered(p, style="skips") == altered(p, style="skips")
+
+
+def test_what_is_left_out_is_not_always_the_same():
+    problems = make("chains", "train", 40, steps=(9, 9))
+    assert len({tuple(map(p.trace.split("\n").index, altered(p, style="skips").trace.split("\n"))) for p in problems}) > 20
 
 
 def test_few_traces_are_among_the_more(problems):

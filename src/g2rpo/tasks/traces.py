@@ -3,6 +3,10 @@
     own      as the family writes them; what the built-in model knows     37+15=52
     prose    a sentence per step                                          adding 15 to 37 gives 52
     terse    results alone                                                52
+    skips    as in own, but half the steps before the last are left out: their results turn up in the steps that follow
+    stops    as in own, but the last third is left out: the answer follows at once
+
+The last two are what solutions written for experts look like: true, and with gaps that the student cannot close in its head.
 
 A wrong step is one step with a wrong result (arithmetic) or with another operation (programs), as a teacher slips; all later steps
 follow from it, and so does the answer the trace ends in. The problem keeps its true answer: rewards are never noisy.
@@ -18,7 +22,7 @@ from g2rpo.seeds import rng, seed_of
 from g2rpo.tasks import chains, programs, word_problems
 from g2rpo.types import Problem
 
-TRACE_STYLES = ("own", "prose", "terse")
+TRACE_STYLES = ("own", "prose", "terse", "skips", "stops")
 _SUM = re.compile(r"(\d+)([-+*])(\d+)=(\d+)")
 _VERBS = {"+": "adding {0} to {1} gives {2}", "-": "taking {0} from {1} leaves {2}", "*": "{1} times {0} is {2}"}
 
@@ -40,10 +44,22 @@ def altered(problem: Problem, *, noise: float = 0.0, style: str = "own") -> Prob
         raise ConfigError("trace_style", style, expected="a known style of traces", then=nearest(style, TRACE_STYLES))
     if seed_of("trace noise", problem.key) / 2**63 < noise:
         problem = (_wrong_program if problem.tests else _wrong_sum)(problem, rng("wrong step", problem.key))
-    if style != "own":
-        lines = [(_program_line if problem.tests else _sum_line)(line, style) for line in problem.trace.split("\n")]
-        problem = dataclasses.replace(problem, trace="\n".join(lines))
-    return problem
+    if style == "own":
+        return problem
+    lines = problem.trace.split("\n")
+    if style in ("skips", "stops"):
+        lines = _with_gaps(lines, style, rng("left out", problem.key))
+    else:
+        lines = [(_program_line if problem.tests else _sum_line)(line, style) for line in lines]
+    return dataclasses.replace(problem, trace="\n".join(lines))
+
+
+def _with_gaps(lines: list[str], style: str, draw: random.Random) -> list[str]:
+    """At least one step stays: the last for `skips`, the first for `stops`."""
+    if style == "stops":
+        return lines[: max(1, len(lines) - max(1, round(len(lines) / 3)))]
+    left_out = set(draw.sample(range(len(lines) - 1), len(lines) // 2))
+    return [line for number, line in enumerate(lines) if number not in left_out]
 
 
 def _wrong_sum(problem: Problem, draw: random.Random) -> Problem:

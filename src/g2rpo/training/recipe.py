@@ -61,7 +61,9 @@ class DataConfig:
     task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
     task_size: int = _setting(2000, "Problems to draw.")
     trace_noise: float = _setting(0.0, "Share of a task's traces with one wrong step; answers stay right.")
-    trace_style: str = _setting("own", "How a task's traces are written: own, prose or terse.")
+    trace_style: str = _setting(
+        "own", "How a task's traces are written: own, prose, terse, skips (steps left out) or stops (the last third left out)."
+    )
     trace_limit: int | None = _setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
     trace_share: float | None = _setting(
         None,
