@@ -40,7 +40,7 @@ class Outcomes:
             "guidance_advantages": "joint",
         },
         {"guidance_controller": "fixed", "guidance_controller_kwargs": {"length": 0.5}, "guidance_unit": "fraction"},
-        {"guidance_controller": "adaptive_profile", "guidance_ratio": 1.0},
+        {"guidance_controller": "adaptive_profile", "guidance_ratio": 1.0, "guidance_cut": "step"},
         {"guidance_controller": "uniform", "guidance_loss": "luffy", "guidance_advantages": "joint"},
         {"guidance_controller": "window", "guidance_loss": "top_entropy", "guidance_advantages": "unguided_baseline"},
         {"guidance_controller": "cosine_binomial", "guidance_loss": "sft", "guidance_loss_coefficient": 0.2},

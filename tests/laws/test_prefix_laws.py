@@ -137,6 +137,28 @@ def test_guided_members_depend_on_member_alpha_and_group_size_only(tokenizer, al
     assert len({s.guidance_ids for s in starts if is_guided(s.member, alpha, group_size)}) <= 1
 
 
+@settings(LAWS, max_examples=40)
+@given(
+    budget=st.integers(1, 40),
+    step=st.integers(0, 99),
+    controller=st.sampled_from(["fixed", "paper", "linear", "profile", "uniform"]),
+)
+def test_a_prefix_cut_at_steps_ends_where_one_does(tokenizer, budget, step, controller):
+    rule = get_controller(controller)
+    planner = make_planner(tokenizer, controller=rule, budget=budget, unit=rule.unit, cut="step")
+    row = {"prompt": "q", "trace": "37+15=52\n52-12=40\n40+8=48", "answer": "48", "key": "k"}
+    start = planner.start(row, [1, 2], 0, rule.initial(), step, 100)
+    assert len(start.guidance_ids) in (0, *planner.trace(row).step_ends)
+    assert len(start.guidance_ids) < budget
+
+
+def test_a_trace_without_a_whole_step_is_none_where_only_whole_steps_are_shown(tokenizer):
+    row = {"prompt": "q", "trace": "40+8=48", "answer": "48", "key": "k"}
+    assert make_planner(tokenizer).trace(row).ids
+    assert not make_planner(tokenizer, cut="step").trace(row).ids
+    assert not make_planner(tokenizer, unit="steps").trace(row).ids
+
+
 @pytest.mark.parametrize("order", [range(6), reversed(range(6)), [3, 1, 5, 0, 2, 4]])
 def test_plans_do_not_depend_on_who_was_planned_before(tokenizer, order):
     planner = make_planner(tokenizer, controller=get_controller("profile"))

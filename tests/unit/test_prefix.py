@@ -24,6 +24,15 @@ def test_a_length_in_its_unit(amount, unit, tokens):
     assert TEN.length(amount, unit) == tokens
 
 
+@pytest.mark.parametrize(
+    ("tokens", "limit", "end"),
+    [(0, 99, 0), (1, 99, 0), (2, 99, 3), (5, 99, 3), (6, 99, 7), (9, 99, 10), (10, 99, 10), (10, 9, 7), (10, 2, 0), (40, 99, 10)],
+)
+def test_the_nearest_whole_step(tokens, limit, end):
+    assert TEN.whole_steps(tokens, limit) == end
+    assert TraceTokens((), ()).whole_steps(tokens, limit) == 0
+
+
 @pytest.mark.parametrize("tenths", range(11))
 def test_a_fraction_is_not_spoiled_by_floating_point(tenths):
     assert TEN.length(0.1 * tenths, "fraction") == tenths

@@ -141,6 +141,7 @@ def test_unknown_fields_name_the_nearest(base, name, near):
         ({"guidance_controller_kwargs": "[1]"}, "guidance_controller_kwargs is .*Expected a JSON object"),
         ({"guidance_style": "think"}, "completion_style is 'think'"),
         ({"guidance_unit": "words"}, "guidance_unit is 'words'"),
+        ({"guidance_cut": "steps"}, "guidance_cut is 'steps'.*Did you mean 'step'"),
         ({"guidance_missing_trace": "skip"}, "guidance_missing_trace is 'skip'"),
         ({"task": None}, "Expected exactly one of task, dataset_name and dataset_path"),
         ({"dataset_path": "x"}, "Expected exactly one of task, dataset_name and dataset_path"),

@@ -11,7 +11,7 @@ from g2rpo.data.trace import clean_trace
 from g2rpo.errors import DataError
 from g2rpo.guidance.controller import Ask, Controller, Unit
 from g2rpo.guidance.members import guided_count
-from g2rpo.guidance.prefix import TraceTokens, tokenize_trace
+from g2rpo.guidance.prefix import Cut, TraceTokens, tokenize_trace
 from g2rpo.types import GuidedPrompt
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Planner:
     budget: int
     """Completion budget in tokens; guidance leaves room for at least one sampled token."""
     seed: int
+    cut: Cut = "token"
     prompt_tail: str = ""
     """The end of a rendered prompt: it may have opened the think block already."""
     traces: dict[tuple, TraceTokens] = field(default_factory=dict)
@@ -66,8 +67,9 @@ class Planner:
         answer = row.get(self.answer_column)
         tokens = tokenize_trace(self.tokenizer, before, text, None if answer is None else str(answer), self.leak_guard)
         opening = len(self.tokenizer(before, add_special_tokens=False)["input_ids"]) if before else 0
-        # Revealing the opening tag alone is no guidance.
-        return tokens if len(tokens.ids) > opening else NO_TRACE
+        # Revealing the opening tag alone is no guidance; nor is a trace without a whole step, where only whole steps are shown.
+        stepless = not tokens.step_ends and (self.cut == "step" or self.unit == "steps")
+        return tokens if len(tokens.ids) > opening and not stepless else NO_TRACE
 
     def start(
         self, row: Mapping[str, Any], prompt_ids: Sequence[int], member: int, state: Any, step: int, total_steps: int
@@ -81,4 +83,6 @@ class Planner:
             ask = Ask(step, total_steps, key, member, self.seed, self.group_size, guidable)
             amount = self.controller.plan(state, ask)
             length = min(trace.length(amount, self.unit), self.budget - 1)
+            if self.cut == "step":
+                length = trace.whole_steps(length, self.budget - 1)
         return GuidedPrompt(tuple(prompt_ids), trace.ids[:length], len(trace.ids), key, member)

@@ -8,7 +8,7 @@ characters they are: they can neither end nor restart a turn.
 
 import bisect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from g2rpo.data.steps import step_ends
 from g2rpo.errors import DataError
@@ -17,6 +17,10 @@ from g2rpo.guidance.leak import leak_start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Cut = Literal["token", "step"]
+"""Where a prefix may end: after any token, or only where a reasoning step is complete."""
+CUTS: tuple[str, ...] = get_args(Cut)
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class TraceTokens:
             return self.step_ends[min(whole, len(self.step_ends)) - 1] if whole and self.step_ends else 0
         tokens = amount * len(self.ids) + 1e-9 if unit == "fraction" else amount
         return min(int(tokens), len(self.ids))
+
+    def whole_steps(self, tokens: int, limit: int) -> int:
+        """The end of a step nearest to `tokens`, none being one of them; the shorter of two; at most `limit`."""
+        return min((end for end in (0, *self.step_ends) if end <= limit), key=lambda end: (abs(end - tokens), end))
 
 
 def tokenize_trace(

@@ -19,6 +19,7 @@ from g2rpo.guidance.controller import UNITS, Controller, Unit
 from g2rpo.guidance.controllers import get_controller
 from g2rpo.guidance.leak import LEAK_GUARDS
 from g2rpo.guidance.members import guided_count
+from g2rpo.guidance.prefix import CUTS
 
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
@@ -57,6 +58,9 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     guidance_ratio: float = _setting(0.5, "alpha: share of each group that is guided, rounded half up to whole members.")
     guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
+    guidance_cut: str = _setting(
+        "token", "Where a prefix may end: after any token, or at the nearest step, where a reasoning step is complete."
+    )
     guidance_loss: str = _setting(
         "mask", "Guidance tokens in the loss: mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy."
     )
@@ -103,6 +107,7 @@ class GuidedGRPOConfig(GRPOConfig):
         super().__post_init__()
         if isinstance(self.guidance_controller_kwargs, str):
             self.guidance_controller_kwargs = _json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
+        _one_of("guidance_cut", self.guidance_cut, CUTS)
         _one_of("guidance_loss", self.guidance_loss, GUIDANCE_LOSSES)
         _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
         _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)

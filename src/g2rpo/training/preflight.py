@@ -240,7 +240,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
         row = rows[unusable[0]]
         raise DataError(
             f"trace of row {unusable[0]} (and of {len(unusable) - 1} more)", row[args.guidance_trace_column],
-            expected=f"reasoning before the answer {row.get(args.guidance_answer_column)!r} first appears; it gives away nothing else",
+            expected=f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer {row.get(args.guidance_answer_column)!r} first appears; it gives away nothing else",
             then="Drop such rows, set guidance_missing_trace to unguided, or guidance_leak_guard to conclusion if answers are "
             "small numbers that occur everywhere.",
         )  # fmt: skip

@@ -41,10 +41,11 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss_type": "dr_grpo",
         "scale_rewards": "none",
     },
-    # arXiv 2505.16984: hints of falling length for all rows, 0.001 of their log-likelihood. Not reproduced: hints in the prompt, cut at
-    # sentences; its own normalisation of the hint term.
+    # arXiv 2505.16984: hints of falling length for all rows, 0.001 of their log-likelihood. Not reproduced: hints in the prompt; its
+    # own normalisation of the hint term.
     "uft": {
         "guidance_controller": "cosine_binomial",
+        "guidance_cut": "step",
         "guidance_ratio": 1.0,
         "guidance_loss": "sft",
         "guidance_advantages": "joint",
@@ -78,9 +79,10 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_ratio": 1.0,
         "guidance_advantages": "joint",
     },
-    # arXiv 2402.05808. Not reproduced: PPO with a critic (groups share one start and are their own baseline), starts at step boundaries.
+    # arXiv 2402.05808. Not reproduced: PPO with a critic (groups share one start and are their own baseline).
     "r3": {
         "guidance_controller": "uniform",
+        "guidance_cut": "step",
         "guidance_ratio": 1.0,
         "guidance_advantages": "joint",
     },

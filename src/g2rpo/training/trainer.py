@@ -122,7 +122,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         planner = Planner(
             controller=self.controller, tokenizer=self._tokenizer, alpha=args.guidance_ratio,
             group_size=self.num_generations, unit=args.unit, style_name=args.guidance_style,
-            leak_guard=args.guidance_leak_guard, trace_column=args.guidance_trace_column,
+            leak_guard=args.guidance_leak_guard, cut=args.guidance_cut, trace_column=args.guidance_trace_column,
             answer_column=args.guidance_answer_column, budget=self.max_completion_length, seed=args.seed,
         )  # fmt: skip
         first = next(iter(self.train_dataset))["prompt"]

@@ -3,7 +3,7 @@
     x ~ Uniform(low, high), one draw per group and step
 
 R3 starts its rollouts from every intermediate state of a demonstration and mixes them, so that easy and hard starts are in every
-batch. Deviations: starts are fractions of the trace, where R3 has the boundaries of its reasoning steps; a group shares one start,
+batch. R3's starts are the boundaries of its reasoning steps: set `guidance_cut: step`. Deviations: a group shares one start,
 where R3 trains a critic (PPO) and has no groups.
 """
 
