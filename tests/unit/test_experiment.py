@@ -9,8 +9,9 @@ import yaml
 
 from g2rpo.comparison.demo import EXPERIMENT
 from g2rpo.comparison.experiment import read_experiment
-from g2rpo.comparison.spec import spec_from_json
-from g2rpo.errors import ConfigError
+from g2rpo.comparison.spec import BUDGETS, RunResult, spec_from_json
+from g2rpo.comparison.treatment import ORIGIN, check_runs
+from g2rpo.errors import ConfigError, RunError
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "experiments").glob("*.yaml"))
 SMOKE = next(p for p in RECIPES if p.stem == "smoke")
@@ -54,6 +55,29 @@ def test_stages_share_the_budget(edited):
     assert arms["base"] == ()
     assert [s.share for s in arms["a"]] == pytest.approx([0.2, 0.4, 0.4])
     assert [s.method for s in arms["a"]] == ["sft", "rl", "rl"]
+
+
+@pytest.mark.parametrize(
+    ("differs", "refused"),
+    [("per_device_train_batch_size", False), ("generation_batch_size", False), ("num_iterations", True)],
+)
+def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_path, differs, refused):
+    """TRL derives the generation batch from the batch: who declares the one has declared the other."""
+    arms = {"a": {"preset": "grpo"}, "b": {"preset": "grpo", "per_device_train_batch_size": 16}}
+    experiment = edited(arms=arms, against=["a"], seeds=1, treatment=["per_device_train_batch_size"], tasks=None)
+    specs = [s for s in experiment.runs() if s.stages]
+    results = []
+    for spec in specs:
+        folder = tmp_path / spec.folder / "1-rl"
+        folder.mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps(dict.fromkeys((*ORIGIN, "questions_digest", "data_digest"), "same")))
+        (folder / "resolved.json").write_text(json.dumps({"training": {differs: spec.arm, "beta": 0.0}}))
+        stages, spent = [{"folder": "1-rl", "method": "rl"}], dict.fromkeys(BUDGETS, 1e9)
+        results.append(RunResult(spec.arm, spec.task, spec.seed, [], 0.0, [], {}, {}, spent, stages, "same", "same"))
+    if not refused:
+        return check_runs(experiment, specs, results, tmp_path)
+    with pytest.raises(RunError, match=differs):
+        check_runs(experiment, specs, results, tmp_path)
 
 
 @pytest.mark.parametrize(
