@@ -118,7 +118,7 @@ def example(problem: Problem, tokenizer: PreTrainedTokenizerBase, recipe: BaseRe
     return ids + tail, labels + tail
 
 
-def batches(tokenizer, recipe: BaseRecipe, phase: str, steps: int, impatience: float):
+def batches(tokenizer, recipe: BaseRecipe, phase: str, steps: int, impatience: float, draw=draw_problem, make=example):
     """Batches of similar length, padded on the right: (ids, labels, attention mask), each of shape (B, T)."""
     r = rng(recipe.seed, "base", phase)
     pool_size = 8 * recipe.batch_size
@@ -126,7 +126,7 @@ def batches(tokenizer, recipe: BaseRecipe, phase: str, steps: int, impatience: f
         # Short problems first: they hold the same single steps at a fraction of the cost.
         max_steps = recipe.max_steps if impatience else min(recipe.max_steps, 3 + start * recipe.max_steps // steps)
         pool = sorted(
-            (example(draw_problem(r, max_steps), tokenizer, recipe, r, impatience) for _ in range(pool_size)),
+            (make(draw(r, max_steps), tokenizer, recipe, r, impatience) for _ in range(pool_size)),
             key=lambda e: len(e[0]),
         )
         chunks = [pool[i : i + recipe.batch_size] for i in range(0, pool_size, recipe.batch_size)]
