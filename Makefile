@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint base base-gsm8k clean
+.PHONY: demo test lint base base-reader base-gsm8k clean
 
 demo: .venv/demo.stamp
 	$(BIN)/g2rpo demo --output runs/demo
@@ -15,9 +15,12 @@ test: .venv/test.stamp
 lint: .venv/lint.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-# Rebuild the built-in models in place: an hour of one core each. The second needs GSM8K's train.jsonl: make base-gsm8k GSM8K=FOLDER
+# Rebuild the built-in models in place: up to an hour of one core each. The last needs GSM8K's train.jsonl: make base-gsm8k GSM8K=FOLDER
 base: .venv/demo.stamp
 	$(BIN)/python -m g2rpo.base_model.build src/g2rpo/base_model/weights
+
+base-reader: .venv/demo.stamp
+	$(BIN)/python -m g2rpo.base_model.build_reader src/g2rpo/base_model/weights_reader
 
 base-gsm8k: .venv/demo.stamp
 	$(BIN)/python -m g2rpo.base_model.build_gsm8k src/g2rpo/base_model/weights_gsm8k --dataset_path "$(or $(GSM8K),$(error say where train.jsonl lies: make base-gsm8k GSM8K=FOLDER))"

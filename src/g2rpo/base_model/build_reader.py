@@ -88,7 +88,7 @@ def build(output: Path, recipe: ReaderRecipe) -> None:
     model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).train()
     phases = (
         ("reading", recipe.skill_steps, recipe.skill_learning_rate, 0.0),
-        ("impatience", recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience),
+        ("impatience2", recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience),
     )
     for phase, steps, learning_rate, impatience in phases:
         drawn = batches(tokenizer, recipe, phase, steps, impatience, draw=draw_problem, make=reading_example)
