@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -61,12 +62,30 @@ def _find(name: str, kwargs: dict[str, Any]) -> Reward:
 
 
 def _made(factory: Callable[..., Reward], name: str, kwargs: dict[str, Any]) -> Reward:
+    _check_settings(factory, name, kwargs)
     try:
         return factory(**kwargs)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"Settings of reward {name!r}", kwargs, expected=f"what it takes ({error})", then="See docs/rewards.md."
         ) from error
+
+
+def _check_settings(factory: Callable[..., Reward], name: str, kwargs: dict[str, Any]) -> None:
+    """Names the setting that the reward does not have, or that it needs: Python's own words are about an `__init__`."""
+    try:
+        settings = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return  # written in C: it says itself what it does not take
+    known = [p.name for p in settings if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    unknown = [k for k in kwargs if k not in known]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in settings):
+        raise ConfigError(f"setting of reward {name!r}", unknown[0], expected="one of its settings",
+                          then=nearest(str(unknown[0]), known) if known else "It has none: remove it.")  # fmt: skip
+    needed = [p.name for p in settings if p.name in known and p.default is p.empty and p.name not in kwargs]
+    if needed:
+        raise ConfigError(f"setting {needed[0]!r} of reward {name!r}", expected="it in reward_kwargs: the reward has no default for it",
+                          then=f"Write reward_kwargs: {{{name}: {{{needed[0]}: ...}}}}.")  # fmt: skip
 
 
 def _load(path: str, name: str) -> Any:
