@@ -4,6 +4,7 @@ import dataclasses
 import typing
 
 import pytest
+import yaml
 from trl import ModelConfig
 
 from g2rpo.errors import ConfigError
@@ -11,6 +12,7 @@ from g2rpo.tasks import make
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.presets import PRESETS, preset
 from g2rpo.training.recipe import DataConfig, read_flags, read_yaml, resolve
+from g2rpo.training.sft import resolve_sft
 
 
 @pytest.fixture
@@ -84,6 +86,21 @@ def test_a_file_that_is_no_recipe_says_why(tmp_path, text, message):
         read_yaml(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "lines"),
+    [
+        ("beta: 0.1\ntask: chains\nbeta: 0.2\n", "beta", "1 and 3"),
+        ("task: chains\ncolumns:\n  prompt: q\n  answer: a\n  prompt: p\n", "prompt", "3 and 5"),
+        ("arms:\n  a: {preset: grpo}\n  b: {preset: dapo, preset: grpo}\n", "preset", "3 and 3"),
+    ],
+)
+def test_a_key_that_stands_there_twice(tmp_path, text, name, lines):
+    path = tmp_path / "r.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"r.yaml'.*'{name}' stands there twice, on lines {lines}: keep one"):
+        read_yaml(path)
+
+
 def test_a_missing_recipe(tmp_path):
     with pytest.raises(ConfigError, match=r"Expected an existing YAML file. See recipes/"):
         read_yaml(tmp_path / "gone.yaml")
@@ -122,6 +139,39 @@ def test_unknown_fields_name_the_nearest(base, name, near):
         resolve({**base, name: 1})
     with pytest.raises(ConfigError, match=f"recipe field is '{name}'.*Did you mean .*'{near}'"):
         resolve(base, [f"--{name}", "1"])
+
+
+@pytest.mark.parametrize("name", ["training", "model", "data", "guidance"])
+def test_a_recipe_in_sections_is_told_to_be_flat(base, name):
+    with pytest.raises(ConfigError, match=f"recipe field is '{name}'.*A recipe is flat: write the fields of '{name}' at its top"):
+        resolve({**base, name: {"learning_rate": 1e-5}})
+
+
+def test_a_mistyped_mapping_is_no_section(base):
+    with pytest.raises(ConfigError, match=r"recipe field is 'reward_kwarg'.*Did you mean 'reward_kwargs'"):
+        resolve({**base, "reward_kwarg": {"cosine": {}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_completion_length", 0), ("temperature", -1), ("temperature", 0), ("temperature", float("inf")), ("learning_rate", "nan"),
+     ("learning_rate", "inf"), ("learning_rate", -1e-5), ("top_p", 0), ("top_p", 1.1), ("per_device_train_batch_size", 0),
+     ("gradient_accumulation_steps", 0), ("num_iterations", 0), ("adam_beta1", 1), ("weight_decay", -0.1), ("beta", -1),
+     ("num_train_epochs", 0), ("max_sampled_tokens", 0), ("task_size", 0), ("epsilon", "nan"), ("delta", "nan")],
+)  # fmt: skip
+def test_numbers_that_no_run_can_use(base, name, value):
+    with pytest.raises(ConfigError, match=rf"^{name} is .*Expected .*(number|1 or more)"):
+        resolve({**base, name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_steps", "nan"), ("max_length", 0), ("learning_rate", "nan"), ("max_sampled_tokens", "abc"), ("max_sampled_tokens", 0),
+     ("chat_template_kwargs", "no mapping at all"), ("guidance_style", 3)],
+)  # fmt: skip
+def test_fine_tuning_types_its_numbers_too(base, name, value):
+    with pytest.raises(ConfigError, match=f"{name} is"):
+        resolve_sft({**base, name: value})
 
 
 @pytest.mark.parametrize(
@@ -179,6 +229,28 @@ def test_settings_of_a_reward_that_is_not_there(base):
     data = resolve({**base, "reward_kwargs": {"cosin": {}}, "rewards": ["cosine"]}).data
     with pytest.raises(ConfigError, match=r"reward_kwargs is 'cosin'.*Did you mean 'cosine'"):
         data.reward_functions()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("cosine", {"max_len": 512}, "setting of reward 'cosine' is 'max_len'.*Did you mean 'max_length'"),
+        ("cosine", {}, r"setting 'max_length' of reward 'cosine'.*Write reward_kwargs: \{cosine: \{max_length: "),
+        ("repetition_penalty", {"n_gram": 3}, "is 'n_gram'.*Did you mean 'ngram_size'"),
+        ("accuracy", {"deadline": 3}, "is 'deadline'.*Did you mean 'deadline_s'"),
+        ("format", {"x": 1}, "Expected none. Remove them"),
+    ],
+)
+def test_wrong_settings_of_a_reward_name_the_right_ones(base, name, settings, message):
+    data = resolve({**base, "reward_kwargs": {name: settings}, "rewards": [name]}).data
+    with pytest.raises(ConfigError, match=message):
+        data.reward_functions()
+
+
+def test_the_settings_that_the_help_shows_are_taken(base):
+    [shown] = [f.metadata["help"] for f in dataclasses.fields(DataConfig) if f.name == "reward_kwargs"]
+    kwargs = yaml.safe_load(shown.partition(": ")[2].rstrip("."))
+    resolve({**base, "rewards": list(kwargs), "reward_kwargs": kwargs}).data.reward_functions()
 
 
 def test_the_whole_configuration_is_plain_data(base):

@@ -6,6 +6,8 @@ Two differ from TRL on purpose: `gradient_checkpointing` is off (small models ne
 """
 
 import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,40 @@ from g2rpo.guidance.prefix import CUTS
 
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
+
+Rule = tuple[Callable[[float], bool], str]
+_AT_LEAST_0: Rule = (lambda x: 0 <= x < math.inf, "a finite number, 0 or more")
+_ABOVE_0: Rule = (lambda x: 0 < x < math.inf, "a finite number above 0")
+_COUNT: Rule = (lambda x: x >= 1, "1 or more")
+_SHARE: Rule = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
+_BELOW_1: Rule = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
+NUMBERS: dict[str, Rule] = {
+    **dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps", "beta", "max_grad_norm", "epsilon", "epsilon_high"), _AT_LEAST_0),
+    **dict.fromkeys(("temperature", "repetition_penalty", "adam_epsilon", "num_train_epochs"), _ABOVE_0),
+    **dict.fromkeys(("max_completion_length", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
+                     "steps_per_generation", "generation_batch_size", "num_iterations", "num_generations_eval", "max_length", "task_size",
+                     "max_sampled_tokens", "eval_limit", "eval_max_tokens"), _COUNT),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), _BELOW_1),
+    "min_p": _SHARE,
+    "top_p": (lambda x: 0 < x <= 1, "a number above 0, at most 1"),
+    "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
+    "rollouts_every": (lambda x: x >= 0, "0 (none) or more"),
+}  # fmt: skip
+"""What numbers of ours, TRL's and Transformers' must be: they find out hours later, or in the words of a sampler, or never."""
+
+
+def check_numbers(values: Mapping[str, Any]) -> None:
+    """Judges every number by itself, before a library sees it.
+
+    Raises:
+        ConfigError: names the first that is not a number at all (nan), or out of its range.
+    """
+    for name, value in values.items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        right, expected = NUMBERS.get(name, (lambda x: not math.isnan(x), "a number"))
+        if not right(value):
+            raise ConfigError(name, value, expected=expected, then="Change it, or leave the field out for its default.")
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -104,9 +140,10 @@ class GuidedGRPOConfig(GRPOConfig):
         if self.num_generations is not None and self.num_generations < 2:
             raise ConfigError("num_generations", self.num_generations, expected="at least 2 rollouts per problem",
                               then="A group of one has no baseline; set num_generations to 8, say.")  # fmt: skip
+        check_numbers(vars(self))
         super().__post_init__()
         if isinstance(self.guidance_controller_kwargs, str):
-            self.guidance_controller_kwargs = _json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
+            self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
         _one_of("guidance_cut", self.guidance_cut, CUTS)
         _one_of("guidance_loss", self.guidance_loss, GUIDANCE_LOSSES)
         _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
@@ -115,13 +152,6 @@ class GuidedGRPOConfig(GRPOConfig):
         _one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
         if self.guidance_unit is not None:
             _one_of("guidance_unit", self.guidance_unit, UNITS)
-        if self.max_sampled_tokens is not None and self.max_sampled_tokens < 1:
-            raise ConfigError(
-                "max_sampled_tokens",
-                self.max_sampled_tokens,
-                expected="a positive number of tokens",
-                then="Leave it unset for no limit.",
-            )
         self._check_dynamic_sampling()
         style(self.guidance_style)
         self.controller()
@@ -232,7 +262,7 @@ class GuidedGRPOConfig(GRPOConfig):
                     )
 
 
-def _json_object(name: str, text: str) -> dict[str, Any]:
+def json_object(name: str, text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import re
 import types
 import typing
@@ -23,7 +24,7 @@ from g2rpo.errors import ConfigError, nearest
 from g2rpo.rewards.registry import get_reward
 from g2rpo.tasks import make
 from g2rpo.tasks.traces import altered
-from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.config import GuidedGRPOConfig, check_numbers
 from g2rpo.training.held_out import DEFAULTS, HeldOutConfig
 from g2rpo.training.presets import PRESETS, preset
 from g2rpo.types import Problem
@@ -70,7 +71,7 @@ class DataConfig:
         "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: as they are.",
     )
     rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")
-    reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_len: 512}}.")
+    reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
 
     def problems(self, split: str | None = None) -> list[Problem]:
         """Loads or draws the problems, each with the trace it is to have."""
@@ -139,7 +140,21 @@ class Recipe:
 
 
 class _Yaml(yaml.SafeLoader):
-    """YAML in which only true and false are truth values: `no` and `off` are words that fields of ours and TRL's take."""
+    """YAML in which only true and false are truth values: `no` and `off` are words that fields of ours and TRL's take.
+
+    A key that stands there twice is an error: YAML would keep the last one, and the eye finds the first.
+    """
+
+    def construct_mapping(self, node, deep=False):
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{name!r} stands there twice, on lines {seen[name]} and {line}: keep one of them"
+                )
+            seen[name] = line
+        return super().construct_mapping(node, deep)
 
 
 _Yaml.yaml_implicit_resolvers = {
@@ -216,15 +231,18 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
     hints = {name: hint for owner in owners for name, hint in typing.get_type_hints(owner).items()}
     if merged.get("eval_suite"):
         merged = {**{name: value for name, value in DEFAULTS.items() if name in known}, **merged}
-    for name in merged:
+    for name, value in merged.items():
         if name not in known:
             raise ConfigError(
                 "recipe field",
                 name,
                 expected="a field of the model, the data or the training configuration",
-                then=nearest(name, list(known)),
+                then=f"A recipe is flat: write the fields of {name!r} at its top level."
+                if isinstance(value, Mapping) and not _misspelt_mapping(str(name), hints)
+                else nearest(str(name), list(known)),
             )
-    typed = {name: _typed(name, value, hints[name]) for name, value in merged.items()}
+    typed = {name: typed_value(name, value, hints[name]) for name, value in merged.items()}
+    check_numbers(typed)
     try:
         # Not HfArgumentParser: it rewrites the types of the classes' fields, and the next recipe would be read differently.
         model, data, training, held_out = (
@@ -243,6 +261,12 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
     return Recipe(model, data, training, held_out)
 
 
+def _misspelt_mapping(name: str, hints: Mapping[str, Any]) -> bool:
+    """Whether a field that takes a mapping has nearly this name: then it is a mistyped field, not a section."""
+    mappings = [known for known, hint in hints.items() if any(dict in (kind, typing.get_origin(kind)) for kind in _kinds(hint))]
+    return bool(difflib.get_close_matches(name, mappings, n=1, cutoff=0.6))
+
+
 def _check_curriculum(data: DataConfig, training: Any, given: Mapping[str, Any]) -> None:
     """A curriculum decides TRL's shuffling. Saying two things about it is an error."""
     check_curriculum(data.curriculum or "mixed", data.curriculum_by)
@@ -258,7 +282,7 @@ def _check_curriculum(data: DataConfig, training: Any, given: Mapping[str, Any])
     training.shuffle_dataset = shuffled
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
+def typed_value(name: str, value: Any, hint: Any) -> Any:
     """A value as its field wants it: numbers that YAML left as text (1e-5), one value where a list is meant.
 
     Raises:
@@ -277,7 +301,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
         value = [value]
     if isinstance(value, list) and lists:
         [item] = typing.get_args(lists[0]) or (Any,)
-        return [_typed(name, v, item) for v in value]
+        return [typed_value(name, v, item) for v in value]
     if isinstance(value, str) and str not in kinds and {int, float} & set(kinds):
         try:
             value = float(value) if float in kinds else int(value)

@@ -5,6 +5,7 @@ guided rollout may see of a trace, SFT sees too, and the answer with it.
 """
 
 import dataclasses
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,10 @@ from g2rpo.base_model import resolve_model
 from g2rpo.data.completion import full_completion, style
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.budget import StopAtBudget
-from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.config import GuidedGRPOConfig, check_numbers, json_object
 from g2rpo.training.held_out import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.progress import ShowProgress
-from g2rpo.training.recipe import Recipe, merged_with, resolve
+from g2rpo.training.recipe import Recipe, merged_with, resolve, typed_value
 from g2rpo.training.record import RecordSteps, RunDirectory, manifest
 from g2rpo.training.run import held_out, model_init_kwargs
 from g2rpo.types import Problem
@@ -33,12 +34,7 @@ def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[
     Fields that only reinforcement learning has are dropped, so that one recipe serves both.
     """
     given = merged_with(values, flags)
-    settings = SFTSettings(
-        given.pop("guidance_style", "think_answer"),
-        given.pop("max_sampled_tokens", None),
-        given.pop("chat_template_kwargs", None),
-    )
-    style(settings.style)
+    settings = _settings(given)
     sft = {f.name for f in dataclasses.fields(SFTConfig)}
     only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - sft
     # Without completion_only_loss TRL ignores the completion mask of rows that come as token ids, and learns the prompts too.
@@ -48,6 +44,20 @@ def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[
         **{k: v for k, v in given.items() if k not in only_rl},
     }
     return resolve(given, config_class=SFTConfig), settings
+
+
+def _settings(given: dict[str, Any]) -> "SFTSettings":
+    """Takes the settings out that SFT shares with guided training, typed and checked as there."""
+    hints = typing.get_type_hints(GuidedGRPOConfig)
+    shared = {
+        name: typed_value(name, given.pop(name, default), hints[name])
+        for name, default in {"guidance_style": "think_answer", "max_sampled_tokens": None, "chat_template_kwargs": None}.items()
+    }
+    check_numbers(shared)
+    style(shared["guidance_style"])
+    if isinstance(shared["chat_template_kwargs"], str):
+        shared["chat_template_kwargs"] = json_object("chat_template_kwargs", shared["chat_template_kwargs"])
+    return SFTSettings(*shared.values())
 
 
 def completions_dataset(
