@@ -148,6 +148,11 @@ def test_an_empty_answer(build):
         build(table(answer=lambda i: "" if i == 3 else "50"))
 
 
+def test_an_answer_that_is_not_a_number(build):
+    with pytest.raises(DataError, match=r"column 'answer' of row 3 is nan. Expected the final answer"):
+        build(table(answer=lambda i: float("nan") if i == 3 else 50.0))
+
+
 def test_every_trace_shorter_than_a_fixed_length(build):
     with pytest.raises(ConfigError, match=r"length is 400. Expected at most \d+ tokens, the longest that any trace"):
         build(table(), guidance_controller="fixed", guidance_controller_kwargs={"length": 400})

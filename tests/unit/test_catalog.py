@@ -201,7 +201,8 @@ def test_a_folder_without_the_set_names_what_belongs_there(tmp_path):
 def test_a_problem_that_stands_there_twice_is_refused_dropped_or_kept(load):
     row, other = ROWS["gsm8k"], {"question": "R", "answer": "1\n#### 1"}
     with pytest.raises(
-        DataError, match=r"1 of 3 problems of .* stand there twice, the first of them is 'gsm8k:Q'.*dataset_duplicates to drop"
+        DataError,
+        match=r"1 of 3 problems of .* stand there twice, the first of them, in rows 0 and 2, is 'gsm8k:Q'.*dataset_duplicates to drop",
     ):
         load("gsm8k", row, other, row)
     assert [p.key for p in load("gsm8k", row, other, row, duplicates="drop")] == ["gsm8k:Q", "gsm8k:R"]
@@ -213,7 +214,7 @@ def test_a_problem_that_stands_there_twice_is_refused_dropped_or_kept(load):
 @pytest.mark.parametrize("duplicates", ["error", "drop"])
 def test_two_problems_under_one_key_are_never_one(load, duplicates):
     rows = [{**ROWS["humaneval"], "prompt": f"def f(x):\n    '''{i}'''\n"} for i in range(2)]
-    with pytest.raises(DataError, match=r"key of two different problems of .* is 'HumanEval/9'"):
+    with pytest.raises(DataError, match=r"key of two different problems of .*, rows 0 and 1, is 'HumanEval/9'"):
         load("humaneval", *rows, duplicates=duplicates)
 
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from g2rpo.data.load import load_problems, to_rows
+from g2rpo.data.sources import SOURCES
 from g2rpo.errors import DataError
 from g2rpo.types import Problem
 
@@ -175,6 +176,67 @@ def test_a_bad_row_is_named_by_its_number(tmp_path):
     ) as caught:
         load_problems(path=str(path))
     assert "For data of another shape" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ([{"role": "user"}], r"content of message 0 in column 'prompt' is None. Expected text. Write messages like"),
+        ([{"role": "user", "content": "q"}, {"content": "a"}], "role of message 1 in column 'prompt' is None"),
+        ([{"role": "user", "content": ["q"]}], r"content of message 0 in column 'prompt' is \['q'\]"),
+        ([{"role": "user", "content": 4}], "content of message 0 in column 'prompt' is 4"),
+        (["q"], "role of message 0 in column 'prompt' is 'q'"),
+        ([], r"column 'prompt' is \[\]. Expected a question or a conversation"),
+        ({"role": "user", "content": "q"}, r"column 'prompt' is \{.*Expected a question or a conversation"),
+    ],
+)
+def test_a_malformed_conversation_is_named(tmp_path, prompt, message):
+    good = [[{"role": "user", "content": f"q{i}"}] for i in range(2)]
+    rows = [{"prompt": p, "answer": "1", "trace": "t"} for p in (*good, prompt, prompt)]
+    with pytest.raises(DataError, match=rf"row 2 of .*a\.jsonl: {message}"):
+        load_problems(path=str(write_jsonl(tmp_path / "a.jsonl", rows)))
+
+
+@pytest.mark.parametrize("answer", [float("nan"), float("inf")])
+@pytest.mark.parametrize("columns", [None, {"answer": "answer"}])
+def test_an_answer_that_is_not_a_number_is_no_answer(tmp_path, answer, columns):
+    rows = [{"prompt": f"p{i}", "answer": a, "trace": "t"} for i, a in enumerate((4.0, answer))]
+    path = str(write_jsonl(tmp_path / "a.jsonl", rows))
+    with pytest.raises(DataError, match=r"row 1 of .*: column 'answer' is (nan|inf). Expected the final answer. Fill the cell"):
+        load_problems(path=path, columns=columns)
+
+
+def test_an_empty_cell_of_numbers_saved_by_pandas(tmp_path):
+    import pandas
+
+    pandas.DataFrame({"prompt": ["a", "b"], "answer": [4.0, float("nan")]}).to_json(
+        tmp_path / "a.jsonl", orient="records", lines=True
+    )
+    assert [p.answer for p in load_problems(path=str(tmp_path / "a.jsonl"))] == ["4.0"]  # null: left out, with a warning
+
+
+def test_a_nan_in_a_source_of_its_own(tmp_path):
+    row = {
+        "problem": "q",
+        "solution": "s",
+        "answer": float("nan"),
+        "generations": ["g"],
+        "source": "x",
+        "correctness_math_verify": [True],
+    }
+    with pytest.raises(DataError, match="answer is nan"):
+        SOURCES["aime"].problem(row)
+
+
+def test_a_saved_folder_without_the_split_lists_its_splits(tmp_path):
+    import datasets
+
+    table = datasets.Dataset.from_list([{"prompt": "p", "answer": "1"}])
+    datasets.DatasetDict({"test": table, "dev": table}).save_to_disk(tmp_path / "saved")
+    with pytest.raises(
+        DataError, match=r"dataset_split is 'train'. Expected one of the splits saved in .*: test, dev. Set dataset"
+    ):
+        load_problems(path=str(tmp_path / "saved"))
 
 
 def test_a_bad_row_is_told_once(tmp_path):

@@ -34,7 +34,11 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
         from datasets import load_from_disk
 
         table = load_from_disk(path)
-        table = table[split] if (folder / "dataset_dict.json").is_file() else table
+        if (folder / "dataset_dict.json").is_file():
+            if split not in table:
+                raise DataError("dataset_split", split, expected=f"one of the splits saved in {path}: {', '.join(table)}",
+                                then="Set dataset_split to one of them.")  # fmt: skip
+            table = table[split]
         return table, table.column_names
     found = find(folder, split)
     kind = FORMATS[_suffix(found[0])]

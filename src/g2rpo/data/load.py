@@ -68,7 +68,7 @@ def load_problems(
         )
     rows, names = files.open_rows(name, path, config, split)
     read = reader(names, columns, source or (source_of(name) if name else None))
-    problems = []
+    problems, places = [], []
     for number, row in enumerate(rows):
         if limit is not None and len(problems) >= limit:
             break
@@ -82,13 +82,14 @@ def load_problems(
                 f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=error.then
             ) from error
         problems.append(_instructed(problem, system_prompt, instruction))
+        places.append(number)
     # Where some rows have an answer, those without (proofs, say) cannot be graded, and nothing can be learned from them.
-    graded = [p for p in problems if p.answer is not None or p.tests is not None]
+    graded = [i for i, p in enumerate(problems) if p.answer is not None or p.tests is not None]
     if graded and len(graded) < len(problems):
         missing, where = len(problems) - len(graded), path or name
         logger.warning("%d of %d rows of %s have no answer and are left out", missing, len(problems), where)
-        problems = graded
-    return _unique(problems, duplicates, path or name)
+        problems, places = [problems[i] for i in graded], [places[i] for i in graded]
+    return _unique(problems, places, duplicates, path or name)
 
 
 def load_named(name: str, *, split: str | None = None, data: str | Path | None = None, **options: Any) -> list[Problem]:
@@ -156,32 +157,34 @@ def _check_tests(problem: Problem) -> None:
                         then="Drop the row, or give it tests.")  # fmt: skip
 
 
-def _unique(problems: list[Problem], duplicates: str, where: str | None) -> list[Problem]:
+def _unique(problems: list[Problem], places: list[int], duplicates: str, where: str | None) -> list[Problem]:
     """A problem that stands there twice: its two groups would be compared as two problems, and weigh twice.
 
-    Two problems under one key are never one: statistics and resumed runs would confuse them.
+    Two problems under one key are never one: statistics and resumed runs would confuse them. `places` are their rows.
     """
-    first: dict[str, Problem] = {}
+    first: dict[str, int] = {}
     result, repeated = [], []
     number: dict[str, int] = {}
-    for problem in problems:
+    for index, problem in enumerate(problems):
         # The whole prompt, not only the question: tests stand in the prompts of programs.
-        before = first.setdefault(problem.key, problem)
-        twin = first.setdefault("\x1f" + json.dumps(problem.prompt, sort_keys=True), problem)
-        if before is problem and twin is problem:
+        before = first.setdefault(problem.key, index)
+        twin = first.setdefault("\x1f" + json.dumps(problem.prompt, sort_keys=True), index)
+        if before == twin == index:
             result.append(problem)
             continue
-        repeated.append(problem.key)
+        repeated.append((places[min(before, twin)], places[index], problem.key))
         if duplicates == "keep":
             number[problem.key] = number.get(problem.key, 1) + 1
             result.append(
-                dataclasses.replace(problem, key=f"{problem.key}#{number[problem.key]}") if before is not problem else problem
+                dataclasses.replace(problem, key=f"{problem.key}#{number[problem.key]}") if before != index else problem
             )
-        elif before is not problem and before.prompt != problem.prompt:
-            raise DataError(f"key of two different problems of {where}", problem.key, expected="a key of its own for every problem",
+        elif before != index and problems[before].prompt != problem.prompt:
+            raise DataError(f"key of two different problems of {where}, rows {places[before]} and {places[index]},", problem.key,
+                            expected="a key of its own for every problem",
                             then="Mend the key column, or leave it out of the columns: the prompt is the key then.")  # fmt: skip
     if repeated and duplicates == "error":
-        raise DataError(f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them", repeated[0],
+        one, other, key = repeated[0]
+        raise DataError(f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them, in rows {one} and {other},", key,
                         expected="every problem once", then="Set dataset_duplicates to drop (keeps the first of each) or to keep.")  # fmt: skip
     return result
 

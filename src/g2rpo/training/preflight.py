@@ -137,7 +137,7 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
 
 
 def _empty(answer: Any) -> bool:
-    return answer is None or not str(answer).strip()
+    return answer is None or answer != answer or not str(answer).strip()
 
 
 def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:

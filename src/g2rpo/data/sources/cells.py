@@ -1,5 +1,6 @@
 """Cells of a row, read with the same care everywhere: what is missing or of the wrong type is a sentence, not a traceback."""
 
+import math
 import re
 from typing import Any
 
@@ -25,9 +26,25 @@ def text(row: dict[str, Any], *columns: str) -> str:
 
 def answer(value: Any) -> str | None:
     """A gold answer as text: 4.0 from a column of floats is 4. None stays None, and so does an empty cell."""
+    refuse_nan(value, "answer")
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return None if value is None else str(value).strip() or None
+
+
+def refuse_nan(value: Any, what: str) -> None:
+    """An empty cell that became a number on its way: as text it would be an answer that nobody can give.
+
+    Raises:
+        DataError: nan or an infinity.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DataError(
+            what,
+            value,
+            expected="the final answer",
+            then="Fill the cell or drop the row; nan is what tables make of an empty one.",
+        )
 
 
 def question(content: str) -> list[dict[str, str]]:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from g2rpo.data.sources.cells import refuse_nan
 from g2rpo.data.trace import clean_trace
 from g2rpo.errors import DataError, nearest
 from g2rpo.types import Problem
@@ -21,6 +22,24 @@ def _read(parse: Callable[[Any], Any], value: Any, column: str, expected: str) -
         return None if value is None else parse(value)
     except (ValueError, TypeError) as error:
         raise DataError(f"column {column!r}", value, expected=expected, then=f"{type(error).__name__}: {error}") from error
+
+
+def _check_prompt(prompt: Any, column: str) -> None:
+    """Text, or a conversation whose messages all have a role and a text: chat templates make something of anything.
+
+    Raises:
+        DataError: names the message and its part.
+    """
+    if isinstance(prompt, str):
+        return
+    if not isinstance(prompt, list):
+        raise DataError(f"column {column!r}", prompt, expected="a question or a conversation", then="Mend or drop the row.")
+    for number, message in enumerate(prompt):
+        for part in ("role", "content"):
+            found = message.get(part) if isinstance(message, dict) else message
+            if not isinstance(message, dict) or not isinstance(found, str):
+                raise DataError(f"{part} of message {number} in column {column!r}", found, expected="text",
+                                then="Write messages like {role: user, content: the question}, or drop the row.")  # fmt: skip
 
 
 def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str, Any]], Problem]:
@@ -44,6 +63,8 @@ def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str
                 expected="a question or a conversation",
                 then="Fill it or drop the row.",
             )
+        _check_prompt(prompt, where["prompt"])
+        refuse_nan(value["answer"], f"column {where['answer']!r}")
         if where["prompt"] != "prompt" and isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}]  # a mapped question is a question, not a rendered prompt
         tests = value["tests"]
