@@ -49,6 +49,10 @@ def test_a_run_is_named_by_everything_that_decides_it(edited):
     assert spec_from_json(json.loads(json.dumps(dataclasses.asdict(spec)))) == spec
 
 
+def test_numbers_that_yaml_takes_for_text_are_numbers_here_too(edited):
+    assert edited(budget={"sampled_tokens": "1e5"}, thresholds=["1e-1", 1]).budget.amount == 100_000
+
+
 def test_stages_share_the_budget(edited):
     three = [{"method": "sft", "share": 0.2}, {"preset": "grpo"}, {"preset": "g2rpo"}]
     arms = edited(arms={"a": {"stages": three}}, against=["a"]).arms
@@ -99,6 +103,26 @@ def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_p
         ({"arms": {"a": {"stages": [{"share": 0.5}, {"share": 0.6}]}}}, ["add up to 1"]),
         ({"arms": {"a": {"preset": "g2rpo", "guidance_ratoi": 1}}}, ["arm 'a'", "guidance_ratoi", "Did you mean 'guidance_ratio'"]),
         ({"against": ["grpo"]}, ["against is 'grpo'"]),
+        ({"seeds": "a"}, ["seeds is 'a'"]),
+        ({"seeds": 1.5}, ["seeds is 1.5"]),
+        ({"thresholds": 0.25}, ["thresholds is 0.25", "[0.5]"]),
+        ({"thresholds": ["half"]}, ["thresholds is 'half'"]),
+        ({"threads": "x"}, ["threads is 'x'", "whole number"]),
+        ({"threads": 0}, ["threads is 0"]),
+        ({"tasks": ["a"]}, ["tasks is ['a']", "names, each with its fields"]),
+        ({"tasks": {"a": 3}}, ["tasks is"]),
+        ({"evaluation": ["a"]}, ["evaluation is ['a']"]),
+        ({"evaluation": {"pass_k": 4}}, ["pass_k of the evaluation is 4", "[8]"]),
+        ({"evaluation": {"pass_k": ["a"]}}, ["pass_k of the evaluation is 'a'"]),
+        ({"evaluation": {"problems": "many"}}, ["problems of the evaluation is 'many'"]),
+        ({"evaluation": {"points": 0}}, ["points of the evaluation is 0"]),
+        ({"evaluation": {"sets": ["longer"]}}, ["sets of the evaluation is ['longer']"]),
+        ({"budget": {"sampled_tokens": "many"}}, ["sampled_tokens of the budget is 'many'", "30000"]),
+        ({"budget": {"sampled_tokens": float("nan")}}, ["sampled_tokens of the budget is nan"]),
+        ({"budget": {"wall_s": float("inf")}}, ["wall_s of the budget is inf"]),
+        ({"arms": {"a": {"stages": "sft"}}}, ["stages of arm 'a' is 'sft'"]),
+        ({"arms": {"a": {"stages": ["sft"]}}}, ["stages of arm 'a' is ['sft']"]),
+        ({"arms": {"a": {"stages": [{"method": "sft", "share": "some"}, {"preset": "grpo"}]}}}, ["share of a stage of arm 'a' is 'some'"]),
     ],
 )  # fmt: skip
 def test_refuses_with_the_next_move(edited, parts, words):

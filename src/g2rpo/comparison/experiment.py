@@ -21,6 +21,7 @@ which is not a declared treatment is refused. The base as it is, untrained, is a
 """
 
 import fnmatch
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -100,13 +101,13 @@ def read_experiment(path: str | Path, seeds: int | None = None) -> Experiment:
         budget=_budget(given["budget"]),
         evaluation=_evaluation(given.get("evaluation") or {}),
         shared=given["shared"],
-        tasks=given.get("tasks") or {str(given["shared"].get("task", "task")): {}},
+        tasks=_mappings("tasks", given.get("tasks")) or {str(given["shared"].get("task", "task")): {}},
         arms=arms,
         meanings=meanings,
         treatment=(*TREATMENT, *_list("treatment", given.get("treatment"))),
         against=_list("against", given.get("against")) or (next(n for n in arms if n != BASE),),
-        thresholds=tuple(float(t) for t in given.get("thresholds") or ()),
-        threads=int(given.get("threads", 1)),
+        thresholds=_numbers("thresholds", given.get("thresholds")),
+        threads=_count("threads", given.get("threads", 1)),
     )
     for name in experiment.against:
         if name not in arms:
@@ -117,35 +118,85 @@ def read_experiment(path: str | Path, seeds: int | None = None) -> Experiment:
 
 
 def _seeds(value: Any) -> tuple[int, ...]:
-    seeds = tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else tuple(value or ())
-    if not seeds or not all(isinstance(s, int) for s in seeds) or len(set(seeds)) < len(seeds):
+    seeds = tuple(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+    if (
+        not isinstance(seeds, tuple | list)
+        or not seeds
+        or not all(isinstance(s, int) for s in seeds)
+        or len(set(seeds)) < len(seeds)
+    ):
         raise ConfigError(
             "seeds", value, expected="a positive number, or a list of different whole numbers", then="Write seeds: 5."
         )
-    return seeds
+    return tuple(seeds)
 
 
 def _budget(value: Mapping[str, Any]) -> Budget:
     [(kind, amount), *more] = value.items()
     if more or kind not in BUDGETS:
         raise ConfigError("budget", value, expected=f"one of {', '.join(BUDGETS)}", then="Write budget: {sampled_tokens: 30000}.")
-    amount = float(amount)
+    amount = _number(f"{kind} of the budget", amount)
     if amount <= 0:
         raise ConfigError("budget", value, expected="a positive amount", then="Write budget: {sampled_tokens: 30000}.")
     return Budget(kind, amount)
 
 
-def _evaluation(value: Mapping[str, Any]) -> Evaluation:
+def _evaluation(value: Any) -> Evaluation:
+    if not isinstance(value, dict):
+        raise ConfigError("evaluation", value, expected="a mapping", then="Write evaluation: {problems: 512}.")
     known = [f.name for f in fields(Evaluation)]
     for key in value:
         if key not in known:
             raise ConfigError("evaluation", key, expected="one of its fields", then=nearest(key, known))
-    during = min(Evaluation.during, value.get("problems", Evaluation.problems))
-    evaluation = Evaluation(**{"during": during, **value, "pass_k": tuple(sorted(value.get("pass_k") or ()))})
+    counts = {
+        name: _count(f"{name} of the evaluation", value.get(name, getattr(Evaluation, name)))
+        for name in ("problems", "during", "points", "pass_problems")
+    }
+    if "during" not in value:
+        counts["during"] = min(Evaluation.during, counts["problems"])
+    pass_k = _numbers("pass_k of the evaluation", value.get("pass_k"), whole=True)
+    evaluation = Evaluation(**counts, pass_k=tuple(sorted(pass_k)), sets=_mappings("sets of the evaluation", value.get("sets")))
     if not 1 <= evaluation.during <= evaluation.problems:
         raise ConfigError("during of the evaluation", evaluation.during, expected=f"1 to {evaluation.problems}, its problems",
                           then="Lower it.")  # fmt: skip
     return evaluation
+
+
+def _number(what: str, value: Any, example: str = "30000") -> float:
+    """A finite number, from YAML's text as well: 1e5 is one to everybody but YAML 1.1."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(what, value, expected="a number", then=f"Write it like {example}.")
+    return number
+
+
+def _count(what: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(
+            what, value, expected="a whole number, 1 or more", then="Write it like 8, or leave it out for its default."
+        )
+    return value
+
+
+def _numbers(what: str, value: Any, whole: bool = False) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    example = "8" if whole else "0.5"
+    if not isinstance(value, list):
+        raise ConfigError(what, value, expected="a list of numbers", then=f"Write it in brackets: [{example}].")
+    return tuple(_count(what, v) if whole else _number(what, v, example) for v in value)
+
+
+def _mappings(what: str, value: Any) -> dict[str, Mapping[str, Any]]:
+    """Names, each with the fields that it changes."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(fields_ is None or isinstance(fields_, dict) for fields_ in value.values()):
+        raise ConfigError(what, value, expected="names, each with its fields", then="Write it like {longer: {task_steps: [12]}}.")
+    return {str(name): fields_ or {} for name, fields_ in value.items()}
 
 
 def _list(name: str, value: Any) -> tuple[str, ...]:
@@ -165,6 +216,9 @@ def _arm(name: str, arm: Mapping[str, Any]) -> tuple[tuple[Stage, ...], str]:
     legs = arm.pop("stages", None)
     if legs is not None and arm:
         raise ConfigError(f"arm {name!r}", sorted(arm), expected="its fields within its stages", then="Move them there.")
+    if legs is not None and (not isinstance(legs, list) or not all(isinstance(leg, dict) for leg in legs)):
+        raise ConfigError(f"stages of arm {name!r}", legs, expected="a list of stages, each a mapping of fields",
+                          then="Write stages: [{method: sft, share: 0.2}, {preset: grpo}].")  # fmt: skip
     stages = []
     for leg in legs if legs is not None else [arm]:
         leg = dict(leg)
@@ -173,18 +227,18 @@ def _arm(name: str, arm: Mapping[str, Any]) -> tuple[tuple[Stage, ...], str]:
             raise ConfigError(
                 f"method of arm {name!r}", method, expected=f"one of {', '.join(METHODS)}", then="Leave it out for rl."
             )
-        stages.append((method, leg, share))
+        stages.append((method, leg, None if share is None else _number(f"share of a stage of arm {name!r}", share, "0.2")))
     # Stages without a share divide evenly what the others leave.
-    taken = sum(float(s) for _, _, s in stages if s is not None)
+    taken = sum(s for _, _, s in stages if s is not None)
     open_ = sum(s is None for _, _, s in stages)
     if (
         not stages
-        or any(s is not None and not 0 < float(s) <= 1 for _, _, s in stages)
+        or any(s is not None and not 0 < s <= 1 for _, _, s in stages)
         or (taken >= 1 if open_ else abs(taken - 1) > 1e-9)
     ):
         raise ConfigError(f"shares of arm {name!r}", [s for _, _, s in stages], expected="shares of the budget that add up to 1",
                           then="Leave one stage's share out: it gets the rest.")  # fmt: skip
-    made = tuple(Stage(m, f, float(s) if s is not None else (1 - taken) / open_) for m, f, s in stages)
+    made = tuple(Stage(m, f, s if s is not None else (1 - taken) / open_) for m, f, s in stages)
     return made, meaning or " → ".join(_told(stage, len(made) > 1) for stage in made)
 
 
