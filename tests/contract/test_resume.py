@@ -1,6 +1,8 @@
 """A run that was stopped at a checkpoint and resumed is the run that was never stopped."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,9 @@ from g2rpo.data.curriculum import in_order
 from g2rpo.data.load import to_rows
 from g2rpo.errors import RunError
 from g2rpo.tasks import make
+from g2rpo.training.recipe import resolve
+from g2rpo.training.record import RunDirectory
+from g2rpo.training.run import train
 
 
 def length_reward(completions, **columns):
@@ -51,6 +56,57 @@ def test_a_curriculum_goes_on_where_it_stopped(make_model, tokenizer, config, tm
     trainer("resumed").train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-2"))
     assert seen["whole"] == [p.key for p in problems[: len(seen["whole"])]]
     assert seen["resumed"] == seen["whole"][len(seen["whole"]) // 2 :]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The fields of a run of two steps that has a checkpoint, and how to resolve them with others."""
+    fields = {
+        "task": "chains", "task_steps": 2, "task_size": 8, "num_generations": 4, "per_device_train_batch_size": 4,
+        "max_completion_length": 64, "max_steps": 2, "save_strategy": "steps", "save_steps": 2, "learning_rate": 5e-5,
+        "output_dir": str(tmp_path_factory.mktemp("stopped") / "run"), "use_cpu": True, "bf16": False, "report_to": "none",
+    }  # fmt: skip
+    train(resolve(fields), quiet=True)
+    return fields
+
+
+def resolved_file(fields):
+    return Path(fields["output_dir"], "resolved.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "before"),
+    [("learning_rate", 1.0, "5e-05"), ("lr_scheduler_type", "constant", "'linear'"), ("optim", "sgd", "'adamw_torch_fused'"),
+     ("max_grad_norm", 5, "1.0"), ("weight_decay", 0.1, "0.0"), ("warmup_steps", 1, "0"), ("adam_beta2", 0.9, "0.999"),
+     ("epsilon", 0.3, "0.2"), ("guidance_loss", "sft", "'mask'"), ("seed", 1, "42"), ("task_size", 9, "8"), ("model_name_or_path", "builtin-gsm8k", "'builtin'"),
+     ("dtype", "bfloat16", "'float32'"), ("use_peft", True, "False"), ("fast", False, "True")],
+)  # fmt: skip
+def test_a_changed_setting_is_refused(stopped, name, value, before):
+    written = resolved_file(stopped)
+    with pytest.raises(RunError, match=rf"^{name} is .*Expected {re.escape(before)}, with which this run was started"):
+        train(resolve({**stopped, "max_steps": 4, name: value}), resume=True, quiet=True)
+    assert resolved_file(stopped) == written
+
+
+def test_settings_that_decide_no_step_may_change(stopped):
+    free = {"max_steps": 4, "logging_steps": 2, "save_steps": 4, "rollouts_every": 0, "disable_tqdm": True, "eval_suite": ["gsm8k"],
+            "per_device_eval_batch_size": 3, "run_name": "again"}  # fmt: skip
+    free["model_init_kwargs"] = json.loads(resolved_file(stopped))["training"]["model_init_kwargs"]  # made of the model's fields
+    RunDirectory(stopped["output_dir"]).same_settings(resolve({**stopped, **free}).to_json())
+
+
+def test_suites_of_a_run_that_has_some_may_not_change(stopped, tmp_path):
+    with_suites = {**stopped, "output_dir": str(tmp_path), "eval_suite": ["gsm8k"]}
+    (tmp_path / "resolved.json").write_text(json.dumps(resolve(with_suites).to_json(), default=str))
+    with pytest.raises(RunError, match=r"eval_limit is 3\. Expected None"):
+        RunDirectory(tmp_path).same_settings(resolve({**with_suites, "eval_limit": 3}).to_json())
+
+
+def test_a_run_goes_on_with_the_settings_it_was_started_with(stopped):
+    trainer = train(resolve({**stopped, "max_steps": 3}), resume=True, quiet=True)
+    assert trainer.state.global_step == 3
+    assert [step["step"] for step in RunDirectory(stopped["output_dir"]).steps()] == [1, 2, 3]
+    assert not list(Path(stopped["output_dir"]).rglob("README.md"))  # TRL's model card is for the hub
 
 
 def test_a_checkpoint_without_the_controllers_state_is_refused(make_model, tokenizer, rows, config, tmp_path):

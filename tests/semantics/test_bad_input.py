@@ -6,7 +6,10 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
-from g2rpo.errors import ConfigError, DataError, RunError
+from g2rpo.errors import ConfigError, DataError, G2RPOError, RunError
+from g2rpo.training.recipe import resolve
+from g2rpo.training.run import train
+from g2rpo.training.sft import resolve_sft, train_sft
 
 
 def accuracy_reward(completions, **columns):
@@ -349,6 +352,72 @@ def test_a_tokenizer_without_pad_gets_one_before_training(build, tokenizer):
     other = copy.deepcopy(tokenizer)
     other.pad_token = None
     assert build(table(), tok=other)._tokenizer.pad_token_id is not None  # TRL takes the EOS
+
+
+@pytest.mark.parametrize("controller", ["profile", "none"])
+def test_conversations_without_a_chat_template(build, tokenizer, controller):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = None
+    with pytest.raises(ConfigError, match=r"chat template of the model's tokenizer is None. Expected one: the prompts are conv"):
+        build(table(), tok=other, guidance_controller=controller)
+    assert build(table(prompt=lambda i: f"question {i}"), tok=other, guidance_controller=controller) is not None
+
+
+def test_a_chat_template_that_refuses_the_conversation(build, tokenizer):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = "{{ raise_exception('no users here') }}"
+    with pytest.raises(ConfigError, match=r"chat template is 'TemplateError: no users here'. Expected one that takes \['user'\]"):
+        build(table(), tok=other)
+
+
+# --- a recipe whose model or data will not do: nothing is left behind
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """`refused(match, **fields)`: train and sft say so, and leave no directory."""
+
+    def run(match, ways=("train", "sft"), **fields):
+        given = {"task": "chains", "task_size": 8, "task_steps": 2, "output_dir": str(tmp_path / "new" / "run"), "use_cpu": True,
+                 "bf16": False, "report_to": "none", **fields}  # fmt: skip
+        for way in ways:
+            with pytest.raises(G2RPOError, match=match):
+                train(resolve(given), quiet=True) if way == "train" else train_sft(resolve_sft(given), quiet=True)
+            assert not (tmp_path / "new").exists()
+
+    return run
+
+
+def test_a_folder_without_a_model(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    refused(r"model is '.*empty'. Expected a folder with config.json", model_name_or_path=str(tmp_path / "empty"))
+    refused(r"model is '.*gone'. Expected an existing folder", model_name_or_path=str(tmp_path / "gone"))
+
+
+def test_a_model_without_a_tokenizer(refused, make_model, tmp_path):
+    make_model().save_pretrained(tmp_path / "bare")
+    refused(
+        r"tokenizer of .*bare. Expected its files beside the weights.*Save it there", model_name_or_path=str(tmp_path / "bare")
+    )
+
+
+def test_a_model_without_a_chat_template(refused, make_model, tokenizer, tmp_path):
+    other = copy.deepcopy(tokenizer)
+    other.chat_template = None
+    make_model().save_pretrained(tmp_path / "base")
+    other.save_pretrained(tmp_path / "base")
+    refused("chat template of the model's tokenizer", model_name_or_path=str(tmp_path / "base"))
+
+
+def test_data_without_what_guidance_needs_point_to_the_recipe(refused, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    fields = {"task": None, "dataset_path": str(file), "columns": {"prompt": "q"}}
+    file.write_text("".join(f'{{"q": "q{i}", "final": "{i}", "worked": "t"}}\n' for i in range(8)))
+    refused(
+        r"^trace\. Expected a worked solution.*columns: \{prompt: question, answer: final, trace: sol", ways=["train"], **fields
+    )
+    fields["columns"] = {"prompt": "q", "trace": "worked"}
+    refused(r"^answer\. Expected a final answer.*columns: \{prompt", ways=["train"], **fields)
 
 
 # --- the rhythm of checkpoints

@@ -85,10 +85,36 @@ def test_a_rewind_of_a_run_that_logged_nothing_is_harmless(run):
 
 def test_a_second_run_in_the_same_directory_is_refused(run):
     write_steps(run, 1)
-    with pytest.raises(RunError, match=r"output_dir is .*Expected a directory without a run.*--resume"):
-        run.claim()
+    with pytest.raises(RunError, match=r"output_dir is .*Expected a directory without a run.*--resume"), run.claimed():
+        pass
     run.create({"x": 2}, manifest(PROBLEMS, 0), True)
     assert [r["step"] for r in run.steps()] == [1]
+
+
+def test_a_run_that_is_refused_leaves_no_empty_directory(tmp_path):
+    with pytest.raises(KeyError), RunDirectory(tmp_path / "runs" / "new").claimed():
+        raise KeyError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_was_there_or_is_not_empty_stays(tmp_path):
+    (tmp_path / "old").mkdir()
+    with pytest.raises(KeyError), RunDirectory(tmp_path / "old").claimed():
+        raise KeyError
+    with pytest.raises(KeyError), RunDirectory(tmp_path / "new").claimed():
+        raise KeyError((tmp_path / "new" / "file").write_text("x"))
+    assert {p.name for p in tmp_path.iterdir()} == {"old", "new"}
+
+
+@pytest.mark.parametrize(("place", "message"), [("file", "a directory; this is a file"), ("file/run", "a directory with room")])
+def test_an_output_dir_that_is_a_file(tmp_path, place, message):
+    (tmp_path / "file").write_text("mine")
+    with (
+        pytest.raises(RunError, match=f"output_dir is .*Expected {message}.*Choose another output_dir"),
+        RunDirectory(tmp_path / place).claimed(),
+    ):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_rollouts_know_where_each_token_came_from(run):

@@ -17,6 +17,9 @@ VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", 
 DIGEST_VALUES = 4096
 """Values of each tensor that the digest reads at least: training moves nearly all of them, so a few tell two checkpoints apart."""
 
+_SAVE_IT = "Save it there with tokenizer.save_pretrained: it is that of the model it was trained from."
+_NAME_IT = "Name the model it was trained from with --tokenizer, or save it there with tokenizer.save_pretrained."
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -76,7 +79,7 @@ def load_checkpoint(
     _check_folder(name, base, adapted=adapter is not None)
     with _told(name, base, adapted=adapter is not None):
         model = AutoModelForCausalLM.from_pretrained(base, dtype=kind, revision=None if adapter else revision)
-    words = _tokenizer(name, tokenizer or (place if not adapter or _has_vocabulary(place) else base))
+    words = load_tokenizer(name, tokenizer or (place if not adapter or _has_vocabulary(place) else base), then=_NAME_IT)
     if adapter:
         model = _with_adapter(model, place, len(words))
     rows = model.get_input_embeddings().num_embeddings
@@ -85,6 +88,20 @@ def load_checkpoint(
                           then="It belongs to another model: name the right one with --tokenizer.")  # fmt: skip
     model = model.to(device).eval()
     return Checkpoint(name, model, words, weights_digest(model), adapter is not None)
+
+
+def trainable_place(name: str, *, trust_remote_code: bool = False) -> str:
+    """Where the model to train is: its folder, or its name on the hub.
+
+    Raises:
+        ConfigError: a folder without a model or without a tokenizer. Nothing is loaded to find out.
+    """
+    place = resolve_model(name)
+    adapter = _adapter(place)
+    _check_folder(name, resolve_model(adapter["base_model_name_or_path"]) if adapter else place, adapted=adapter is not None)
+    if Path(place).is_dir() and not adapter and not trust_remote_code and not _has_vocabulary(place):
+        raise _no_tokenizer(name, place, _SAVE_IT)
+    return place
 
 
 def weights_digest(model: "PreTrainedModel") -> str:
@@ -148,18 +165,26 @@ def _has_vocabulary(place: str) -> bool:
     return any((Path(place) / file).is_file() for file in VOCABULARIES)
 
 
-def _tokenizer(name: str, place: str) -> "PreTrainedTokenizerBase":
+def _no_tokenizer(name: str, place: str, then: str) -> ConfigError:
+    return ConfigError(f"tokenizer of {name}", then=then,
+                       expected=f"its files beside the weights ({', '.join(VOCABULARIES[:3])}, ...); {place} has none")  # fmt: skip
+
+
+def load_tokenizer(name: str, place: str, *, then: str = _SAVE_IT, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+    """The tokenizer in a folder or under a name on the hub; `name` is the model's, for what is said when there is none.
+
+    Raises:
+        ConfigError: none there, or one without an EOS token.
+    """
     from transformers import AutoTokenizer
 
     place = resolve_model(place)
-    missing = ConfigError(f"tokenizer of {name}", expected=f"its files beside the weights ({', '.join(VOCABULARIES[:3])}, ...); {place} has none",
-                          then="Name the model it was trained from with --tokenizer, or save it there with tokenizer.save_pretrained.")  # fmt: skip
-    if Path(place).is_dir() and not _has_vocabulary(place):
-        raise missing  # transformers would make one without a vocabulary
+    if Path(place).is_dir() and not trust_remote_code and not _has_vocabulary(place):
+        raise _no_tokenizer(name, place, then)  # transformers would make one without a vocabulary
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        raise missing from error
+        raise _no_tokenizer(name, place, then) from error
     if tokenizer.eos_token_id is None:
         raise ConfigError(f"eos_token of the tokenizer of {name}", None, expected="a token that ends a completion",
                           then="Set the tokenizer's eos_token and save it.")  # fmt: skip

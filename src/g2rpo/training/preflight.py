@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.generation.draw import warpers
 from g2rpo.guidance.controllers.fixed import Fixed
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.types import Problem
 
 if TYPE_CHECKING:
     from g2rpo.training.trainer import GuidedGRPOTrainer
@@ -90,6 +91,42 @@ def driving_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
         return 0
     raise ConfigError("guidance_reward", None, expected=f"the reward that drives the controller: {len(candidates)} of the rewards ({', '.join(names)}) could",
                       then="Set guidance_reward to one of the names.")  # fmt: skip
+
+
+def check_problems(problems: Sequence[Problem], args: GuidedGRPOConfig) -> None:
+    """What guidance needs of a recipe's data, told in the words of a recipe: whoever wrote one knows `columns`, not our rows.
+
+    Raises:
+        DataError: no problem has a trace, or none has what the leak guard looks for.
+    """
+    if not args.guided or not problems:
+        return
+    mapping = "columns: {prompt: question, answer: final, trace: solution}"
+    if args.guidance_trace_column == "trace" and not any(p.trace for p in problems):
+        raise DataError("trace", expected="a worked solution for the problems of a guided run; the data give none",
+                        then=f"Name its column in the recipe, for example {mapping}, or train without guidance (guidance_controller: none).")  # fmt: skip
+    if args.guidance_leak_guard != "off" and args.guidance_answer_column == "answer" and all(p.answer is None for p in problems):
+        raise DataError("answer", expected="a final answer for the leak guard to look for; the data give none",
+                        then=f"Name its column in the recipe, for example {mapping}, or set guidance_leak_guard to off for data "
+                        "without answers (programs with tests).")  # fmt: skip
+
+
+def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
+    """A conversation needs a chat template, and one that takes its roles.
+
+    Raises:
+        ConfigError: there is none, or it refuses the conversation (some know no system message, for example).
+    """
+    if not isinstance(prompt, list):
+        return
+    if not getattr(tokenizer, "chat_template", None):
+        raise ConfigError("chat template of the model's tokenizer", None, expected="one: the prompts are conversations, and it renders them",
+                          then="Take the model's chat variant, save a template with its tokenizer, or give the prompts as plain text.")  # fmt: skip
+    try:
+        tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
+    except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
+        raise ConfigError("chat template", f"{type(error).__name__}: {error}", expected=f"one that takes {[m.get('role') for m in prompt]}",
+                          then="Drop the system_prompt, or mend the conversations.") from error  # fmt: skip
 
 
 def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:

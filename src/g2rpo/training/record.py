@@ -20,30 +20,35 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 import g2rpo
 from g2rpo.errors import RunError
 from g2rpo.guidance.controller import state_to_log
 from g2rpo.types import GUIDANCE, PROMPT, SAMPLED, Problem, StepRecord
 
-DECIDING = (
-    "seed",
-    "num_generations",
-    "generation_batch_size",
-    "num_iterations",
-    "loss_type",
-    "beta",
-    "temperature",
-    "max_completion_length",
-)
+MAY_CHANGE = (
+    "max_steps", "num_train_epochs", "max_sampled_tokens",  # how far it goes
+    "output_dir", "run_name", "project", "hub_*", "push_to_hub", "trackio_*", "report_to",  # where it is written and told
+    "log_*", "logging_*", "disable_tqdm", "rollouts_every", "debug", "skip_memory_metrics",
+    "save_*", "enable_jit_checkpoint", "load_best_model_at_end", "metric_for_best_model", "greater_is_better",
+    "eval_*", "per_device_eval_batch_size", "num_generations_eval", "do_*", "resume_from_checkpoint",
+    "use_cpu", "local_rank", "ddp_*", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",  # what it runs on
+    "dataloader_prefetch_factor", "dataloader_multiprocessing_context", "torch_empty_cache_steps", "trust_remote_code",
+    "gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "activation_checkpointing_kwargs",
+    "vllm_server_*", "vllm_group_port", "vllm_gpu_memory_utilization", "vllm_tensor_parallel_size", "vllm_enable_sleep_mode",
+)  # fmt: skip
+"""Training fields in which a resumed run may differ from its beginning: none of them decides what a step does, save where a
+schedule looks at the run's end. All others are refused, so that a field nobody thought of is never changed silently."""
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "math-verify")
 
 
@@ -56,36 +61,67 @@ class RunDirectory:
         self.evaluations_file = self.path / "evaluations.jsonl"
         self.rollouts = self.path / "rollouts"
 
-    def claim(self) -> None:
-        """Makes the directory and sees that it can be written, before a model is loaded.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Makes the directory and sees that it can be written, before a model is loaded; inside, the run is made ready.
+
+        What is refused inside leaves no empty directory behind.
 
         Raises:
             RunError: it holds a run or a model already, or cannot be written.
         """
+        made = [folder for folder in (self.path, *self.path.parents) if not os.path.exists(folder)]
+        try:
+            self._claim()
+            yield
+        except BaseException:
+            for folder in made:
+                with suppress(OSError):  # it never came to be, or something has been written into it
+                    folder.rmdir()
+            raise
+
+    def _claim(self) -> None:
+        if os.path.isfile(self.path):
+            raise RunError(
+                "output_dir", str(self.path), expected="a directory; this is a file", then="Choose another output_dir."
+            )
         for name in ("steps.jsonl", "model.safetensors"):
-            if (self.path / name).exists():
+            if os.path.exists(self.path / name):
                 raise RunError("output_dir", str(self.path), expected=f"a directory without a run in it; it holds {name}",
                                then="Choose another output_dir, remove it, or, if it has a checkpoint, continue that run with --resume.")  # fmt: skip
-        with writing(self.path):
+        probe = self.path / ".probe"
+        try:
             self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".probe"
             probe.write_bytes(b"0" * 4096)
             probe.unlink()
+        except OSError as error:
+            with suppress(OSError):
+                probe.unlink(missing_ok=True)
+            raise RunError("output_dir", str(self.path), expected=f"a directory with room and permission to write ({error.strerror or error})",
+                           then="Nothing has run yet. Choose another output_dir, or free some space.") from error  # fmt: skip
 
     def same_settings(self, config: dict[str, Any]) -> None:
         """Compares the settings of a resumed run with those it was started with.
 
+        Settings that an earlier version did not have yet are passed over. Suites may be added to a run that had none.
+
         Raises:
-            RunError: names the first that differs, of those that decide what a step does.
+            RunError: names the first that differs, of those that decide what a step does or what its measurements mean.
         """
-        before = json.loads((self.path / "resolved.json").read_text())
+        try:
+            before = json.loads((self.path / "resolved.json").read_text())
+        except (OSError, ValueError) as error:
+            raise RunError("resolved.json", str(self.path), expected="a run directory with its settings in resolved.json",
+                           then="Start a new run in another output_dir, from the checkpoint's weights.") from error  # fmt: skip
         now = json.loads(json.dumps(config, default=str))
-        for part in ("data", "training"):
-            for name, value in now[part].items():
-                decides = part == "data" or name.startswith("guidance_") or name in DECIDING
-                if decides and before[part].get(name) != value:
-                    raise RunError(name, value, expected=f"{before[part].get(name)!r}, with which this run was started",
-                                   then="Resume with the same settings, or start a new run in another output_dir.")  # fmt: skip
+        for part, settings in now.items():
+            if part == "held_out" and not before.get(part, {}).get("eval_suite"):
+                continue
+            for name, value in settings.items():
+                if name not in before.get(part, {}) or before[part][name] == value or (part == "training" and _may_change(name)):
+                    continue
+                raise RunError(name, value, expected=f"{before[part][name]!r}, with which this run was started",
+                               then="Resume with the same settings, or start a new run in another output_dir.")  # fmt: skip
 
     def create(self, config: dict[str, Any], facts: dict[str, Any], resume: bool) -> None:
         """Writes config and manifest; a resumed run adds its session to the manifest it finds.
@@ -208,6 +244,18 @@ def manifest(problems: Sequence[Problem], seed: int) -> dict[str, Any]:
         "data_digest": digest.hexdigest(),
         "questions_digest": questions.hexdigest(),
     }
+
+
+def _may_change(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in MAY_CHANGE)
+
+
+class NoLocalCard(Trainer):
+    """Mixed into a trainer: TRL's model card is for the hub. Beside a run it would only say less than `manifest.json`."""
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        if self.hub_model_id is not None:
+            super().create_model_card(*args, **kwargs)
 
 
 class writing:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from trl import get_peft_config, get_quantization_config
 from g2rpo.base_model import BUILTIN
 from g2rpo.data.load import to_rows
 from g2rpo.errors import ConfigError, RunError
+from g2rpo.evaluation.checkpoint import trainable_place
 from g2rpo.training import phases
 from g2rpo.training.held_out import HeldOut, without_eval_set
-from g2rpo.training.preflight import check_gold
+from g2rpo.training.preflight import check_gold, check_problems
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe
 from g2rpo.training.record import RecordSteps, RunDirectory, manifest
@@ -43,7 +45,7 @@ def train(
     The rewards are closed at the end: their sandboxes and processes go with the run.
 
     Raises:
-        ConfigError, DataError, RunError: before training, with what to do; nothing is written then but the run's config.
+        ConfigError, DataError, RunError: before training, with what to do; nothing is written then.
     """
     args = recipe.training
     if args.eval_strategy != "no" and not recipe.held_out.eval_suite:
@@ -51,37 +53,12 @@ def train(
                           then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.")  # fmt: skip
     run = RunDirectory(args.output_dir)
     checkpoint = usable_checkpoint(args) if resume else None
-    if args.process_index == 0:
-        run.same_settings(recipe.to_json()) if resume else run.claim()
-    problems = recipe.data.problems()
-    rewards = recipe.data.reward_functions()
-    for reward in rewards:
-        if warm_up := getattr(reward, "warm_up", None):
-            warm_up()  # comes up while the model is loaded
-    rows = to_rows(recipe.data.in_curriculum(problems, args.seed))
-    check_gold(rows, rewards)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    name = recipe.model.model_name_or_path
-    try:
-        with without_eval_set(args):
-            trainer = GuidedGRPOTrainer(
-                model=name,
-                reward_funcs=rewards,
-                args=args,
-                train_dataset=rows,
-                peft_config=get_peft_config(recipe.model),
-                quantization_config=get_quantization_config(recipe.model),
-            )
-    except OSError as error:  # what transformers raises when it finds no model under a name
-        raise ConfigError("model_name_or_path", name, expected="a folder or a hub name that can be loaded, or builtin",
-                          then=str(error).splitlines()[0]) from error  # fmt: skip
-    trainer.held_out = held_out(recipe, trainer._tokenizer, args.chat_template_kwargs)
-    if trainer.accelerator.is_main_process:
-        report = trainer.data_report.to_json() if trainer.data_report else None
-        run.create(recipe.to_json(), {**manifest(problems, args.seed), "guidance_data": report}, resume)
-        if checkpoint:
-            saved = trainer.read_guidance_state(checkpoint)
-            run.rewind(int(checkpoint.rpartition("-")[2]), saved["generations"])
+    if resume and args.process_index == 0:
+        run.same_settings(recipe.to_json())
+    with nullcontext() if resume or args.process_index != 0 else run.claimed():
+        rewards = recipe.data.reward_functions()
+        trainer = _made_ready(recipe, run, rewards, checkpoint)
     trainer.rollout_sinks.append(run.write_rollouts)
     trainer.add_callback(RecordSteps(run, trainer))
     for callback in (PrinterCallback, ProgressCallback):
@@ -100,6 +77,46 @@ def train(
     if trainer.accelerator.is_main_process and run.steps_file.exists():
         run.write_phases(phases.total(run.steps()))
     return trainer
+
+
+def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoint: str | None) -> GuidedGRPOTrainer:
+    """Everything that can be refused, and then the run's config: data, model, trainer, suites, in the order of what they cost."""
+    args = recipe.training
+    model = trainable_place(recipe.model.model_name_or_path, trust_remote_code=args.trust_remote_code)
+    problems = recipe.data.problems()
+    check_problems(problems, args)
+    for reward in rewards:
+        if warm_up := getattr(reward, "warm_up", None):
+            warm_up()  # comes up while the model is loaded
+    rows = to_rows(recipe.data.in_curriculum(problems, args.seed))
+    check_gold(rows, rewards)
+    with loading(recipe.model.model_name_or_path), without_eval_set(args):
+        trainer = GuidedGRPOTrainer(
+            model=model,
+            reward_funcs=rewards,
+            args=args,
+            train_dataset=rows,
+            peft_config=get_peft_config(recipe.model),
+            quantization_config=get_quantization_config(recipe.model),
+        )
+    trainer.held_out = held_out(recipe, trainer._tokenizer, args.chat_template_kwargs)
+    if trainer.accelerator.is_main_process:
+        report = trainer.data_report.to_json() if trainer.data_report else None
+        run.create(recipe.to_json(), {**manifest(problems, args.seed), "guidance_data": report}, checkpoint is not None)
+        if checkpoint:
+            saved = trainer.read_guidance_state(checkpoint)
+            run.rewind(int(checkpoint.rpartition("-")[2]), saved["generations"])
+    return trainer
+
+
+@contextmanager
+def loading(name: str) -> Iterator[None]:
+    """Turns what transformers says when it finds no model under a name into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError("model_name_or_path", name, expected="a folder or a hub name that can be loaded, or builtin",
+                          then=str(error).splitlines()[0]) from error  # fmt: skip
 
 
 def held_out(recipe: Recipe, tokenizer: Any, template_kwargs: Mapping[str, Any] | None) -> HeldOut | None:

@@ -7,23 +7,25 @@ guided rollout may see of a trace, SFT sees too, and the answer with it.
 import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
-from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
-from g2rpo.base_model import resolve_model
 from g2rpo.data.completion import full_completion, style
-from g2rpo.errors import ConfigError, DataError
+from g2rpo.errors import DataError
+from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers, json_object
 from g2rpo.training.held_out import EvaluatesHeldOut, without_eval_set
+from g2rpo.training.preflight import check_template
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe, merged_with, resolve, typed_value
-from g2rpo.training.record import RecordSteps, RunDirectory, manifest
-from g2rpo.training.run import held_out, model_init_kwargs
+from g2rpo.training.record import NoLocalCard, RecordSteps, RunDirectory, manifest
+from g2rpo.training.run import held_out, loading, model_init_kwargs
 from g2rpo.types import Problem
 
 
@@ -66,13 +68,19 @@ def completions_dataset(
     """Rows of token ids with a completion mask: prompt rendered with the chat template, completion as guidance would begin it.
 
     Raises:
-        DataError: no problem has a trace.
+        ConfigError: conversations, and a tokenizer without a chat template for them.
+        DataError: no problem has a trace, or one that is no text.
     """
     rows = []
     for problem in problems:
         if not problem.trace:
             continue
+        if not isinstance(problem.trace, str):
+            raise DataError(f"trace of problem {problem.key}", problem.trace, expected="text",
+                            then="If a row has several traces, pick one while preparing the data.")  # fmt: skip
         prompt = problem.prompt
+        if not rows:
+            check_template(tokenizer, prompt, template_kwargs)
         if not isinstance(prompt, str):
             prompt = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
         prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
@@ -93,7 +101,7 @@ def completions_dataset(
     return Dataset.from_list(rows)
 
 
-class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
+class TraceSFTTrainer(EvaluatesHeldOut, NoLocalCard, SFTTrainer):
     """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
 
     trained_tokens = 0
@@ -118,31 +126,15 @@ class SFTSettings:
     chat_template_kwargs: dict[str, Any] | None = None
 
 
-def train_sft(
-    resolved: tuple[Recipe, SFTSettings],
-    *,
-    quiet: bool = False,
-    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
-) -> TraceSFTTrainer:
-    """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
-    recipe, settings = resolved
+def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> TraceSFTTrainer:
+    """Everything that can be refused, and then the run's config."""
     args: SFTConfig = recipe.training
-    run = RunDirectory(args.output_dir)
-    if args.process_index == 0:
-        run.claim()
-    model = resolve_model(recipe.model.model_name_or_path)
-    tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=args.trust_remote_code)
-    if tokenizer.eos_token_id is None:
-        raise ConfigError(
-            "tokenizer.eos_token_id",
-            None,
-            expected="a token that ends a completion",
-            then="Set the tokenizer's eos_token.",
-        )
-    args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
+    name = recipe.model.model_name_or_path
+    model = trainable_place(name, trust_remote_code=args.trust_remote_code)
+    tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
     problems = recipe.data.problems()
     rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
-    with without_eval_set(args):
+    with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(
             model=model,
             args=args,
@@ -154,6 +146,22 @@ def train_sft(
     trainer.held_out = held_out(recipe, tokenizer, settings.chat_template_kwargs)
     if trainer.accelerator.is_main_process:
         run.create(recipe.to_json(), manifest(problems, args.seed), resume=False)
+    return trainer
+
+
+def train_sft(
+    resolved: tuple[Recipe, SFTSettings],
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
+) -> TraceSFTTrainer:
+    """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
+    recipe, settings = resolved
+    args: SFTConfig = recipe.training
+    run = RunDirectory(args.output_dir)
+    args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
+    with run.claimed() if args.process_index == 0 else nullcontext():
+        trainer = _made_ready(recipe, settings, run)
     trainer.add_callback(RecordSteps(run, trainer))
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)

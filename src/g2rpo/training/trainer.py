@@ -44,7 +44,8 @@ from g2rpo.training.dynamic_sampling import assemble, choose, has_spread, more_p
 from g2rpo.training.fast_update import FastUpdate
 from g2rpo.training.held_out import EvaluatesHeldOut
 from g2rpo.training.phases import PhaseClock
-from g2rpo.training.preflight import check_data, check_run, driving_reward
+from g2rpo.training.preflight import check_data, check_run, check_template, driving_reward
+from g2rpo.training.record import NoLocalCard
 from g2rpo.types import GuidedPrompt, Outcome
 
 STATE_FILE = "guidance_state.json"
@@ -53,7 +54,7 @@ UNSCORED_BATCHES = 3
 logger = get_logger(__name__)
 
 
-class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
+class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, NoLocalCard, GRPOTrainer):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
     Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
@@ -114,6 +115,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, GRPOTrainer):
         if args.max_sampled_tokens is not None:
             self.add_callback(StopAtBudget(lambda: self.sampled_tokens, args.max_sampled_tokens))
         self.phases = PhaseClock(self)
+        check_template(self.processing_class, next(iter(self.train_dataset), {}).get("prompt"), args.chat_template_kwargs)
         self.planner = self._make_planner() if args.guided else None
         self.data_report = check_run(self)
 
