@@ -2,7 +2,7 @@
 
 about      what it is, with its source
 data       fields of `load_problems` (name, config, split, ...), and `folder`: its place under `--data DIR`
-task       instead of data: {family, steps, size} of a procedural task; `chains:9` overrides the steps
+task       instead of data: {family, steps, size} of a procedural task, steps a list: [9], or [3, 9] for 3 to 9; `chains:9` overrides them
 grader     math, code or exact: the graders that training uses
 max_tokens new tokens per completion
 system     system message before every problem, if any
@@ -21,6 +21,7 @@ from g2rpo.types import Problem
 
 HERE = Path(__file__).parent / "suites"
 PLACE = "{problem}"
+_OPTIONAL = ("name", "system", "chat", "plain")
 _TASK = ("family", "steps", "size")
 _DATA = ("set", "split", "name", "path", "config", "columns", "source", "duplicates")
 
@@ -95,8 +96,8 @@ def load_suite(name: str) -> Suite:
     if not path.is_file():
         raise ConfigError("suite", name, expected="the name of a suite, or a YAML file", then=nearest(stem, names()))
     try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"suite {path}", expected="valid YAML", then=" ".join(str(error).split())) from error
     if not isinstance(values, dict):
         raise ConfigError(
@@ -120,20 +121,15 @@ def _checked(path: Path, values: dict[str, Any]) -> Suite:
     known = {f.name: f for f in dataclasses.fields(Suite)}
     for name in values:
         if name not in known:
-            raise ConfigError(f"field of suite {path}", name, expected="a field of a suite", then=nearest(name, list(known)))
-    for name, kind in (("about", str), ("grader", str), ("max_tokens", int)):
-        if not isinstance(values.get(name), kind):
-            raise ConfigError(
-                f"{name} in suite {path}", values.get(name), expected=f"a value of type {kind.__name__}", then="Fill it in."
-            )
-    fields = _DATA if values.get("data") is not None else _TASK
-    for name in values.get("data") or values.get("task") or {}:
-        if name not in fields:
-            raise ConfigError(
-                f"field of suite {path}", name, expected=f"one of {', '.join(fields)}", then=nearest(name, list(fields))
-            )
-    if (values.get("data") is None) == (values.get("task") is None):
-        raise ConfigError(f"suite {path}", expected="exactly one of data and task", then="Name where the problems come from.")
+            raise ConfigError(f"field of suite {path}", name, expected="a field of a suite", then=nearest(str(name), list(known)))
+    for name in ("about", "grader", "name", "system", "chat", "plain"):
+        if not isinstance(values.get(name, "" if name in _OPTIONAL else None), str):
+            raise _unfit(path, name, values.get(name), "text")
+    if not _count(values.get("max_tokens")):
+        raise _unfit(path, "max_tokens", values.get("max_tokens"), "a positive number of tokens")
+    stop = values.get("stop") or []
+    if not isinstance(stop, list) or not all(isinstance(text, str) and text for text in stop):
+        raise _unfit(path, "stop", stop, "a list of texts")
     for name in ("chat", "plain"):
         if PLACE not in values.get(name, PLACE):
             raise ConfigError(
@@ -145,4 +141,48 @@ def _checked(path: Path, values: dict[str, Any]) -> Suite:
         raise ConfigError(
             f"grader in suite {path}", values["grader"], expected="a known grader", then=nearest(values["grader"], list(GRADERS))
         )
+    if (values.get("data") is None) == (values.get("task") is None):
+        raise ConfigError(f"suite {path}", expected="exactly one of data and task", then="Name where the problems come from.")
+    if values.get("task") is not None:
+        _check_task(path, values["task"])
+    else:
+        _check_data(path, values["data"])
     return Suite(**{**values, "stop": tuple(values.get("stop") or ())})
+
+
+def _check_task(path: Path, task: Any) -> None:
+    _check_names(path, "task", task, _TASK, "{family: chains, steps: [9], size: 512}")
+    if not isinstance(task.get("family"), str):
+        raise _unfit(path, "family of the task", task.get("family"), "the name of a procedural task")
+    if not _count(task.get("size")):
+        raise _unfit(path, "size of the task", task.get("size"), "a positive number of problems")
+    steps = task.get("steps")
+    if not isinstance(steps, list) or len(steps) not in (1, 2) or not all(map(_count, steps)) or steps[0] > steps[-1]:
+        raise _unfit(path, "steps of the task", steps, "a list of one number, [9], or two, [3, 9] for 3 to 9")
+
+
+def _check_data(path: Path, data: Any) -> None:
+    _check_names(path, "data", data, _DATA, "{set: gsm8k, split: test}")
+    for name, value in data.items():
+        if not isinstance(value, dict if name == "columns" else str):
+            raise _unfit(path, f"{name} of the data", value, "a mapping of roles to columns" if name == "columns" else "text")
+
+
+def _check_names(path: Path, what: str, found: Any, known: tuple[str, ...], example: str) -> None:
+    if not isinstance(found, dict) or not found:
+        raise ConfigError(
+            f"{what} in suite {path}", found, expected=f"a mapping of {', '.join(known)}", then=f"For example {example}."
+        )
+    for name in found:
+        if name not in known:
+            raise ConfigError(
+                f"field of suite {path}", name, expected=f"one of {', '.join(known)}", then=nearest(str(name), list(known))
+            )
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _unfit(path: Path, name: str, value: Any, expected: str) -> ConfigError:
+    return ConfigError(f"{name} in suite {path}", value, expected=expected, then="Fill it in." if value is None else "Mend it.")

@@ -5,6 +5,8 @@ import pytest
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.suite import load_suite, names
 
+MINE = "about: x\ngrader: math\nmax_tokens: 5\n"
+
 
 @pytest.mark.parametrize("name", names())
 def test_every_suite_reads_and_says_what_it_is(name):
@@ -50,6 +52,21 @@ def test_unknown_suites(name, words):
         ("about: x\ngrader: math\nmax_tokens: 5\ndata: {folder: x}", "one of set, split"),
         ("- about", "a mapping of fields"),
         ("about: [", "valid YAML"),
+        (MINE + "task: {family: chains, steps: [3]}", "size of the task in suite"),
+        (MINE + "task: {family: chains, steps: [3], size: 0}", "a positive number of problems"),
+        (MINE + "task: {family: chains, steps: 2, size: 4}", "a list of one number, [9], or two"),
+        (MINE + "task: {family: chains, steps: [5, 3], size: 4}", "a list of one number, [9], or two"),
+        (MINE + "task: {steps: [3], size: 4}", "the name of a procedural task"),
+        (MINE + "task: {family: chains, steps: [3], size: 4, chat: x}", "one of family, steps, size"),
+        (MINE + "task: chains", "For example {family: chains, steps: [9], size: 512}"),
+        (MINE + "data: gsm8k", "For example {set: gsm8k, split: test}"),
+        (MINE + "data: {set: 5}", "set of the data in suite"),
+        (MINE + "data: {path: x.jsonl, columns: question}", "a mapping of roles to columns"),
+        (MINE + "data: {set: gsm8k}\nchat: 5", "is 5. Expected text"),
+        (MINE + "data: {set: gsm8k}\nsystem: [5]", "is [5]. Expected text"),
+        (MINE + "data: {set: gsm8k}\nstop: END", "a list of texts"),
+        ("about: x\ngrader: math\nmax_tokens: 0\ndata: {set: gsm8k}", "a positive number of tokens"),
+        ("about: x\ngrader: math\nmax_tokens: true\ndata: {set: gsm8k}", "a positive number of tokens"),
     ],
 )
 def test_mistakes_in_a_suite_of_ones_own(tmp_path, text, words):
