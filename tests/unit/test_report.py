@@ -98,7 +98,7 @@ def run(tmp_path):
     settings = {
         "model": {"model_name_or_path": "nowhere/at-all"},
         "data": {"task": "chains"},
-        "training": {"learning_rate": 1e-4, "seed": 7},
+        "training": {"learning_rate": 1e-4, "seed": 7, "guidance_controller": "profile"},
     }
     (folder / "resolved.json").write_text(json.dumps(settings))
     (folder / "manifest.json").write_text(json.dumps({"g2rpo": "1.2.3", "versions": {"trl": "9.9"}, "python": "3"}))
@@ -113,6 +113,7 @@ def test_a_long_run_gives_a_small_page_with_everything_on_it(run):
     drawn = {"success", "length", "share", "advantage-std", "zero-std", "signs", "loss", "reward-map", "fraction"}
     assert {p.stem for p in (run / "figures").glob("*.svg")} == {p.stem for p in (run / "figures").glob("*.png")} == drawn
     assert sum(tag == "svg" for tag, _ in outline.tags) == len(drawn)
+    assert "<title>profile on chains (run)</title>" in page
     assert "500,000 sampled tokens" in page
     assert "learning_rate" in page
     assert "9.9" in page

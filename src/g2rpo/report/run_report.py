@@ -35,7 +35,14 @@ def run_report(run: RunDirectory, decode: Callable | None) -> tuple[str, list[Fi
         Section("settings", "Settings", settings_html(settings)),
         Section("versions", "Versions", facts(versions(manifest))),
     ]
-    return page(f"Run {run.path.name}", lead + ".", sections), drawn
+    return page(_title(run, settings), lead + ".", sections), drawn
+
+
+def _title(run: RunDirectory, settings: dict[str, Any]) -> str:
+    """What was done, on what; the folder's name tells runs of the same apart."""
+    method = settings.get("preset") or settings.get("guidance_controller") or "Run"
+    data = settings.get("task") or settings.get("dataset_name") or settings.get("dataset_path")
+    return f"{method} on {data} ({run.path.resolve().name})" if data else f"{method} ({run.path.resolve().name})"
 
 
 def settings_of(run: RunDirectory) -> dict[str, Any]:
