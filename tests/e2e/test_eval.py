@@ -1,5 +1,6 @@
 """`g2rpo eval` as a user meets it: every form of a checkpoint, a kill in the middle, two checkpoints compared, mistakes."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -123,7 +124,16 @@ def test_two_evaluations_compared(checkpoint, tmp_path):
     assert set(compared) == {"chains-3", "word_problems-2"}
     assert compared["chains-3"]["problems"] == 12
     same = compare_evaluations(tmp_path / "0", tmp_path / "0" / "chains-3")["chains-3"]
-    assert (same["difference"], same["ci95"], same["mcnemar_p"], same["settings_that_differ"]) == (0.0, [0.0, 0.0], 1.0, [])
+    assert (same["difference"], same["mcnemar_p"], same["settings_that_differ"]) == (0.0, 1.0, [])
+    assert same["ci95"][0] < -0.1 < 0.1 < same["ci95"][1]  # twelve problems cannot tell that two models are the same
+    evaluate(
+        checkpoint("qwen3"),
+        ["chains:3"],
+        tmp_path / "asked",
+        dataclasses.replace(SMALL, instruction="Be brief.", dtype="bfloat16"),
+    )
+    asked = compare_evaluations(tmp_path / "0", tmp_path / "asked")["chains-3"]
+    assert asked["settings_that_differ"] == ["suite.chat", "prompts", "dtype"]
     evaluate(checkpoint("qwen3"), ["chains:3"], tmp_path / "other", EvalOptions(limit=3, max_tokens=16))
     with pytest.raises(RunError, match="the same problems in both"):
         compare_evaluations(tmp_path / "0", tmp_path / "other")

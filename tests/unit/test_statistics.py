@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from g2rpo.errors import ConfigError
 from g2rpo.statistics.intervals import bootstrap_interval, mean_interval, wilson_interval
-from g2rpo.statistics.paired import mcnemar_exact, paired_bootstrap
+from g2rpo.statistics.paired import mcnemar_exact, paired_adjusted, paired_bootstrap, paired_interval
 from g2rpo.statistics.pass_at_k import pass_at_k
 
 
@@ -101,3 +101,26 @@ def test_paired_bootstrap_uses_the_pairing():
     low, high = paired_bootstrap(a, b)
     assert 0 < low < (b - a).mean() < high < 0.06
     assert paired_bootstrap(a, a) == (0.0, 0.0)
+
+
+def test_models_that_agree_are_not_proven_the_same():
+    # No problem told them apart: two added ones do, (1 + 1) / 14 of 14, so z * sqrt(2 / 14 / 14).
+    low, high = paired_interval([0.0] * 12, [0.0] * 12)
+    assert (low, high) == (pytest.approx(-0.198, abs=1e-3), pytest.approx(0.198, abs=1e-3))
+    assert paired_interval([0.25] * 12, [0.25] * 12) == (low, high)
+    assert paired_interval([0.0] * 1200, [0.0] * 1200)[1] < 0.0025
+    assert paired_interval([0.0] * 2, [1.0] * 2)[1] == 1.0
+    shares = [0.25, 0.5, 0.75, 1.0] * 20, [0.5, 0.25, 1.0, 1.0] * 20
+    assert paired_interval(*shares) == paired_bootstrap(*shares)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0.02, 0.0), (0.1, 0.05), (0.3, 0.1)])
+def test_coverage_of_the_adjusted_interval(only_a, only_b):
+    """Fifty problems, few of which tell the models apart: held at least as often as promised, within Monte Carlo error."""
+    rng, held = np.random.default_rng(4), []
+    for _ in range(2000):
+        kind = rng.random(50)
+        a, b = kind < only_a, (kind >= only_a) & (kind < only_a + only_b)
+        low, high = paired_adjusted(a, b)
+        held.append(low <= only_b - only_a <= high)
+    assert np.mean(held) >= 0.935

@@ -1,21 +1,22 @@
 """Two evaluations of the same problems, paired by key: is one checkpoint better, and by how much?"""
 
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from g2rpo.errors import RunError
 from g2rpo.evaluation.record import SuiteDirectory
-from g2rpo.statistics.paired import mcnemar_exact, paired_bootstrap
+from g2rpo.statistics.paired import mcnemar_exact, paired_interval
 
-DIFFERING = ("decoding", "samples", "max_tokens", "seed", "template", "engine")
-"""Settings that should be equal where checkpoints are compared; differences are told."""
+MAY_DIFFER = ("checkpoint", "completions", "limit")
+"""What is compared, and how many problems were asked for: those are compared themselves. All other settings should be equal."""
 
 
 def compare_evaluations(a: Path, b: Path) -> dict[str, dict[str, Any]]:
     """Every suite that both evaluations have.
 
-    Per suite: the accuracies; their difference b - a with its paired bootstrap interval over problems; the problems that only one
+    Per suite: the accuracies; their difference b - a with its interval over problems; the problems that only one
     of them solved with McNemar's exact p; and the settings that differ. With several samples per problem, a problem counts as
     solved for McNemar's test where at least half of its samples are right; the difference uses the shares themselves.
 
@@ -47,12 +48,24 @@ def _compare(a: SuiteDirectory, b: SuiteDirectory) -> dict[str, Any]:
         "a": fmean(left),
         "b": fmean(right),
         "difference": fmean(right) - fmean(left),
-        "ci95": list(paired_bootstrap(left, right)),
+        "ci95": list(paired_interval(left, right)),
         "only_a": only_a,
         "only_b": only_b,
         "mcnemar_p": mcnemar_exact(only_a, only_b),
-        "settings_that_differ": [name for name in DIFFERING if settings[0].get(name) != settings[1].get(name)],
+        "settings_that_differ": [name for name in _differences(*settings) if name not in MAY_DIFFER],
     }
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Names of the settings that are not the same in both, parts of one as `suite.chat`."""
+    found: list[str] = []
+    for name in dict.fromkeys([*a, *b]):
+        was, now = a.get(name), b.get(name)
+        if isinstance(was, dict) and isinstance(now, dict):
+            found += _differences(was, now, f"{prefix}{name}.")
+        elif was != now:
+            found.append(prefix + name)
+    return found
 
 
 def _scores(folder: SuiteDirectory) -> dict[str, float]:
