@@ -1,5 +1,7 @@
 """The command line as a user meets it: whole runs on a tiny model, what they leave behind, and what mistakes are told."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -19,6 +21,16 @@ from g2rpo.cli.main import app
 def g2rpo(*arguments: str, cwd: Path | None = None, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "g2rpo", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout, env={**os.environ, **env})
+
+
+def refusal(*arguments: str | Path) -> str:
+    """The sentence that a command is refused with, run in this process."""
+    with pytest.raises(SystemExit) as stopped, contextlib.redirect_stderr(io.StringIO()) as told:
+        app([*map(str, arguments)], standalone_mode=False)
+    assert stopped.value.code == 2
+    [line] = told.getvalue().strip().splitlines()
+    assert line.startswith("error: ")
+    return line
 
 
 @pytest.fixture
@@ -157,6 +169,13 @@ def test_every_command_explains_itself(command):
     assert "Usage" in done.stdout
 
 
+@pytest.mark.parametrize("group", [[], ["data"], ["grade"]])
+def test_the_list_of_commands_is_not_cut(group):
+    done = CliRunner().invoke(app, [*group, "--help"], env={"COLUMNS": "80"})
+    assert done.exit_code == 0
+    assert "..." not in done.stdout.partition("Commands:")[2]
+
+
 def test_doctor_says_what_is_here(capsys):
     assert run_doctor() == 0
     assert "torch" in capsys.readouterr().out
@@ -180,3 +199,107 @@ def test_grade_math_reads_pairs_and_writes_verdicts(tmp_path):
     assert done.exit_code == 0, done.output
     verdicts = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(v["id"], v["verdict"], v["score"]) for v in verdicts] == [("a", "equal", 1.0), ("b", "different", 0.0)]
+
+
+PAIR = '{"id": "a", "gold": "1/2", "completion": "so \\\\boxed{0.5}"}\n'
+PROBLEM = '{"question": "What is 1+1?", "final": "2"}\n{"question": "What is 2+2?", "final": "4"}\n'
+
+
+@pytest.mark.parametrize("command", ["math", "code"])
+def test_grading_never_overwrites_what_it_reads(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    source = Path("pairs.jsonl")
+    source.write_text(PAIR)
+    Path("link.jsonl").symlink_to(source)
+    Path("hard.jsonl").hardlink_to(source)
+    Path("folder").mkdir()
+    for other in ("pairs.jsonl", "./pairs.jsonl", "folder/../pairs.jsonl", "link.jsonl", "hard.jsonl", source.resolve()):
+        assert "another file than the one that is read" in refusal("grade", command, "--input", source, "--output", other)
+        assert "another file than the one that is read" in refusal("grade", command, "--input", other, "--output", source)
+    assert source.read_text() == PAIR
+    Path("old.jsonl").write_text("verdicts of yesterday")
+    refusal("grade", command, "--input", "absent.jsonl", "--output", "old.jsonl")
+    assert Path("old.jsonl").read_text() == "verdicts of yesterday"
+
+
+def test_data_commands_never_overwrite_what_they_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine").mkdir()
+    for name in ("mine.jsonl", "mine/train.jsonl", "test.jsonl"):
+        Path(name).write_text(PROBLEM)
+    Path("mine.yaml").write_text("dataset_path: mine.jsonl\n")
+    mine = ("mine.jsonl", "--columns", "prompt=question,answer=final")
+    for arguments in (
+        ("check", *mine, "--out", "./mine.jsonl"),
+        ("traces", *mine, "--out", "mine.jsonl"),
+        ("traces", "mine", *mine[1:], "--out", "mine/train.jsonl"),
+        ("traces", "mine.yaml", "--out", "mine.jsonl"),
+        ("difficulty", *mine, "--out", "mine.jsonl"),
+        ("decontaminate", "mine.jsonl", "test.jsonl", *mine[1:], "--out", "mine.jsonl"),
+        ("decontaminate", "mine.jsonl", "test.jsonl", *mine[1:], "--out", "test.jsonl"),
+    ):
+        assert "another file than the one that is read" in refusal("data", *arguments)
+    assert Path("mine.jsonl").read_text() == Path("mine/train.jsonl").read_text() == Path("test.jsonl").read_text() == PROBLEM
+
+
+def test_what_cannot_be_written_is_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.jsonl").write_text(PROBLEM)
+    Path("pairs.jsonl").write_text(PAIR)
+    Path("comparison.json").write_text("{}")
+    nowhere = "mine.jsonl/below-a-file.json"
+    for arguments in (
+        ("grade", "math", "--input", "pairs.jsonl", "--output", nowhere),
+        ("grade", "code", "--input", "pairs.jsonl", "--output", nowhere),
+        ("data", "check", "mine.jsonl", "--columns", "prompt=question,answer=final", "--out", nowhere),
+        ("data", "traces", "mine.jsonl", "--columns", "prompt=question,answer=final", "--out", nowhere),
+        ("data", "difficulty", "mine.jsonl", "--columns", "prompt=question,answer=final", "--out", nowhere),
+        ("simulate", "profile", "--output", nowhere),
+        ("compare-evals", "a", "b", "--output", nowhere),
+        ("eval", "builtin", "--suite", "chains", "--out", nowhere),
+        ("report", "comparison.json", "--output", nowhere),
+        ("demo", "--output", nowhere),
+    ):
+        message = refusal(*arguments)
+        assert f"is '{nowhere}'. Expected a place that can be written (Not a directory)" in message, arguments
+    assert "a file, not a folder" in refusal("grade", "math", "--input", "pairs.jsonl", "--output", tmp_path)
+    assert sorted(os.listdir()) == ["comparison.json", "mine.jsonl", "pairs.jsonl"]
+
+
+def test_a_file_may_be_written_into_a_folder_that_is_not_there_yet(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text(PAIR)
+    place = tmp_path / "new" / "below" / "verdicts.jsonl"
+    done = CliRunner().invoke(app, ["grade", "math", "--input", str(tmp_path / "pairs.jsonl"), "--output", str(place)])
+    assert done.exit_code == 0, done.output
+    assert json.loads(place.read_text())["verdict"] == "equal"
+
+
+def test_input_that_is_no_utf_8_is_told_by_its_line(tmp_path):
+    latin = tmp_path / "latin.jsonl"
+    latin.write_bytes(PAIR.encode() + '{"id": "é"}'.encode("latin-1"))
+    for command in ("math", "code"):
+        assert "Line 2 of" in (message := refusal("grade", command, "--input", latin))
+        assert "UTF-8" in message
+    (tmp_path / "comparison.json").write_bytes(b"\xff\xfe{}")
+    assert "a comparison.json" in refusal("report", tmp_path)
+
+
+def test_a_limit_of_nothing_and_an_unknown_pick_are_refused_at_once(tmp_path):
+    (tmp_path / "mine.jsonl").write_text(PROBLEM)
+    for command in (("show",), ("stats",), ("check",), ("traces", "--out", tmp_path / "out.jsonl")):
+        for limit in ("-1", "0"):
+            assert f"limit is {limit}. Expected a positive number" in refusal(
+                "data", command[0], "gsm8k", *command[1:], "--limit", limit
+            )
+    # The set is not even there: the pick is looked at first.
+    assert "shortest" in refusal(
+        "data", "traces", "gsm8k", "--data", tmp_path, "--pick", "shortst", "--out", tmp_path / "out.jsonl"
+    )
+
+
+def test_a_training_says_nothing_of_the_libraries_below(recipe):
+    for command in ("train", "sft"):
+        done = g2rpo(command, str(recipe), "--max_steps", "2", "--output_dir", str(recipe.parent / command))
+        assert done.returncode == 0, done.stderr[-2000:]
+        for noise in ("Loading weights", "model shards", "is deprecated", "examples/s"):
+            assert noise not in done.stderr

@@ -1,4 +1,4 @@
-"""`g2rpo data`: look at a data set, check it, measure it, and write what training reads.
+"""Look at data, check it, write what training reads.
 
 SET is a known name (`gsm8k`), a recipe (`recipes/mine.yaml`: its data, as it would be trained on), a local file or folder, or a name on the hub.
 """
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from g2rpo.cli.files import check_file, opened
+from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -44,6 +46,10 @@ class Asked:
     source: str | None = None
     columns: str | None = None
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ConfigError("limit", self.limit, expected="a positive number", then="Leave it out for the default.")
 
     @property
     def recipe(self) -> "Recipe | None":
@@ -83,6 +89,23 @@ class Asked:
             )
         return load_problems(name=self.name, config=self.config, **options)
 
+    def reads(self) -> list[Path]:
+        """Local files that hold the set: what is written must not overwrite them."""
+        from g2rpo.data.catalog import CATALOG
+
+        place, splits, whole = Path(self.name), [self.split or "train"], ()
+        if self.name.endswith((".yaml", ".yml")):
+            from g2rpo.training.recipe import read_yaml
+
+            recipe = read_yaml(self.name)
+            place, splits = Path(recipe.get("dataset_path") or self.name), [self.split or recipe.get("dataset_split", "train")]
+        elif self.name in CATALOG and not place.exists():
+            known = CATALOG[self.name]
+            place, splits, whole = (self.folder or Path()) / self.name, list(known.splits), known.files
+        if not place.is_dir():
+            return [place]
+        return [file for file in place.iterdir() if file.name in whole or file.name.partition(".")[0] in splits]
+
     def splits(self) -> list[str | None]:
         """All splits of a known set, or the one that is there."""
         from g2rpo.data.catalog import CATALOG
@@ -103,7 +126,7 @@ class Asked:
 
 @data.command(name="list")
 def known_sets() -> None:
-    """The known sets, their splits and where they are on the hub."""
+    """List the known sets, and where they are on the hub."""
     from g2rpo.data.catalog import CATALOG
 
     for name, entry in CATALOG.items():
@@ -116,7 +139,10 @@ def show(
     name: Set, split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None,
     limit: Limit = 2, guard: Guard = "strict",
 ) -> None:  # fmt: skip
-    """Print problems: prompt, answer, and the trace in its steps, with the place where the leak guard stops."""
+    """Print problems: prompt, answer, steps of the trace.
+
+    With the place where the leak guard stops.
+    """
     from g2rpo.data.steps import step_ends
     from g2rpo.guidance.leak import leak_start
 
@@ -148,14 +174,18 @@ def check(
     name: Set, split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None,
     limit: Limit = None, guard: Guard = "strict", out: Out = None,
     level: Annotated[str, typer.Option(help="Sandbox level for reference programs.")] = "auto",
-    shown: Annotated[int, typer.Option(help="Faults to print.")] = 20,
+    shown: Annotated[int, typer.Option(min=0, help="Faults to print.")] = 20,
 ) -> None:  # fmt: skip
-    """Run every gold answer, reference solution and trace through graders and leak guard, and list what fails. Exit code 1 if anything does."""
+    """Run golds, references and traces through the graders.
+
+    And through the leak guard; lists what fails. Exit code 1 if anything does.
+    """
     from g2rpo.curation.check import check as run_check
     from g2rpo.curation.check import shared
     from g2rpo.rewards.sandbox import open_sandbox
 
     asked, found, sets, box = Asked(name, split, folder, config, source, columns, limit), [], {}, None
+    check_file("--out", out, reads=asked.reads())
     try:
         for one in asked.splits():
             problems = sets[one] = asked.problems(split=one)
@@ -191,7 +221,10 @@ def stats(
     name: Set, model: Model = "builtin", split: Split = None, folder: Folder = None, config: Config = None, source: Source = None,
     columns: Columns = None, limit: Limit = None, style: Style = "think_answer", guard: Guard = "strict",
 ) -> None:  # fmt: skip
-    """Lengths of prompts, traces and steps in a model's tokens, and what the leak guard lets guidance reveal."""
+    """Show the lengths of prompts, traces and steps.
+
+    In a model's tokens; and what the leak guard lets guidance reveal.
+    """
     from collections import Counter
 
     from transformers import AutoTokenizer
@@ -227,16 +260,22 @@ def decontaminate(
     folder: Folder = None, columns: Columns = None, source: Source = None,
     ngram: Annotated[int, typer.Option(help="Words in a row that count as an overlap.")] = 13,
     out: Out = None,
-    shown: Annotated[int, typer.Option(help="Overlaps to print.")] = 10,
+    shown: Annotated[int, typer.Option(min=0, help="Overlaps to print.")] = 10,
 ) -> None:  # fmt: skip
-    """Find training problems that share a run of words with a test problem; write the others with --out. Exit code 1 if there are any."""
+    """Find training problems that overlap with test sets.
+
+    A run of words in common is an overlap; --out writes the problems without. Exit code 1 if there are any and no --out.
+    """
     from g2rpo.data.decontaminate import overlaps, without
 
-    problems = Asked(train, split, folder, source=source, columns=columns).problems(duplicates="drop")
-    found = []
+    asked, held_out = Asked(train, split, folder, source=source, columns=columns), []
     for one in test:
         name, _, its_split = one.partition(":") if not Path(one).exists() else (one, "", "")
-        found += overlaps(problems, Asked(name, its_split or None, folder).problems(), ngram)
+        held_out.append(Asked(name, its_split or None, folder))
+    check_file("--out", out, reads=[file for one in (asked, *held_out) for file in one.reads()])
+    problems, found = asked.problems(duplicates="drop"), []
+    for one in held_out:
+        found += overlaps(problems, one.problems(), ngram)
     kept = without(problems, found)
     print(f"{len(problems) - len(kept)} of {len(problems)} problems share {ngram} words in a row with a test problem")
     for overlap in found[:shown]:
@@ -255,14 +294,21 @@ def traces(
     limit: Limit = None, style: Style = "think_answer",
     verify: Annotated[bool, typer.Option(help="Drop traces that state another answer than the gold one.")] = True,
 ) -> None:  # fmt: skip
-    """Choose one of several traces per problem, drop wrong ones, and write the problems."""
+    """Choose a trace per problem, and drop wrong ones.
+
+    Writes the problems as training reads them.
+    """
     import dataclasses
 
     from g2rpo.curation.check import other_answer
     from g2rpo.curation.likelihood import trace_score
-    from g2rpo.data.traces import pick_traces, traces_of
+    from g2rpo.data.traces import check_pick, pick_traces, traces_of
 
-    problems, wrong = Asked(name, split, folder, config, source, columns, limit).problems(duplicates="drop"), 0
+    quiet()
+    check_pick(pick)
+    asked, wrong = Asked(name, split, folder, config, source, columns, limit), 0
+    check_file("--out", out, reads=asked.reads())
+    problems = asked.problems(duplicates="drop")
     if verify:
         checked = []
         for problem in problems:
@@ -295,13 +341,18 @@ def difficulty(
     reward: Annotated[str | None, typer.Option(help="Default: the recipe's first that is no format reward; code for tests, accuracy else.")] = None,
     split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None, limit: Limit = None,
 ) -> None:  # fmt: skip
-    """Measure how often a model solves each problem, for a curriculum by pass rate. Resumable: problems that are done are not sampled again."""
+    """Measure how often a model solves each problem.
+
+    For a curriculum by pass rate. Resumable: problems that are done are not sampled again.
+    """
     from g2rpo.curation.difficulty import measure
     from g2rpo.evaluation.checkpoint import load_checkpoint
     from g2rpo.evaluation.decoding import Decoding
     from g2rpo.rewards.registry import get_reward
 
+    quiet()
     asked = Asked(name, split, folder, config, source, columns, limit)
+    check_file("--out", out, reads=asked.reads())
     recipe = asked.recipe
     problems = asked.problems(duplicates="drop")
     if recipe is not None:
@@ -345,8 +396,8 @@ def write_problems(path: Path, problems: "Sequence[Problem]") -> None:
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    with opened(path) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _progress(done: int, of: int) -> None:

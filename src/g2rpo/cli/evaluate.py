@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from g2rpo.cli.files import check_file, check_folder, opened
+from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError
 from g2rpo.evaluation.decoding import decoding
 from g2rpo.evaluation.run import EvalOptions, evaluate, grade_completions
@@ -32,7 +34,8 @@ def run_eval(
     template_kwargs: str | None,
     **options: Any,
 ) -> None:
-    _quiet()
+    quiet()
+    check_folder("--out", out)
     wanted = [name for name in suites.split(",") if name]
     settings = EvalOptions(
         ks=_numbers(k), template_kwargs=_json(template_kwargs),
@@ -88,6 +91,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
 def print_comparison(a: Path, b: Path, output: Path | None) -> None:
     from g2rpo.evaluation.compare import compare_evaluations
 
+    check_file("--output", output)
     compared = compare_evaluations(a, b)
     table = Table()
     for column in ("suite", "problems", "A", "B", "B − A", "95 % interval", "only A", "only B", "McNemar p"):
@@ -105,7 +109,8 @@ def print_comparison(a: Path, b: Path, output: Path | None) -> None:
         if row["settings_that_differ"]:
             console.print(f"{name}: not the same settings: {', '.join(row['settings_that_differ'])}")
     if output is not None:
-        output.write_text(json.dumps(compared, indent=2) + "\n")
+        with opened(output) as file:
+            file.write(json.dumps(compared, indent=2) + "\n")
 
 
 def print_suites() -> None:
@@ -131,16 +136,6 @@ class _Progress:
         elif time.monotonic() - self.last >= PLAIN_EVERY_S or done == total:
             self.last = time.monotonic()
             print(text, file=sys.stderr, flush=True)
-
-
-def _quiet() -> None:
-    """What the libraries print while loading says nothing about an evaluation."""
-    from datasets.utils.logging import disable_progress_bar
-    from transformers.utils import logging
-
-    disable_progress_bar()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
 
 
 def _numbers(text: str) -> tuple[int, ...]:

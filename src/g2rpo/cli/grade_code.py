@@ -1,12 +1,12 @@
 """`g2rpo grade code`: programs and tests in, verdicts out, one JSON object per line."""
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from g2rpo.cli.files import check_file, numbered_lines, opened
 from g2rpo.errors import DataError
 from g2rpo.rewards.code.extract import program_in
 from g2rpo.rewards.code.grade import CodeGrade, Scoring, grade_programs
@@ -52,14 +52,16 @@ def grade_code(
         How many jobs got which verdict.
 
     Raises:
-        DataError: A line is not a JSON object with an `id`; names the line.
+        DataError: A line is not a JSON object with an `id`, or no UTF-8; names the line.
+        RunError: The output cannot be written, or is the input.
         SandboxError: No safe sandbox works here.
     """
+    check_file("--output", output, reads=[input])
     jobs = list(_jobs(input, timeout_s, memory_mb))
     box = sandbox or open_sandbox(level, workers=workers, allow_unsafe=allow_unsafe)
     counts: Counter[str] = Counter()
     try:
-        with _opened(output) as file:
+        with opened(output) as file:
             for start in range(0, len(jobs), BATCH):
                 batch = jobs[start : start + BATCH]
                 for job, grade in zip(batch, _grade(batch, box, scoring), strict=True):
@@ -95,9 +97,7 @@ def _grade(batch: list[dict[str, Any]], box: Sandbox, scoring: Scoring) -> list[
 
 
 def _jobs(path: Path, timeout_s: float, memory_mb: int) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path):
         try:
             job = json.loads(line)
             name = job["id"]
@@ -123,27 +123,3 @@ def _limit(job: dict[str, Any], name: str, default: float) -> float:
     if type(value) not in (int, float) or not 0 < value <= MAX_LIMIT:  # NaN is not, either
         raise DataError(f"`{name}`", value, expected=f"a number above 0 and up to {MAX_LIMIT:,}", then="Mend the job.")
     return float(value)
-
-
-def _lines(path: Path) -> Iterable[str]:
-    if str(path) == "-":
-        return sys.stdin
-    try:
-        return path.read_text(encoding="utf-8").split("\n")
-    except OSError as problem:
-        raise DataError("The input", str(path), expected=f"a readable file ({problem})", then="Check the path.") from None
-
-
-class _opened:
-    """The output file, or standard output left open."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> TextIO:
-        self.file = sys.stdout if str(self.path) == "-" else self.path.open("w", encoding="utf-8")
-        return self.file
-
-    def __exit__(self, *_: object) -> None:
-        if self.file is not sys.stdout:
-            self.file.close()

@@ -1,13 +1,13 @@
 """`g2rpo grade math`: gold answers and completions in, verdicts out, one JSON object per line."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from g2rpo.cli.files import check_file, numbered_lines, opened
 from g2rpo.errors import DataError
 from g2rpo.rewards.math import DEADLINE_S, grade_math
 
@@ -28,13 +28,17 @@ def grade_math_file(input: Path, output: Path, *, deadline_s: float = DEADLINE_S
         How many lines got which verdict.
 
     Raises:
-        DataError: A line is not such an object, or a file cannot be read or written; names the line or the file.
+        DataError: A line is not such an object, or the file cannot be read; names the line or the file.
+        RunError: The output cannot be written, or is the input.
     """
     if not deadline_s > 0:
         raise DataError("deadline_s", deadline_s, expected="a positive number of seconds", then="Leave it out for 5.")
+    check_file("--output", output, reads=[input])
     counts: Counter[str] = Counter()
-    with _opened(input, "r") as source, _opened(output, "w") as target:
-        for name, gold, completion in _pairs(source, input):
+    pairs = _pairs(input)
+    first = list(islice(pairs, 1))  # an input that cannot be read is told before an output that is there is emptied
+    with opened(output) as target:
+        for name, gold, completion in chain(first, pairs):
             grade = grade_math(gold, completion, deadline_s=deadline_s)
             counts[grade.reason] += 1
             verdict = {"id": name, "verdict": grade.reason, "score": grade.score, "reason": grade.detail}
@@ -42,10 +46,8 @@ def grade_math_file(input: Path, output: Path, *, deadline_s: float = DEADLINE_S
     return dict(counts)
 
 
-def _pairs(source: TextIO, path: Path) -> Iterator[tuple[Any, str, str]]:
-    for number, line in enumerate(source, start=1):
-        if not line.strip():
-            continue
+def _pairs(path: Path) -> Iterator[tuple[Any, str, str]]:
+    for number, line in numbered_lines(path):
         problem = "not an object"
         try:
             row = json.loads(line)
@@ -64,16 +66,3 @@ def _pairs(source: TextIO, path: Path) -> Iterator[tuple[Any, str, str]]:
         if not isinstance(completion, str):
             raise DataError(f"`completion` in line {number} of {path}", completion, expected="a string", then="Mend the line.")
         yield row["id"], str(row["gold"]), completion
-
-
-@contextmanager
-def _opened(path: Path, mode: str) -> Iterator[TextIO]:
-    if str(path) == "-":
-        yield sys.stdin if mode == "r" else sys.stdout
-        return
-    try:
-        file = Path(path).open(mode, encoding="utf-8")  # noqa: SIM115  (closed below; only opening may raise here)
-    except OSError as error:
-        raise DataError("The file", str(path), expected=f"a path that opens ({error})", then="Check the path.") from None
-    with file:
-        yield file

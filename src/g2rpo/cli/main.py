@@ -9,6 +9,8 @@ import typer
 
 import g2rpo
 from g2rpo.cli.data import data
+from g2rpo.cli.files import check_folder
+from g2rpo.cli.quiet import quiet
 from g2rpo.errors import G2RPOError
 
 
@@ -55,11 +57,15 @@ def train(
     recipe: RecipeFile,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of output_dir.")] = False,
 ) -> None:
-    """Train with guided GRPO. Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`)."""
+    """Train with guided GRPO.
+
+    Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`).
+    """
     from g2rpo.training.phases import in_words
     from g2rpo.training.recipe import read_yaml, resolve
     from g2rpo.training.run import train as run
 
+    quiet()
     trainer = run(resolve(read_yaml(recipe), context.args), resume=resume)
     main = trainer.accelerator.is_main_process
     trainer.accelerator.end_training()  # leaves the process group in order: without it, gloo may abort at exit
@@ -70,10 +76,14 @@ def train(
 
 @app.command(context_settings=FIELDS)
 def sft(context: typer.Context, recipe: RecipeFile) -> None:
-    """Train on the traces themselves, by supervised fine-tuning: the opponent that guided RL has to beat."""
+    """Train on the traces, by supervised fine-tuning.
+
+    The opponent that guided RL has to beat.
+    """
     from g2rpo.training.recipe import read_yaml
     from g2rpo.training.sft import resolve_sft, train_sft
 
+    quiet()
     trainer = train_sft(resolve_sft(read_yaml(recipe), context.args))
     if trainer.accelerator.is_main_process:
         print(f"Model: {trainer.args.output_dir}")
@@ -81,7 +91,10 @@ def sft(context: typer.Context, recipe: RecipeFile) -> None:
 
 @app.command()
 def fields(search: Annotated[str, typer.Argument(help="Only fields whose name holds this text.")] = "") -> None:
-    """List every field that a recipe or a flag can set, with its default and meaning."""
+    """List the fields that a recipe or a flag can set.
+
+    Each with its default and meaning.
+    """
     from g2rpo.cli.fields import print_fields
 
     print_fields(search)
@@ -93,10 +106,14 @@ def demo(
     seeds: Annotated[int, typer.Option(help="Seeds per arm.")] = 4,
     jobs: Annotated[int, typer.Option(help="Runs at a time; 0 is one per core.")] = 0,
 ) -> None:
-    """Watch the built-in model learn: GRPO, guided GRPO and SFT at equal budgets, in minutes, on a CPU."""
+    """Watch the built-in model learn, in minutes, on a CPU.
+
+    GRPO, guided GRPO and SFT at equal budgets.
+    """
     from g2rpo.comparison.demo import run_demo
     from g2rpo.report.write import write_report
 
+    check_folder("--output", output)
     run_demo(output, seeds=seeds, jobs=jobs)
     print(f"The page: {write_report(output)}")
 
@@ -111,7 +128,10 @@ def compare(
         str, typer.Option(help="Finished runs of other code than the present: refuse, redo or keep.")
     ] = "refuse",
 ) -> None:
-    """Methods x seeds x tasks at one budget, with intervals. What is done is not done again: start it again after a kill."""
+    """Run methods x seeds x tasks at one budget.
+
+    The results come with intervals. What is done is not done again: start it again after a kill.
+    """
     from g2rpo.comparison.compare import compare as run
     from g2rpo.comparison.experiment import read_experiment
     from g2rpo.comparison.pool import OTHER_CODE
@@ -121,6 +141,7 @@ def compare(
         raise ConfigError("--other-code", other_code, expected="refuse, redo or keep", then=nearest(other_code, OTHER_CODE))
     plan = read_experiment(experiment, seeds)
     folder = output or Path("runs") / plan.name
+    check_folder("--output", folder)
     run(plan, folder, jobs=jobs, other_code=other_code)
     print(f"Written: {folder / 'comparison.json'}   (a page of it: g2rpo report {folder})")
 
@@ -131,12 +152,16 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Where to write; beside what it reports on if not given.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of comparisons as Markdown instead.")] = False,
 ) -> None:
-    """One self-contained page of a run or a comparison, and its figures as SVG and PNG."""
+    """Make a page of a run or of a comparison.
+
+    One self-contained HTML file, and its figures as SVG and PNG.
+    """
     from g2rpo.report.write import markdown_of, write_report
 
     if markdown:
         print(markdown_of(paths), end="")
         return
+    check_folder("--output", output)
     for path in paths:
         print(f"Written: {write_report(path, output)}")
 
@@ -187,7 +212,10 @@ def evaluate(
     batch_size: Annotated[int | None, typer.Option(help="Samples per batch; default: what fits.")] = None,
     list_suites: Annotated[bool, typer.Option("--list", help="Show the suites.")] = False,
 ) -> None:
-    """Measure a checkpoint on held-out problems, with intervals; resumes where it was stopped. Never guided."""
+    """Measure a checkpoint on held-out problems.
+
+    Never guided, with an interval on every number; resumes where it was stopped.
+    """
     from g2rpo.cli.evaluate import print_suites, run_eval
 
     if list_suites:
@@ -206,7 +234,10 @@ def compare_evals(
     b: Annotated[Path, typer.Argument(help="Another one of the same problems.")],
     output: Annotated[Path | None, typer.Option(help="Also write the numbers there, as JSON.")] = None,
 ) -> None:
-    """Compare two evaluations problem by problem: difference with its interval, McNemar's exact test."""
+    """Compare two evaluations, problem by problem.
+
+    The difference with its interval, McNemar's exact test, and the settings that differ.
+    """
     from g2rpo.cli.evaluate import print_comparison
 
     print_comparison(a, b, output)
@@ -224,7 +255,10 @@ def math(
     output: VerdictsOut = Path("-"),
     deadline_s: Annotated[float, typer.Option(help="Longest time for one verdict, seconds.")] = 5.0,
 ) -> None:
-    """Compare answers: lines {"id", "gold", "completion"} in, {"id", "verdict", "score", "reason"} out."""
+    """Compare answers with their gold answers.
+
+    Lines {"id", "gold", "completion"} in, {"id", "verdict", "score", "reason"} out.
+    """
     from g2rpo.cli.grade_math import grade_math_file
 
     _counts(grade_math_file(input, output, deadline_s=deadline_s))
@@ -238,7 +272,10 @@ def code(
     timeout_s: Annotated[float, typer.Option(help="Longest time for one program, seconds.")] = 5.0,
     allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="Run where only resource limits protect. Don't.")] = False,
 ) -> None:
-    """Run programs against tests: lines {"id", "code", "tests"} in, {"id", "verdict", "score", "reason", "wall_s"} out."""
+    """Run programs against their tests.
+
+    Lines {"id", "code", "tests"} in, {"id", "verdict", "score", "reason", "wall_s"} out.
+    """
     from g2rpo.cli.grade_code import grade_code
 
     _counts(grade_code(input, output, level=level, timeout_s=timeout_s, allow_unsafe=allow_unsafe))
@@ -261,7 +298,10 @@ def simulate(
     ratio: Annotated[float, typer.Option(help="Share of a group that may be guided.")] = 0.5,
     output: Annotated[Path | None, typer.Option(help="Write a figure (.svg, .png) or all numbers (.json).")] = None,
 ) -> None:
-    """Run a guidance rule against a simulated learner: what it does to zero reward, noise, jumps and curricula, in seconds."""
+    """Run a guidance rule on a simulated learner.
+
+    Shows in seconds what it does to zero reward, noise, jumps and curricula.
+    """
     from g2rpo.cli.simulate import run_simulation
 
     run_simulation(controller, scenario, kwargs, steps, seeds, ratio, output)
@@ -269,7 +309,10 @@ def simulate(
 
 @app.command()
 def doctor() -> None:
-    """What this machine offers: devices, libraries, sandbox levels, and whether the pieces fit together."""
+    """Show what this machine offers.
+
+    Devices, libraries, sandbox levels, and whether the pieces fit together.
+    """
     from g2rpo.cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor())

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from g2rpo.cli.files import check_file
 from g2rpo.errors import ConfigError
 from g2rpo.guidance.controllers import get_controller
 from g2rpo.simulation.run import SCENARIOS, Simulation, scenario, simulate
@@ -19,6 +20,7 @@ def run_simulation(
     """Every setting is checked before the first step."""
     if output is not None and output.suffix not in (*FIGURES, ".json"):
         raise ConfigError("output", str(output), expected="a name that ends in .svg, .png or .json", then="Name the file by what it should hold.")  # fmt: skip
+    check_file("--output", output)
     if output is not None and output.suffix in FIGURES and scenario_name == "all":
         raise ConfigError("scenario", "all", expected="one scenario per figure", then="Name one scenario, or write .json.")
     if steps < 1 or seeds < 1:

@@ -28,12 +28,17 @@ def pick_traces(problems: Sequence[Problem], pick: str = "shortest", score: Scor
     Raises:
         ConfigError: an unknown pick, or `likeliest` without a score.
     """
-    if pick not in PICKS:
-        raise ConfigError("trace to take", pick, expected=f"one of {', '.join(PICKS)}", then=nearest(pick, PICKS))
+    check_pick(pick)
     if pick == "likeliest" and score is None:
         raise ConfigError("trace to take", pick, expected="a model that says how likely a trace is",
                           then="Run g2rpo data traces --pick likeliest --model MODEL, and train on the file that it writes.")  # fmt: skip
     return [_picked(problem, pick, score) for problem in problems]
+
+
+def check_pick(pick: str) -> None:
+    """Raises `ConfigError` when nobody knows this pick."""
+    if pick not in PICKS:
+        raise ConfigError("trace to take", pick, expected=f"one of {', '.join(PICKS)}", then=nearest(pick, PICKS))
 
 
 def _picked(problem: Problem, pick: str, score: Score | None) -> Problem:

@@ -64,10 +64,10 @@ def _summary(path: Path) -> dict[str, Any] | None:
     file = path / "comparison.json" if path.is_dir() else path
     if file.is_file():
         try:
-            found = json.loads(file.read_text())
-        except json.JSONDecodeError as error:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:  # no JSON, or no text at all
             raise RunError("report", str(file), expected="a comparison.json", then=f"It does not parse: {error}.") from error
-        if "tasks" in found and "arms" in found:
+        if isinstance(found, dict) and "tasks" in found and "arms" in found:
             return found
     elif (path / "steps.jsonl").exists():
         return None
