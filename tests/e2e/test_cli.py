@@ -303,3 +303,8 @@ def test_a_training_says_nothing_of_the_libraries_below(recipe):
         assert done.returncode == 0, done.stderr[-2000:]
         for noise in ("Loading weights", "model shards", "is deprecated", "examples/s"):
             assert noise not in done.stderr
+
+
+def test_numbers_and_places_that_cannot_be_meant(tmp_path):
+    assert "limit is -1. Expected a positive number" in refusal("show", tmp_path, "--limit", "-1")
+    assert "would overwrite one another" in refusal("report", tmp_path, tmp_path, "--output", tmp_path / "pages")

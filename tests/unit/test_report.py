@@ -105,6 +105,12 @@ def run(tmp_path):
     return folder
 
 
+def test_half_a_run_is_refused(run):
+    (run / "manifest.json").unlink()
+    with pytest.raises(RunError, match=r"manifest.json of the run"):
+        write_report(run)
+
+
 def test_a_long_run_gives_a_small_page_with_everything_on_it(run):
     path = write_report(run)
     page = path.read_text()

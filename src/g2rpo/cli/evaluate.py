@@ -94,13 +94,13 @@ def print_comparison(a: Path, b: Path, output: Path | None) -> None:
     check_file("--output", output)
     compared = compare_evaluations(a, b)
     table = Table()
-    for column in ("suite", "problems", "A", "B", "B − A", "95 % interval", "only A", "only B", "McNemar p"):
-        table.add_column(column, justify="left" if column == "suite" else "right")
+    for column in ("suite", "n", "A", "B", "B − A", "95 % interval", "only A, B", "McNemar p"):
+        table.add_column(column, justify="left" if column == "suite" else "right", no_wrap=column in ("suite", "95 % interval"))
     for name, row in compared.items():
         low, high = row["ci95"]
         table.add_row(
             name, str(row["problems"]), f"{row['a']:.1%}", f"{row['b']:.1%}", f"{100 * row['difference']:+.1f}",
-            f"{100 * low:+.1f} to {100 * high:+.1f}", str(row["only_a"]), str(row["only_b"]), f"{row['mcnemar_p']:.2g}",
+            f"{100 * low:+.1f} to {100 * high:+.1f}", f"{row['only_a']}, {row['only_b']}", f"{row['mcnemar_p']:.2g}",
         )  # fmt: skip
     console = Console(highlight=False)
     console.print(f"A: {a}\nB: {b}")

@@ -156,11 +156,15 @@ def report(
 
     One self-contained HTML file, and its figures as SVG and PNG.
     """
+    from g2rpo.errors import ConfigError
     from g2rpo.report.write import markdown_of, write_report
 
     if markdown:
         print(markdown_of(paths), end="")
         return
+    if output is not None and len(paths) > 1:
+        raise ConfigError("--output", str(output), expected="one path to report on: pages of several would overwrite one another",
+                          then="Leave it out, or report on one after the other.")  # fmt: skip
     check_folder("--output", output)
     for path in paths:
         print(f"Written: {write_report(path, output)}")

@@ -6,13 +6,15 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.text import Text
 
-from g2rpo.errors import RunError
+from g2rpo.errors import ConfigError, RunError
 from g2rpo.report.decode import decoder
 from g2rpo.training.record import RunDirectory
 from g2rpo.types import GUIDANCE
 
 
 def show_run(path: Path, generation: int | None, groups: int, console: Console | None = None) -> None:
+    if groups < 1:
+        raise ConfigError("limit", groups, expected="a positive number", then="Leave it out for the default.")
     console = console or Console(highlight=False)
     run = RunDirectory(path)
     files = sorted(run.rollouts.glob("generation_*.parquet"))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from g2rpo.errors import RunError
 from g2rpo.report.figures import Figure
 from g2rpo.report.page import Section, facts, figures, folded, page, table, text
 from g2rpo.report.rollouts import outcomes, sample
@@ -21,7 +22,7 @@ def run_report(run: RunDirectory, decode: Callable | None) -> tuple[str, list[Fi
     steps = run.steps()
     drawn = run_figures(steps, outcomes(run))
     settings = settings_of(run)
-    manifest = json.loads((run.path / "manifest.json").read_text())
+    manifest = _read(run, "manifest.json")
     last = steps[-1]["metrics"] if steps else {}
     lead = f"{len(steps)} optimizer steps"
     if "guidance/tokens/sampled_total" in last:
@@ -46,8 +47,15 @@ def _title(run: RunDirectory, settings: dict[str, Any]) -> str:
 
 
 def settings_of(run: RunDirectory) -> dict[str, Any]:
-    resolved = json.loads((run.path / "resolved.json").read_text())
-    return {name: value for part in resolved.values() for name, value in part.items()}
+    return {name: value for part in _read(run, "resolved.json").values() for name, value in part.items()}
+
+
+def _read(run: RunDirectory, name: str) -> dict[str, Any]:
+    try:
+        return json.loads((run.path / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{name} of the run", str(run.path), expected=f"a file that g2rpo train wrote ({error})",
+                       then="Report on a whole run directory.") from error  # fmt: skip
 
 
 def settings_html(settings: dict[str, Any]) -> str:
