@@ -103,12 +103,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_trace_source": "other",
         "guidance_missing_trace": "unguided",
     },
-    # Ours with the share of guided rows adapted too; not the default before docs/results.md says so.
+    # Ours with the share of guided rows adapted too. When to take it, and why it is not the default: docs/results.md.
     "g2rpo-adaptive": {
         "guidance_controller": "adaptive_profile",
         "guidance_ratio": 0.75,
     },
-    # Ours: what an unset recipe gives, written out.
+    # Ours: what an unset recipe gives, written out. What supports each of these values: docs/results.md.
     "g2rpo": {
         "guidance_controller": "profile",
         "guidance_ratio": 0.5,
