@@ -323,3 +323,9 @@ def test_the_papers_preset_is_the_published_method():
 def test_a_preset_is_a_copy():
     preset("grpo")["guidance_controller"] = "paper"
     assert preset("grpo") == {"guidance_controller": "none"}
+
+
+def test_a_recipe_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "r.yaml").write_bytes("task: chäins".encode("latin-1"))
+    with pytest.raises(ConfigError, match="r.yaml.*UTF-8"):
+        read_yaml(tmp_path / "r.yaml")

@@ -171,9 +171,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError("recipe", str(path), expected="an existing YAML file", then="See recipes/ for examples.")
     try:
-        values = yaml.load(path.read_text(), _Yaml)
-    except yaml.YAMLError as error:
-        raise ConfigError("recipe", str(path), expected="valid YAML", then=" ".join(str(error).split())) from error
+        values = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError("recipe", str(path), expected="valid YAML in UTF-8", then=" ".join(str(error).split())) from error
     if not isinstance(values, dict):
         raise ConfigError("recipe", str(path), expected="a mapping of fields to values", then="See recipes/ for examples.")
     return values

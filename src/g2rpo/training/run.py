@@ -147,7 +147,8 @@ def usable_checkpoint(args: Any) -> str:
     Raises:
         RunError: there is none, or the run has nothing left to do.
     """
-    folders = sorted(Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda p: int(p.name.rpartition("-")[2]))
+    found = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
+    folders = sorted((f for f in found if f.name.rpartition("-")[2].isdigit()), key=lambda f: int(f.name.rpartition("-")[2]))
     whole = [f for f in folders if (f / STATE_FILE).exists() and (f / "trainer_state.json").exists()]  # the last that is written
     if not whole:
         raise RunError("output_dir", args.output_dir, expected="a whole checkpoint to resume from",
