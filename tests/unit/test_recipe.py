@@ -327,5 +327,5 @@ def test_a_preset_is_a_copy():
 
 def test_a_recipe_in_another_encoding_is_named(tmp_path):
     (tmp_path / "r.yaml").write_bytes("task: chäins".encode("latin-1"))
-    with pytest.raises(ConfigError, match="r.yaml.*UTF-8"):
+    with pytest.raises(ConfigError, match=r"r.yaml.*UTF-8"):
         read_yaml(tmp_path / "r.yaml")
