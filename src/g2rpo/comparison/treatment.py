@@ -12,8 +12,12 @@ from g2rpo.errors import RunError
 PLACES = {"output_dir", "logging_dir", "run_name", "hub_model_id", "model_name_or_path", "model_init_kwargs", "preset", *OWNED}
 """What differs by its nature: where a run is written, its seed and budget, and the weights a later stage starts from."""
 ORIGIN = ("versions", "python", "g2rpo")
-FOLLOWS = {"per_device_train_batch_size": "generation_batch_size", "gradient_accumulation_steps": "generation_batch_size"}
-"""Settings that TRL derives: whoever declares the one has changed the other."""
+FOLLOWS = {
+    "per_device_train_batch_size": "generation_batch_size",
+    "gradient_accumulation_steps": "generation_batch_size",
+    "curriculum": "shuffle_dataset",
+}
+"""Settings that are derived: whoever declares the one has changed the other."""
 DATA_FIELDS = {"trace_limit", "trace_noise", "trace_style"}
 
 
