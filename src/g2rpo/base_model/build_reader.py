@@ -86,6 +86,7 @@ def build(output: Path, recipe: ReaderRecipe) -> None:
     start = Path(__file__).parent / "weights"
     tokenizer = AutoTokenizer.from_pretrained(start)
     model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).train()
+    # A phase's name seeds its draws: the second time impatient, other problems than the first.
     phases = (
         ("reading", recipe.skill_steps, recipe.skill_learning_rate, 0.0),
         ("impatience2", recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience),
