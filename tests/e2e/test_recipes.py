@@ -31,7 +31,7 @@ ALL = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 SFT = [name for name in ALL if name.startswith("sft-")]
 RL = [name for name in ALL if name not in SFT]
 LINES = {name: (RECIPES / f"{name}.yaml").read_text().splitlines() for name in ALL}
-CPU = ("--use_cpu", "--bf16", "false")
+CPU = ("--use_cpu",)
 TREATMENT = re.compile(r"preset|output_dir|guidance_.*")
 """What two arms of one comparison may differ in."""
 

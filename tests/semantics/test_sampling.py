@@ -211,3 +211,28 @@ def test_a_large_vocabulary_is_searched_in_parts_with_the_same_result():
     drawn = _invert(p, u)
     assert torch.equal(drawn[2:], torch.searchsorted(cdf, u * cdf[:, -1:], right=True)[2:])
     assert (p.gather(1, drawn) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_under_autocast_rows_are_drawn_from_what_the_model_says_there(make_model, tokenizer, kind):
+    """As in every run with `bf16: true` and weights in float32: some of the keys and values come in bf16, some do not."""
+    model, seeds = make_model(kind), [seed_of("autocast", i) for i in range(4)]
+    model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)  # as Accelerate wraps it
+    rows = sample_rows(
+        model, PROMPTS, [12] * 4, CONFIG, eos_ids=[tokenizer.eos_token_id], pad_id=tokenizer.pad_token_id, seeds=seeds
+    )
+    for prompt, row in zip(PROMPTS, rows, strict=True):
+        with torch.no_grad():
+            logp = model(torch.tensor([[*prompt, *row.ids]])).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
+        scored = logp[torch.arange(len(row.ids)), torch.tensor(row.ids)]
+        assert row.logprobs == pytest.approx(scored.tolist(), abs=0.05)
+
+
+@pytest.mark.parametrize(("quantized", "autocast"), [(False, False), (True, False), (False, True)])
+def test_inference_mode_only_where_nothing_is_kept(make_model, monkeypatch, quantized, autocast):
+    model, modes = make_model("qwen3"), []
+    model.is_quantized = quantized
+    model.register_forward_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        sample_rows(model, [[5, 6, 7]], [2], GenerationConfig(do_sample=False), eos_ids=[1], pad_id=0)
+    assert set(modes) == {not (quantized or autocast)}

@@ -26,7 +26,8 @@ class _Frame:
 class _RowLayer(DynamicLayer):
     """keys, values: (rows, columns, heads, head size); columns behind a row's position hold anything finite.
 
-    Heads stand inside columns, so that what one row writes in one step is one piece of memory.
+    Heads stand inside columns, so that what one row writes in one step is one piece of memory. Under autocast they are held as attention
+    will read them, not as wide as the model's own arithmetic leaves them.
     """
 
     def __init__(self, frame: _Frame) -> None:
@@ -36,10 +37,12 @@ class _RowLayer(DynamicLayer):
     def _make_room(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Columns up to the capacity, for the rows that are left."""
         frame = self.frame
+        kind = keys.device.type
+        autocast = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         for name, like in (("keys", keys), ("values", values)):
-            store = getattr(self, name)
-            if store is None or store.shape[1] < frame.capacity:
-                bigger = like.new_zeros(frame.rows, frame.capacity, like.shape[1], like.shape[3])
+            store, dtype = getattr(self, name), autocast or like.dtype
+            if store is None or store.shape[1] < frame.capacity or store.dtype != dtype:
+                bigger = like.new_zeros(frame.rows, frame.capacity, like.shape[1], like.shape[3], dtype=dtype)
                 if store is not None:
                     bigger[:, : store.shape[1]] = store[: frame.rows]
                 setattr(self, name, bigger)
@@ -50,14 +53,14 @@ class _RowLayer(DynamicLayer):
         self._make_room(key_states, value_states)
         rows, width = self.frame.rows, self.frame.width
         for store, states in ((self.keys, key_states), (self.values, value_states)):
-            store.flatten(0, 1).index_copy_(0, self.frame.slot_N, states[:, :, 0])
+            store.flatten(0, 1).index_copy_(0, self.frame.slot_N, states[:, :, 0].to(store.dtype))
         return self.keys[:rows, :width].transpose(1, 2), self.values[:rows, :width].transpose(1, 2)
 
     def fill(self, rows_M: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
         """The first columns of some rows, from a prefill: (those rows, heads, columns, head size)."""
         self._make_room(keys, values)
         for store, states in ((self.keys, keys), (self.values, values)):
-            store[rows_M, : states.shape[2]] = states.transpose(1, 2)
+            store[rows_M, : states.shape[2]] = states.transpose(1, 2).to(store.dtype)
 
     def move(self, sources_M: torch.Tensor, targets_M: torch.Tensor) -> None:
         width = self.frame.width
