@@ -126,6 +126,55 @@ def test_every_batch_has_trls_gradient(make_trainer, monkeypatch, accumulation, 
     both(make_trainer(accumulation=accumulation, loss_type="grpo"), monkeypatch, **case)
 
 
+@pytest.mark.parametrize("case", [{}, {"groups": 1, "prompt": 200, "dead": ()}], ids=["rows", "prefixes"])
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_under_autocast_the_gradient_is_as_near_the_true_one_as_trls(make_trainer, monkeypatch, kind, case):
+    """`bf16: true` with weights in float32, the recipes' precision."""
+    plain = Levers(False, False, False)
+    exact, rounded = make_trainer(kind, accumulation=1), make_trainer(kind, bf16=True, accumulation=1)
+    off = {"trls": 0.0, "ours": 0.0}
+    for seed in range(4):  # one ratio on the other side of a clipping bound makes one case say little
+        batch = rollouts(exact, seed=seed, **case)
+        true = update(exact, batch, plain, monkeypatch)[1]
+        for side, chosen in (("trls", plain), ("ours", levers(rounded))):
+            off[side] += ((update(rounded, batch, chosen, monkeypatch)[1] - true).norm() / true.norm()).item()
+    assert off["ours"] < 1.5 * off["trls"] < 1.2
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Micro-batches fall into as many pieces as they have tokens for; gives how many there were."""
+    monkeypatch.setattr(fast_update, "PIECE_TOKENS", {"cpu": 20})
+    monkeypatch.setattr(fast_update, "PIECE_FLOPS", {"cpu": 1})
+    made, kept = [], FastUpdate._pieces
+    monkeypatch.setattr(FastUpdate, "_pieces", lambda *args: made.append(kept(*args)) or made[-1])
+    return made
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_pieces_of_a_micro_batch_have_trls_gradient(make_trainer, monkeypatch, small_pieces, loss):
+    trainer = make_trainer(**LOSSES[loss])
+    both(trainer, monkeypatch)
+    assert [n > 1 for n in small_pieces] == ([] if loss in ("bnpo", "entropy_bonus", "entropy_quantile") else [True])
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_figures_of_pieces_are_those_of_the_micro_batch(make_trainer, monkeypatch, small_pieces, level):
+    trainer = make_trainer(accumulation=1, importance_sampling_level=level, loss_type="grpo")
+    batch = rollouts(trainer)
+    pieces = update(trainer, batch, levers(trainer), monkeypatch)[2]
+    monkeypatch.setattr(fast_update, "PIECE_TOKENS", {"cpu": 10_000})
+    whole = update(trainer, batch, levers(trainer), monkeypatch)[2]
+    assert small_pieces == [4, 1]
+    names = ("clip_ratio/region_mean", "trained_rows/entropy")
+    assert [pieces[n] for n in names] == pytest.approx([whole[n] for n in names], rel=1e-5)
+
+
+def test_there_is_a_row_in_every_piece(make_trainer, monkeypatch, small_pieces):
+    both(make_trainer(accumulation=1), monkeypatch, dead=range(2, 8))
+    assert small_pieces == [2]
+
+
 @pytest.mark.parametrize(("groups", "masked"), [(1, True), (2, False)], ids=["guided", "unguided"])
 @pytest.mark.parametrize("kind", ["qwen3", "llama", "peft"])
 def test_prompts_that_are_computed_once_have_trls_gradient(
@@ -178,8 +227,8 @@ def unusual(kind, make_model, tokenizer):
 
 
 @pytest.mark.parametrize(("fields", "off"), [
-    ({}, ""), ({"fast": False}, "compact order drop share"), ({"loss_type": "bnpo"}, "order drop"), ({"beta": 0.1}, "drop"),
-    ({"entropy_coef": 0.1}, "order drop"), ({"top_entropy_quantile": 0.5}, "order drop"),
+    ({}, ""), ({"fast": False}, "compact order drop share split"), ({"loss_type": "bnpo"}, "order drop split"), ({"beta": 0.1}, "drop"),
+    ({"entropy_coef": 0.1}, "order drop split"), ({"top_entropy_quantile": 0.5}, "order drop split"),
 ], ids=str)  # fmt: skip
 def test_levers_that_are_not_exact_are_off(make_trainer, fields, off):
     assert set(make_trainer(**fields).levers.why_not) == set(off.split())

@@ -6,6 +6,8 @@
     drop      rows whose loss has no gradient (advantage 0, or nothing in them is trained) leave the update
     share     where it pays, what rows have in common before their first needed position (the prompt, and masked guidance) goes
               through the model once, with gradients; the rows continue from copies of its keys and values
+    split     a large micro-batch goes forward and backward in pieces: activations of one piece are held at a time, and nothing is
+              computed twice, where gradient checkpointing pays for the same memory with another forward pass
 
 Each is exact (relative difference of gradients below 1e-5 in fp32, a test for every loss type) where `levers` has it on, and off
 elsewhere. What TRL logs about the loss keeps its name where its meaning stays: see `_log`.
@@ -27,6 +29,11 @@ MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 TRAINED_ROWS = "trained_rows/"
 SHARE_SAVES = 0.4
 """Share of the tokens that a common prefix must save: attention with a cache needs a mask, which is slower than plain causal."""
+PIECE_TOKENS = {"cpu": 128}
+PIECE_TOKENS_ELSEWHERE = 1024
+PIECE_FLOPS = {"cpu": 1e10}
+PIECE_FLOPS_ELSEWHERE = 4e12
+"""A piece of a micro-batch has at least so many tokens and forward operations: smaller ones cost more than they should."""
 logger = get_logger(__name__)
 
 
@@ -38,10 +45,11 @@ class Levers:
     order: bool
     drop: bool
     share: bool = False
+    split: bool = False
     why_not: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        on = [name for name in ("compact", "order", "drop", "share") if name not in self.why_not]
+        on = [name for name in ("compact", "order", "drop", "share", "split") if name not in self.why_not]
         return f"Update levers on: {', '.join(on) or 'none'}. " + " ".join(f"{k}: off, {v}." for k, v in self.why_not.items())
 
 
@@ -53,10 +61,14 @@ def levers(trainer: Any) -> Levers:
     if trainer.args.guided and trainer.args.guidance_loss == "sft":
         gradient = gradient or "guidance tokens are learned whatever the reward"
     padding = everywhere or _positions_matter(trainer)
-    why_not = {"compact": padding, "order": per_micro_batch, "drop": gradient, "share": padding or _no_training_cache(trainer)}
+    why_not = {
+        "compact": padding, "order": per_micro_batch, "drop": gradient, "share": padding or _no_training_cache(trainer),
+        "split": per_micro_batch or _no_pieces(trainer),
+    }  # fmt: skip
     why_not = {name: reason for name, reason in why_not.items() if reason}
+    on = {name: name not in why_not for name in ("compact", "order", "share", "split")}
     # Rows where nothing is trained can be dropped in spite of a KL term or a loss on the guidance.
-    return Levers("compact" not in why_not, "order" not in why_not, not per_micro_batch, "share" not in why_not, why_not)
+    return Levers(**on, drop=not per_micro_batch, why_not=why_not)
 
 
 def _not_plain_text(trainer: Any) -> str | None:
@@ -113,6 +125,14 @@ def _no_training_cache(trainer: Any) -> str | None:
     return None
 
 
+def _no_pieces(trainer: Any) -> str | None:
+    if trainer.accelerator.distributed_type != DistributedType.NO or trainer.args.n_gpu > 1:
+        return "a model that is wrapped or sharded goes backward once per micro-batch"
+    if trainer.args.gradient_checkpointing:
+        return "gradient checkpointing saves the memory already"
+    return None
+
+
 class FastUpdate:
     """Mixin in front of `GRPOTrainer`: its update phase with the levers that `self.levers` has on."""
 
@@ -156,7 +176,8 @@ class FastUpdate:
         # Every process keeps as many rows as the fullest one (at least one for each backward call): collectives stay aligned.
         counts = torch.stack([x.sum() for x in live]).to(self.accelerator.device)
         counts = self.accelerator.gather(counts[None]).amax(0).clamp(min=size).tolist()
-        dealt = [deal(window, x, n, size, self.levers.share) for window, x, n in zip(windows, live, counts, strict=True)]
+        pieces = self._pieces(windows, counts, size) if self.levers.split else 1
+        dealt = [deal(window, x, n, size * pieces, self.levers.share) for window, x, n in zip(windows, live, counts, strict=True)]
         tokens = torch.tensor([[trained_positions(b).sum() for b in parts] for parts in dealt], dtype=torch.float32)
         whole = torch.stack([mask.sum() for mask in masks]).float().cpu()
         shares = self.accelerator.reduce(
@@ -165,8 +186,32 @@ class FastUpdate:
         tokens, whole = shares[:, :-1], shares[:, -1:]
         for parts, of_kept, of_all in zip(dealt, _share(tokens, tokens.sum(1, keepdim=True)), _share(tokens, whole), strict=True):
             for part, kept, every in zip(parts, of_kept.tolist(), of_all.tolist(), strict=True):
-                part["shares"] = Shares(len(part["advantages"]) * size / rows, every, kept)
-        return [part for parts in dealt for part in parts]
+                part["shares"] = Shares(len(part["advantages"]) * size / rows, every, kept, pieces)
+        parts = [part for parts in dealt for part in parts]
+        return parts if pieces == 1 else [{"pieces": parts[i : i + pieces]} for i in range(0, len(parts), pieces)]
+
+    def _pieces(self, windows: list[dict[str, Any]], counts: list[int], size: int) -> int:
+        """Into how many pieces the micro-batches of these windows go, `counts` rows in `size` micro-batches of each."""
+        device = self.accelerator.device.type
+        tokens = max(
+            n / size * (window["prompt_mask"].sum() + window["completion_mask"].sum()).item() / len(window["advantages"])
+            for window, n in zip(windows, counts, strict=True)
+        )
+        layers = max(1, self.accelerator.unwrap_model(self.model).num_parameters(exclude_embeddings=True))
+        flops = PIECE_FLOPS.get(device, PIECE_FLOPS_ELSEWHERE)
+        least = max(PIECE_TOKENS.get(device, PIECE_TOKENS_ELSEWHERE), flops / (2 * layers))
+        return max(1, min(min(counts) // size, int(tokens / least)))
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        if "pieces" not in inputs:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        *first, last = inputs["pieces"]
+        done = 0.0
+        for piece in first:
+            loss = super().compute_loss(model, piece, return_outputs, num_items_in_batch)
+            self.accelerator.backward(loss)
+            done += loss.detach()
+        return super().compute_loss(model, last, return_outputs, num_items_in_batch) + done
 
     def _compute_loss(self, model, inputs):
         if self.levers.compact:
@@ -195,7 +240,7 @@ class FastUpdate:
         """
         if (name.startswith("clip_ratio/") and name.endswith("_mean")) or name == "cispo_clip_ratio":
             by_row = self.importance_sampling_level == "sequence"
-            return name, shares.rows if by_row else shares.tokens
+            return name, shares.rows * shares.pieces if by_row else shares.tokens
         factor = shares.kept_tokens if name in ("entropy", "kl") else 1.0
         every_row = not self.levers.drop or "drop" in self.levers.why_not
         return (name if every_row else TRAINED_ROWS + name), factor
@@ -237,14 +282,16 @@ class FastUpdate:
 
 @dataclass(frozen=True)
 class Shares:
-    """What one micro-batch is of its window, times the number of micro-batches: 1 when all are alike."""
+    """What one micro-batch, or piece of one, is of its window, times how many of them there are: 1 when all are alike."""
 
     rows: float
-    """Rows kept here, of all rows."""
+    """Rows kept here, of all rows; times the number of micro-batches only."""
     tokens: float
     """Trained tokens here, of those of all rows."""
     kept_tokens: float
     """Trained tokens here, of those of rows kept."""
+    pieces: int = 1
+    """Pieces of a micro-batch."""
 
 
 def _share(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
@@ -272,6 +319,8 @@ def merge(batches: list[dict[str, Any]]) -> dict[str, Any]:
 def deal(window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, share: bool = False) -> list[dict[str, Any]]:
     """`count` rows of a window in `parts` micro-batches, by length: all live rows, and the shortest of the others to make up.
 
+    The longest come first: what memory they leave is room for all that follow, and if there is too little of it, that shows at once.
+
     With `share`, rows of one prompt stay together where that leaves fewer tokens to compute.
     """
     lengths_B = window["prompt_mask"].sum(1) + window["completion_mask"].sum(1)
@@ -288,7 +337,7 @@ def deal(window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, s
         kept = min(kept, together, key=cost)
     return [
         {name: value[rows] if isinstance(value, torch.Tensor) and value.dim() else value for name, value in window.items()}
-        for rows in kept.tensor_split(parts)
+        for rows in reversed(kept.tensor_split(parts))
     ]
 
 
