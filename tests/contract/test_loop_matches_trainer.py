@@ -41,6 +41,7 @@ class Outcomes:
         },
         {"guidance_controller": "fixed", "guidance_controller_kwargs": {"length": 0.5}, "guidance_unit": "fraction"},
         {"guidance_controller": "adaptive_profile", "guidance_ratio": 1.0, "guidance_cut": "step"},
+        {"guidance_controller": "uniform", "guidance_loss": "verified_sft"},
         {"guidance_controller": "uniform", "guidance_loss": "luffy", "guidance_advantages": "joint"},
         {"guidance_controller": "window", "guidance_loss": "top_entropy", "guidance_advantages": "unguided_baseline"},
         {"guidance_controller": "cosine_binomial", "guidance_loss": "sft", "guidance_loss_coefficient": 0.2},
@@ -51,7 +52,7 @@ class Outcomes:
             "guidance_controller_kwargs": {"levels": [0.3, 0.6]},
         },
     ],
-    ids=["profile", "paper", "fixed", "adaptive", "luffy", "top_entropy", "sft", "trust_region_sft"],
+    ids=["profile", "paper", "fixed", "adaptive", "verified_sft", "luffy", "top_entropy", "sft", "trust_region_sft"],
 )
 def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fields):
     data = rows(2 * STEPS)

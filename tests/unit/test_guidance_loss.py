@@ -21,6 +21,9 @@ def written_out(name, c, logp, entropy, advantage):
     p = given.exp()
     if name == "sft":
         loss = -(c * given).sum()
+    elif name == "verified_sft":
+        perplexity = torch.exp(-given.detach().mean())
+        loss = -(c * max(advantage, 0.0) / perplexity * given).sum()
     elif name == "luffy":
         loss = -(advantage * p / (p + c)).sum()
     elif name == "trust_region_sft":
@@ -32,7 +35,9 @@ def written_out(name, c, logp, entropy, advantage):
 
 
 @pytest.mark.parametrize("advantage", [1.3, -0.7, 0.0])
-@pytest.mark.parametrize(("name", "c"), [("sft", 0.3), ("luffy", 0.1), ("trust_region_sft", 0.2), ("top_entropy", 0.4)])
+@pytest.mark.parametrize(
+    ("name", "c"), [("sft", 0.3), ("verified_sft", 0.5), ("luffy", 0.1), ("trust_region_sft", 0.2), ("top_entropy", 0.4)]
+)
 def test_gradients_are_those_of_the_losses_as_written(name, c, advantage):
     logits = (2 * torch.randn(GIVEN + SAMPLED, VOCABULARY, generator=torch.Generator().manual_seed(0))).requires_grad_()
     logp, entropy = scores(logits)
@@ -52,6 +57,7 @@ def test_by_hand():
         return token_advantages(torch.tensor([2.0]), torch.tensor([2]), logp, entropy, name, c)[0].tolist()
 
     assert weights("sft", 0.001) == pytest.approx([0.001, 0.001, 2])
+    assert weights("verified_sft", 1.0) == pytest.approx([2 * 0.05**0.5, 2 * 0.05**0.5, 2])  # perplexity 1 / sqrt(1/2 * 1/10)
     assert weights("luffy", 0.1) == pytest.approx([2 * 0.05 / 0.36, 2 * 0.01 / 0.04, 2])
     assert weights("trust_region_sft", 0.2) == pytest.approx([2, 1, 2])
     assert weights("top_entropy", 0.2) == pytest.approx([0, 2, 2])  # one of two; the sampled token's entropy does not count

@@ -3,6 +3,7 @@
     mask:              they carry no loss, no KL, and do not count in any length
     policy_gradient:   trained like sampled tokens, with the row's own advantage (the paper's objective, arXiv 2508.13023)
     sft:               - c log p, whatever the reward           c = 0.001        (UFT, arXiv 2505.16984)
+    verified_sft:      - c max(A, 0) / PPL log p, PPL = exp(- mean_{t in g} log sg(p_t))        c = 1            (ours)
     luffy:             - A p / (p + c)                          c = 0.1          (policy shaping of LUFFY, arXiv 2504.14945)
     trust_region_sft:  - A p / max(sg(p), c)                    c = 0.1          (TRAPO, arXiv 2512.17636)
     top_entropy:       policy_gradient on the share c of a row's guidance tokens with the highest entropy, c = 0.2
@@ -14,7 +15,7 @@ p is the policy's probability of the given token, A the row's advantage, sg stop
 
 Each of these losses has the gradient of rho_t A_t with rho = pi / sg(pi), if a given token has an advantage of its own:
 
-    A_t = A,    c,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]          (in the order above)
+    A_t = A,    c,    c max(A, 0) / PPL,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]          (in the order above)
 
 That is how they are computed, for it leaves the objective, its normalisation and its KL term the trainer's. Deviations: rho is clipped
 from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the objective, here
@@ -22,17 +23,23 @@ guidance tokens share the normalisation of the sampled ones; TRAPO's paper speak
 its factor is what its code was read to do.
 
 With `policy_gradient` a guided rollout that fails pushes *down* tokens of a correct solution: the released code does so; the
-one reproduction masks.
+one reproduction masks. With `mask` a success that was given most of its solution teaches the last steps only.
+
+`verified_sft` imitates prefixes from which the model itself arrived, better than its group did, and each as far as the model could have
+written it: by one over its perplexity. In a notation of the model's own that is nearly 1, and one success teaches the whole
+path; what the model reads and would never write (perplexity 100) it goes on reading. Wrong steps are not verified; nothing is pushed down.
 """
 
 from typing import Literal, get_args
 
 import torch
 
-GuidanceLoss = Literal["mask", "policy_gradient", "sft", "luffy", "trust_region_sft", "top_entropy"]
+GuidanceLoss = Literal["mask", "policy_gradient", "sft", "verified_sft", "luffy", "trust_region_sft", "top_entropy"]
 GUIDANCE_LOSSES: tuple[str, ...] = get_args(GuidanceLoss)
-COEFFICIENTS: dict[str, float] = {"sft": 0.001, "luffy": 0.1, "trust_region_sft": 0.1, "top_entropy": 0.2}
+COEFFICIENTS: dict[str, float] = {"sft": 0.001, "verified_sft": 1.0, "luffy": 0.1, "trust_region_sft": 0.1, "top_entropy": 0.2}
 """The constant c of each loss that has one, as its paper sets it. These losses weigh each guidance token by itself."""
+WEIGHTS = ("sft", "verified_sft")
+"""Losses whose constant is a weight, which may be above 1."""
 
 
 def loss_mask(guidance_tokens: int, sampled_tokens: int, guidance_loss: GuidanceLoss) -> list[int]:
@@ -64,6 +71,9 @@ def token_advantages(
     p_BT = logps_BT.detach().float().exp()
     if guidance_loss == "sft":
         given = torch.full_like(p_BT, coefficient)
+    elif guidance_loss == "verified_sft":
+        mean_B1 = (logps_BT.detach().float() * given_BT).sum(1, keepdim=True) / given_BT.sum(1, keepdim=True).clamp(min=1)
+        given = (coefficient * row_B1.clamp(min=0) * mean_B1.exp()).expand_as(p_BT)
     elif guidance_loss == "luffy":
         given = row_B1 * coefficient * p_BT / (p_BT + coefficient) ** 2
     elif guidance_loss == "trust_region_sft":

@@ -14,7 +14,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from g2rpo.algo.advantages import GROUPINGS
-from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES
+from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, WEIGHTS
 from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.guidance.controller import UNITS, Controller, Unit
@@ -98,11 +98,12 @@ class GuidedGRPOConfig(GRPOConfig):
         "token", "Where a prefix may end: after any token, or at the nearest step, where a reasoning step is complete."
     )
     guidance_loss: str = _setting(
-        "mask", "Guidance tokens in the loss: mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy."
+        "mask",
+        "Guidance tokens in the loss: mask, policy_gradient (paper), sft, verified_sft, luffy, trust_region_sft or top_entropy.",
     )
     guidance_loss_coefficient: float | None = _setting(
         None,
-        "Constant of sft (0.001, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, share). Default: the paper's.",
+        "Constant of sft (0.001, weight), verified_sft (1, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, share). Default: the paper's.",
     )
     guidance_advantages: str = _setting(
         "stratified", "Baseline of a row: joint (paper), stratified by guided/unguided, unguided_baseline or leave_one_out."
@@ -228,8 +229,8 @@ class GuidedGRPOConfig(GRPOConfig):
                 raise ConfigError("guidance_loss_coefficient", value, expected=f"it unset: the loss {self.guidance_loss} has none",
                                   then=f"Leave it out, or set guidance_loss to one of {', '.join(COEFFICIENTS)}.")  # fmt: skip
             return
-        if value is not None and not (value > 0 and (value <= 1 or self.guidance_loss == "sft")):
-            raise ConfigError("guidance_loss_coefficient", value, expected="a number above 0" + ("" if self.guidance_loss == "sft" else ", at most 1"),
+        if value is not None and not (value > 0 and (value <= 1 or self.guidance_loss in WEIGHTS)):
+            raise ConfigError("guidance_loss_coefficient", value, expected="a number above 0" + ("" if self.guidance_loss in WEIGHTS else ", at most 1"),
                               then="Leave it unset for the value of the paper.")  # fmt: skip
         # What looks at one advantage per row cannot take one per token.
         for name, refused in (("loss_type", ("luspo", "vespo")), ("importance_sampling_level", ("sequence",))):
