@@ -78,7 +78,7 @@ def resolved_file(fields):
     ("name", "value", "before"),
     [("learning_rate", 1.0, "5e-05"), ("lr_scheduler_type", "constant", "'linear'"), ("optim", "sgd", "'adamw_torch_fused'"),
      ("max_grad_norm", 5, "1.0"), ("weight_decay", 0.1, "0.0"), ("warmup_steps", 1, "0"), ("adam_beta2", 0.9, "0.999"),
-     ("epsilon", 0.3, "0.2"), ("guidance_loss", "sft", "'mask'"), ("seed", 1, "42"), ("task_size", 9, "8"), ("model_name_or_path", "builtin-gsm8k", "'builtin'"),
+     ("epsilon", 0.3, "0.2"), ("guidance_loss", "sft", "'verified_sft'"), ("seed", 1, "42"), ("task_size", 9, "8"), ("model_name_or_path", "builtin-gsm8k", "'builtin'"),
      ("dtype", "bfloat16", "'float32'"), ("use_peft", True, "False"), ("fast", False, "True")],
 )  # fmt: skip
 def test_a_changed_setting_is_refused(stopped, name, value, before):

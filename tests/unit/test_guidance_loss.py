@@ -79,7 +79,7 @@ def test_only_masked_guidance_is_left_out():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"guidance_loss_coefficient": 0.1}, "the loss mask has none"),
+        ({"guidance_loss": "mask", "guidance_loss_coefficient": 0.1}, "the loss mask has none"),
         ({"guidance_loss": "luffy", "guidance_loss_coefficient": 0.0}, "above 0, at most 1"),
         ({"guidance_loss": "luffy", "guidance_loss_coefficient": 1.5}, "above 0, at most 1"),
         ({"guidance_loss": "luffy", "loss_type": "luspo"}, "loss_type is 'luspo'"),

@@ -98,8 +98,8 @@ class GuidedGRPOConfig(GRPOConfig):
         "token", "Where a prefix may end: after any token, or at the nearest step, where a reasoning step is complete."
     )
     guidance_loss: str = _setting(
-        "mask",
-        "Guidance tokens in the loss: mask, policy_gradient (paper), sft, verified_sft, luffy, trust_region_sft or top_entropy.",
+        "verified_sft",
+        "Guidance tokens in the loss: verified_sft, mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy.",
     )
     guidance_loss_coefficient: float | None = _setting(
         None,

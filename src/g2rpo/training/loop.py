@@ -44,7 +44,7 @@ def guided_grpo(
     *,
     learning_rate: float = 1e-6,
     grouping: Grouping = "stratified",
-    guidance_loss: GuidanceLoss = "mask",
+    guidance_loss: GuidanceLoss = "verified_sft",
     guidance_loss_coefficient: float | None = None,
     max_grad_norm: float = 1.0,
 ) -> Iterator[LoopStep]:

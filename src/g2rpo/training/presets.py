@@ -65,18 +65,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     "scaf-lite": {
         "guidance_controller": "ladder",
         "guidance_ratio": 0.125,
+        "guidance_loss": "mask",
         "guidance_advantages": "joint",
     },
     # arXiv 2506.18110. Not reproduced: its way to set off problems not seen before. Needs several visits per problem to search at all.
     "adaback": {
         "guidance_controller": "binary_search",
         "guidance_ratio": 1.0,
+        "guidance_loss": "mask",
         "guidance_advantages": "joint",
     },
     # arXiv 2509.06923. Not reproduced: several rounds of rollouts per step, the guessing floor of its three-parameter curve.
     "seele": {
         "guidance_controller": "target_accuracy",
         "guidance_ratio": 1.0,
+        "guidance_loss": "mask",
         "guidance_advantages": "joint",
     },
     # arXiv 2402.05808. Not reproduced: PPO with a critic (groups share one start and are their own baseline).
@@ -84,6 +87,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_controller": "uniform",
         "guidance_cut": "step",
         "guidance_ratio": 1.0,
+        "guidance_loss": "mask",
         "guidance_advantages": "joint",
     },
     # arXiv 2503.14476, unguided: clip-higher, token mean, overlong filtering, groups without spread sampled again. Not reproduced: the
@@ -112,7 +116,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "g2rpo": {
         "guidance_controller": "profile",
         "guidance_ratio": 0.5,
-        "guidance_loss": "mask",
+        "guidance_loss": "verified_sft",
         "guidance_advantages": "stratified",
         "guidance_leak_guard": "strict",
     },
