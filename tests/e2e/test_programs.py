@@ -84,3 +84,18 @@ def test_rows_without_valid_tests_are_told_before_training(tests):
     check_gold([good], [reward])
     with pytest.raises(DataError, match=r"row 1 \(and 0 more\) for the reward code_reward"):
         check_gold([good, {"tests": tests}], [reward])
+
+
+def test_programs_graded_ahead_have_the_same_grades_and_run_once(reward, monkeypatch):
+    problems = make("programs", "train", 6, steps=(1, 3))
+    texts = [full_completion(p, STYLES["think_answer"]) for p in problems]
+    texts[1], texts[2] = texts[1].replace("return ", "return not "), "no program"
+    tests = [p.tests for p in problems]
+    ran, run_many = [], reward.sandbox.run_many
+    monkeypatch.setattr(reward.sandbox, "run_many", lambda requests: ran.append(len(requests)) or run_many(requests))
+    wanted = [(g.verdict, g.score) for g in reward.grade(texts, tests)]
+    once = sum(ran)
+    for text, one in zip(texts[:4], tests, strict=False):
+        reward.ahead([{"role": "assistant", "content": text}], tests=json.dumps(one, sort_keys=True))
+    assert [(g.verdict, g.score) for g in reward.grade(texts, tests)] == wanted
+    assert sum(ran) == 2 * once

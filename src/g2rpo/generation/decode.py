@@ -1,6 +1,6 @@
 """Token by token, with the rows that are not finished: cost grows with the tokens sampled, not with rows times the longest of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ def decode(
     eos_ids: Collection[int],
     shape: Any,
     draw: Draw,
+    finished: Callable[[int, list[int]], None] | None = None,
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Ids per row, its EOS included, and the log-probabilities where `draw` tells them (else empty).
 
@@ -27,6 +28,7 @@ def decode(
         eos_ids: Ids that end a row.
         shape: Logits processors that look at the logits alone (temperature, top-k, ...).
         draw: How a token is chosen.
+        finished: Called with a row and its ids as soon as it has come to its end.
     """
     device, eos = model.device, frozenset(eos_ids)
     ids: list[list[int]] = [[] for _ in prompts]
@@ -60,6 +62,8 @@ def decode(
             ids[row].append(token)
             if token not in eos and step < budgets[row]:
                 kept.append(place)
+            elif finished is not None:
+                finished(row, ids[row])
         if len(kept) < len(rows):
             order = cache.keep(kept)
             rows = [rows[place] for place in order]

@@ -7,7 +7,7 @@ depend on what it is (run seed, step, problem, member), not on who shares its ba
 import contextlib
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,7 @@ def sample_rows(
     pad_id: int,
     seeds: Sequence[int] | None = None,
     fast: bool = True,
+    finished: Callable[[int, list[int]], None] | None = None,
 ) -> list[Sampled]:
     """Continues each row of ids by at most its budget of new tokens.
 
@@ -66,6 +67,7 @@ def sample_rows(
         pad_id: Filler of `generate`; never part of a result.
         seeds: One per row: the row's own randomness. None draws from torch's generator what `generate` would draw from it.
         fast: False goes through `generate` in any case.
+        finished: Called with the number and the ids of each row as it ends, while others go on; never by `generate`.
     """
     # Every field that the model's own generation config could fill in is set: what is sampled is what the caller asked for.
     config = GenerationConfig.from_dict(
@@ -96,7 +98,7 @@ def sample_rows(
         elif resolved.do_sample:
             draw = Multinomial(len(prompts))
         with _cheapest_mode(model):
-            ids, logprobs = decode(_unwrapped(model), prompts, budgets, eos_ids, shape, draw)
+            ids, logprobs = decode(_unwrapped(model), prompts, budgets, eos_ids, shape, draw, finished)
     return [Sampled(x, lp if seeds is not None else None) for x, lp in zip(ids, logprobs, strict=True)]
 
 

@@ -17,12 +17,13 @@ from g2rpo.data.load import to_rows
 from g2rpo.errors import ConfigError, RunError
 from g2rpo.evaluation.checkpoint import trainable_place
 from g2rpo.training import phases
+from g2rpo.training.guidance_state import STATE_FILE
 from g2rpo.training.held_out import HeldOut, without_eval_set
 from g2rpo.training.preflight import check_gold, check_problems
 from g2rpo.training.progress import ShowProgress
 from g2rpo.training.recipe import Recipe
 from g2rpo.training.record import RecordSteps, RunDirectory, manifest
-from g2rpo.training.trainer import STATE_FILE, GuidedGRPOTrainer
+from g2rpo.training.trainer import GuidedGRPOTrainer
 
 logger = get_logger(__name__)
 

@@ -10,20 +10,14 @@ What it does to a step of TRL's `GRPOTrainer`, in the order of the step:
 With the controller `none` no rollout function is installed, and with `fast` off as well every step is TRL's own, bit for bit.
 """
 
-import json
-import os
-import shutil
 import traceback
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.logging import get_logger
 from accelerate.utils import gather_object
 from datasets import Dataset
-from safetensors import SafetensorError
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
@@ -35,26 +29,25 @@ from g2rpo.base_model import resolve_model
 from g2rpo.data.other_trace import with_other_traces
 from g2rpo.errors import ConfigError, G2RPOError, RunError
 from g2rpo.generation.sample import sample_rows
-from g2rpo.guidance.controller import state_from_json, state_to_json
 from g2rpo.guidance.planner import Planner, row_key
 from g2rpo.seeds import seed_of
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.dynamic_sampling import assemble, choose, has_spread, more_problems
 from g2rpo.training.fast_update import FastUpdate
+from g2rpo.training.guidance_state import SavesGuidanceState
 from g2rpo.training.held_out import EvaluatesHeldOut
 from g2rpo.training.phases import PhaseClock
 from g2rpo.training.preflight import check_data, check_run, check_template, driving_reward
 from g2rpo.training.record import NoLocalCard
 from g2rpo.types import GuidedPrompt, Outcome
 
-STATE_FILE = "guidance_state.json"
 UNSCORED_BATCHES = 3
 """So many generation batches in a row without one scored rollout stop the run: it cannot learn."""
 logger = get_logger(__name__)
 
 
-class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, NoLocalCard, GRPOTrainer):
+class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLocalCard, GRPOTrainer):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
     Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
@@ -198,7 +191,8 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, NoLocalCard, GRPOTrainer):
             return [
                 (x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))
             ]
-        return [(ids, None) for ids in self._sample(prompts, budgets, self._seeds(training))]
+        rows = self._sample(prompts, budgets, self._seeds(training), [s.guidance_ids for s in starts])
+        return [(ids, None) for ids in rows]
 
     def _seeds(self, training: bool) -> list[int] | None:
         """One per row of this process: its own randomness, whatever the batch and the number of processes. None: torch's generator."""
@@ -222,7 +216,18 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, NoLocalCard, GRPOTrainer):
             for i, row in enumerate(self._rows)
         ]
 
-    def _sample(self, prompts: list[list[int]], budgets: list[int], seeds: list[int] | None) -> list[list[int]]:
+    def _sample(
+        self, prompts: list[list[int]], budgets: list[int], seeds: list[int] | None, given: list[tuple[int, ...]] | None = None
+    ) -> list[list[int]]:
+        """Ids per row. Rewards that can grade ahead are told of each row as it ends; `given` are the ids that stand before it."""
+        graders = [f for f in self.reward_funcs if hasattr(f, "ahead")]
+
+        def grade_ahead(row: int, ids: list[int]) -> None:
+            text = self._tokenizer.decode([*(given[row] if given else ()), *ids], skip_special_tokens=True)
+            columns = {name: cell for name, cell in self._rows[row].items() if name not in ("prompt", "completion", "completion_ids")}
+            for grader in graders:
+                grader.ahead(text, **columns)
+
         with (
             profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
@@ -237,6 +242,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, NoLocalCard, GRPOTrainer):
             rows = sample_rows(
                 model, prompts, budgets, self.generation_config, eos_ids=self.eos_token_ids,
                 pad_id=self._tokenizer.pad_token_id, seeds=seeds, fast=self.args.fast,
+                finished=grade_ahead if graders and self.model.training else None,
             )  # fmt: skip
         return [row.ids for row in rows]
 
@@ -433,56 +439,6 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, NoLocalCard, GRPOTrainer):
             raise RunError(f"loss at step {self.state.global_step + 1}", loss.item(), expected="a finite number",
                            then="Lower the learning rate or max_grad_norm, or set bf16 instead of fp16; resume from the last checkpoint.")  # fmt: skip
         return loss
-
-    # ------------------------------------------------------------------ checkpoints
-
-    def guidance_state(self) -> dict[str, Any]:
-        """What a checkpoint must carry besides TRL's own: the controller's state and the counts that feed the record."""
-        return {
-            "controller": self.args.guidance_controller,
-            "state": state_to_json(self.controller_state),
-            "generations": self._generations,
-            "totals": self._totals,
-        }
-
-    def _save_checkpoint(self, model, trial):
-        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        try:
-            super()._save_checkpoint(model, trial)
-        except (OSError, SafetensorError) as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise RunError(f"writing {folder}", str(error), expected="room and permission to write",
-                           then="Earlier checkpoints are whole. Free some space, then continue with --resume.") from error  # fmt: skip
-        if self._step % (self.args.steps_per_generation * self.num_iterations):
-            logger.warning(f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
-                           "anew, so it will not repeat this one exactly.")  # fmt: skip
-        if self.args.should_save:
-            part = folder / (STATE_FILE + ".part")
-            part.write_text(json.dumps(self.guidance_state(), indent=2))
-            os.replace(part, folder / STATE_FILE)
-
-    def read_guidance_state(self, checkpoint: str | Path) -> dict[str, Any]:
-        """The saved state of a checkpoint.
-
-        Raises:
-            RunError: there is none, or it belongs to another controller.
-        """
-        path = Path(checkpoint) / STATE_FILE
-        if not path.exists():
-            raise RunError("checkpoint", str(checkpoint), expected=f"a file {STATE_FILE} with the controller's state in it",
-                           then="It was not written by a guided run; start from its weights with model_name_or_path instead.")  # fmt: skip
-        saved = json.loads(path.read_text())
-        if saved["controller"] != self.args.guidance_controller:
-            raise RunError("guidance_controller", self.args.guidance_controller, expected=f"{saved['controller']!r}, which the checkpoint was written with",
-                           then="Resume with the same settings, or start a new run.")  # fmt: skip
-        return saved
-
-    def _load_optimizer_and_scheduler(self, checkpoint):
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            saved = self.read_guidance_state(checkpoint)
-            self.controller_state = state_from_json(self.controller, saved["state"])
-            self._generations, self._totals = saved["generations"], {**self._totals, **saved["totals"]}
 
 
 def _number(value: float) -> float | None:

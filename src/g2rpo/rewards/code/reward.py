@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from g2rpo.errors import ConfigError, DataError
+from g2rpo.rewards.ahead import Ahead
 from g2rpo.rewards.code.extract import extract_code
 from g2rpo.rewards.code.grade import CodeGrade, Scoring, grade_programs
 from g2rpo.rewards.code.signals import SIGNALS
@@ -66,14 +67,20 @@ class CodeReward:
         self._own = sandbox is None
         # Opened here and not on the first call: before CUDA and the trainer's threads are there.
         self.sandbox = sandbox or open_sandbox(level, workers=workers, allow_unsafe=allow_unsafe)
+        self._ahead: Ahead[tuple[str, str], CodeGrade] = Ahead(self._grade)
 
     def grade(self, completions: Sequence[Any], tests: Sequence[dict[str, Any] | str]) -> list[CodeGrade]:
         """Verdicts with reasons, in order. Raises `DataError` for a row without valid tests."""
-        parsed = [_parse(one) for one in tests]
-        programs = [extract_code(completion_text(completion)) for completion in completions]
+        return self._ahead.grades([_item(*pair) for pair in zip(completions, tests, strict=True)])
+
+    def ahead(self, completion: Any, tests: dict[str, Any] | str, **columns: Any) -> None:
+        """Begins to grade a completion that is finished; `grade` or a call will ask for it soon."""
+        self._ahead.submit(_item(completion, tests))
+
+    def _grade(self, items: Sequence[tuple[str, str]]) -> list[CodeGrade]:
         return grade_programs(
-            programs,
-            parsed,
+            [extract_code(text) for text, _ in items],
+            [_parsed(tests) for _, tests in items],
             self.sandbox,
             scoring=self.scoring,
             timeout_s=self.timeout_s,
@@ -85,7 +92,7 @@ class CodeReward:
         tests = row.get("tests")
         if tests is None:
             raise DataError("tests", None, expected="the tests of the program", then="Fill them or drop the row.")
-        _parse(tests)
+        _parsed(_text(tests))
 
     def __call__(
         self,
@@ -108,12 +115,17 @@ class CodeReward:
 
     def close(self) -> None:
         """Stop the sandbox, when it was opened here."""
+        self._ahead.close()
         if self._own:
             self.sandbox.close()
 
 
-def _parse(tests: dict[str, Any] | str) -> Tests:
-    return _parsed(tests if isinstance(tests, str) else json.dumps(tests, sort_keys=True))
+def _item(completion: Any, tests: dict[str, Any] | str) -> tuple[str, str]:
+    return completion_text(completion), _text(tests)
+
+
+def _text(tests: dict[str, Any] | str) -> str:
+    return tests if isinstance(tests, str) else json.dumps(tests, sort_keys=True)
 
 
 @lru_cache(maxsize=4096)
