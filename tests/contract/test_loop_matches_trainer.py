@@ -57,7 +57,14 @@ class Outcomes:
 def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fields):
     data = rows(2 * STEPS)
     args = config(
-        max_steps=STEPS, shuffle_dataset=False, lr_scheduler_type="constant", weight_decay=0.0, temperature=0.9, seed=5, **fields
+        max_steps=STEPS,
+        shuffle_dataset=False,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        temperature=0.9,
+        seed=5,
+        learning_rate=1e-4,
+        **fields,
     )
     trainer = GuidedGRPOTrainer(make_model(), [length_reward], args, data, processing_class=tokenizer)
     trainer.controller = spy = Outcomes(trainer.controller)

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages
+from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 from g2rpo.errors import ConfigError
 
 GIVEN, SAMPLED, VOCABULARY = 5, 3, 7
+SUCCESS = 0.6
 TOKENS = torch.tensor([0, 3, 1, 6, 2, 2, 4, 5])
 
 
@@ -23,7 +24,7 @@ def written_out(name, c, logp, entropy, advantage):
         loss = -(c * given).sum()
     elif name == "verified_sft":
         perplexity = torch.exp(-given.detach().mean())
-        loss = -(c * max(advantage, 0.0) / perplexity * given).sum()
+        loss = -(c * SUCCESS * max(advantage, 0.0) / perplexity * given).sum()
     elif name == "luffy":
         loss = -(advantage * p / (p + c)).sum()
     elif name == "trust_region_sft":
@@ -43,7 +44,8 @@ def test_gradients_are_those_of_the_losses_as_written(name, c, advantage):
     logp, entropy = scores(logits)
     [wanted] = torch.autograd.grad(written_out(name, c, logp, entropy, advantage), logits)
     logp, entropy = scores(logits)
-    weights = token_advantages(torch.tensor([advantage]), torch.tensor([GIVEN]), logp[None], entropy[None], name, c)
+    arrived = verified(torch.tensor([advantage]), torch.tensor([SUCCESS]))
+    weights = token_advantages(torch.tensor([advantage]), torch.tensor([GIVEN]), logp[None], entropy[None], name, c, arrived)
     [got] = torch.autograd.grad(-(torch.exp(logp - logp.detach()) * weights[0]).sum(), logits)
     torch.testing.assert_close(got, wanted)
     assert not weights.requires_grad
@@ -54,10 +56,10 @@ def test_by_hand():
     logp, entropy = torch.tensor([[0.5, 0.1, 0.3]]).log(), torch.tensor([[0.2, 0.9, 5.0]])
 
     def weights(name, c):
-        return token_advantages(torch.tensor([2.0]), torch.tensor([2]), logp, entropy, name, c)[0].tolist()
+        return token_advantages(torch.tensor([2.0]), torch.tensor([2]), logp, entropy, name, c, torch.tensor([0.5]))[0].tolist()
 
     assert weights("sft", 0.001) == pytest.approx([0.001, 0.001, 2])
-    assert weights("verified_sft", 1.0) == pytest.approx([2 * 0.05**0.5, 2 * 0.05**0.5, 2])  # perplexity 1 / sqrt(1/2 * 1/10)
+    assert weights("verified_sft", 1.0) == pytest.approx([0.05**0.5, 0.05**0.5, 2])  # half right; perplexity 1 / sqrt(1/2 * 1/10)
     assert weights("luffy", 0.1) == pytest.approx([2 * 0.05 / 0.36, 2 * 0.01 / 0.04, 2])
     assert weights("trust_region_sft", 0.2) == pytest.approx([2, 1, 2])
     assert weights("top_entropy", 0.2) == pytest.approx([0, 2, 2])  # one of two; the sampled token's entropy does not count
@@ -66,9 +68,17 @@ def test_by_hand():
 @pytest.mark.parametrize("name", COEFFICIENTS)
 def test_rows_without_guidance_keep_their_advantage(name):
     logp = torch.full((2, 4), -1.0)
-    got = token_advantages(torch.tensor([0.5, -1.0]), torch.tensor([0, 2]), logp, -logp, name, COEFFICIENTS[name])
+    got = token_advantages(torch.tensor([0.5, -1.0]), torch.tensor([0, 2]), logp, -logp, name, COEFFICIENTS[name], torch.ones(2))
     assert got[0].tolist() == [0.5] * 4
     assert got[1, 2:].tolist() == [-1.0] * 2
+
+
+def test_a_prefix_is_verified_as_far_as_the_row_succeeded_where_that_was_better_than_its_group():
+    advantages = torch.tensor([1.5, 1.5, 1.5, -0.5, 0.0, 1.0])
+    success = torch.tensor([1.0, 0.2, torch.nan, 0.9, 1.0, 3.0])
+    assert verified(advantages, success).tolist() == pytest.approx([1.0, 0.2, 0.0, 0.0, 0.0, 1.0])
+    assert loss_mask(2, 1, "verified_sft", 0.2) == [1, 1, 1]
+    assert loss_mask(2, 1, "verified_sft", 0.0) == [0, 0, 1]
 
 
 def test_only_masked_guidance_is_left_out():

@@ -3,7 +3,8 @@
     mask:              they carry no loss, no KL, and do not count in any length
     policy_gradient:   trained like sampled tokens, with the row's own advantage (the paper's objective, arXiv 2508.13023)
     sft:               - c log p, whatever the reward           c = 0.001        (UFT, arXiv 2505.16984)
-    verified_sft:      - c max(A, 0) / PPL log p, PPL = exp(- mean_{t in g} log sg(p_t))        c = 1            (ours)
+    verified_sft:      - c v A / PPL log p,  PPL = exp(- mean_{t in g} log sg(p_t))             c = 1            (ours)
+                       v = the row's success in [0, 1] if A > 0, else 0; where v = 0 the guidance is masked
     luffy:             - A p / (p + c)                          c = 0.1          (policy shaping of LUFFY, arXiv 2504.14945)
     trust_region_sft:  - A p / max(sg(p), c)                    c = 0.1          (TRAPO, arXiv 2512.17636)
     top_entropy:       policy_gradient on the share c of a row's guidance tokens with the highest entropy, c = 0.2
@@ -15,7 +16,7 @@ p is the policy's probability of the given token, A the row's advantage, sg stop
 
 Each of these losses has the gradient of rho_t A_t with rho = pi / sg(pi), if a given token has an advantage of its own:
 
-    A_t = A,    c,    c max(A, 0) / PPL,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]          (in the order above)
+    A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]          (in the order above)
 
 That is how they are computed, for it leaves the objective, its normalisation and its KL term the trainer's. Deviations: rho is clipped
 from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the objective, here
@@ -25,9 +26,10 @@ its factor is what its code was read to do.
 With `policy_gradient` a guided rollout that fails pushes *down* tokens of a correct solution: the released code does so; the
 one reproduction masks. With `mask` a success that was given most of its solution teaches the last steps only.
 
-`verified_sft` imitates prefixes from which the model itself arrived, better than its group did, and each as far as the model could have
-written it: by one over its perplexity. In a notation of the model's own that is nearly 1, and one success teaches the whole
-path; what the model reads and would never write (perplexity 100) it goes on reading. Wrong steps are not verified; nothing is pushed down.
+`verified_sft` imitates a prefix as far as the model itself arrived from it (its success, where that is more than its group had), and as
+far as the model could have written it: by one over its perplexity. In a notation of the model's own that is nearly 1, and one success
+teaches the whole path; what the model reads and would never write (perplexity 100) it goes on reading. Wrong steps are rarely verified,
+for few answers come out right behind them; nothing is pushed down.
 """
 
 from typing import Literal, get_args
@@ -42,9 +44,18 @@ WEIGHTS = ("sft", "verified_sft")
 """Losses whose constant is a weight, which may be above 1."""
 
 
-def loss_mask(guidance_tokens: int, sampled_tokens: int, guidance_loss: GuidanceLoss) -> list[int]:
-    """1 for each completion token in the loss, 0 for the others, in completion order (guidance first)."""
-    return [int(guidance_loss != "mask")] * guidance_tokens + [1] * sampled_tokens
+def verified(advantages_B: torch.Tensor, success_B: torch.Tensor) -> torch.Tensor:
+    """How far each row verifies the prefix it started from, in [0, 1], shape (B,); success may be NaN where it was not scored."""
+    return torch.where(advantages_B > 0, success_B.nan_to_num(0.0).clamp(0.0, 1.0), 0.0)
+
+
+def loss_mask(guidance_tokens: int, sampled_tokens: int, guidance_loss: GuidanceLoss, verified: float = 1.0) -> list[int]:
+    """1 for each completion token in the loss, 0 for the others, in completion order (guidance first).
+
+    `verified` is the row's, as the function of that name gives it; only `verified_sft` asks for it.
+    """
+    masked = guidance_loss == "mask" or (guidance_loss == "verified_sft" and verified == 0)
+    return [int(not masked)] * guidance_tokens + [1] * sampled_tokens
 
 
 def token_advantages(
@@ -54,6 +65,7 @@ def token_advantages(
     entropies_BT: torch.Tensor,
     guidance_loss: GuidanceLoss,
     coefficient: float,
+    verified_B: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Advantages per completion token, shape (B, T), for the losses in `COEFFICIENTS`; without a gradient of their own.
 
@@ -64,6 +76,7 @@ def token_advantages(
         entropies_BT: Entropies of the distributions they were drawn from, shape (B, T), nats.
         guidance_loss: Which loss.
         coefficient: Its constant c.
+        verified_B: For `verified_sft`, how far each row verifies its prefix, shape (B,).
     """
     row_B1 = advantages_B.unsqueeze(1).to(torch.float32)
     place_T = torch.arange(logps_BT.shape[1], device=logps_BT.device)
@@ -73,7 +86,7 @@ def token_advantages(
         given = torch.full_like(p_BT, coefficient)
     elif guidance_loss == "verified_sft":
         mean_B1 = (logps_BT.detach().float() * given_BT).sum(1, keepdim=True) / given_BT.sum(1, keepdim=True).clamp(min=1)
-        given = (coefficient * row_B1.clamp(min=0) * mean_B1.exp()).expand_as(p_BT)
+        given = (coefficient * verified_B.unsqueeze(1) * row_B1 * mean_B1.exp()).expand_as(p_BT)
     elif guidance_loss == "luffy":
         given = row_B1 * coefficient * p_BT / (p_BT + coefficient) ** 2
     elif guidance_loss == "trust_region_sft":

@@ -148,12 +148,15 @@ class FastUpdate:
 
     def _generate_and_score_completions(self, inputs):
         output = super()._generate_and_score_completions(inputs)
+        self.forget_masked(output)
+        return output
+
+    def forget_masked(self, output: dict[str, Any]) -> None:
+        """Log-probabilities of masked positions are not computed again: they read 0 on both sides of each ratio."""
         if self.levers.compact and "tool_mask" in output:
-            # Log-probabilities of masked positions are not computed again: they read 0 on both sides of each ratio.
             for name in ("old_per_token_logps", "ref_per_token_logps"):
                 if name in output:
                     output[name] = output[name].masked_fill(output["tool_mask"] == 0, 0.0)
-        return output
 
     def _prepare_inputs(self, generation_batch):
         before = self._buffered_inputs

@@ -19,7 +19,7 @@ import torch
 from transformers import GenerationConfig, PreTrainedModel
 
 from g2rpo.algo.advantages import Grouping, group_advantages
-from g2rpo.algo.guidance_loss import COEFFICIENTS, GuidanceLoss, loss_mask, token_advantages
+from g2rpo.algo.guidance_loss import COEFFICIENTS, GuidanceLoss, loss_mask, token_advantages, verified
 from g2rpo.generation.sample import sample_rows
 from g2rpo.guidance.planner import Planner
 from g2rpo.seeds import seed_of
@@ -78,9 +78,13 @@ def guided_grpo(
         advantages = group_advantages(torch.tensor(rewards, dtype=torch.float32), guided, group_size, grouping)
         # 4. Policy gradient on the sampled tokens (and on the guidance, if asked), token mean over the batch.
         optimizer.zero_grad()
-        masks = [loss_mask(len(s.guidance_ids), len(row.ids), guidance_loss) for s, row in zip(starts, sampled, strict=True)]
+        arrived = verified(advantages, torch.tensor(rewards, dtype=torch.float32))
+        masks = [
+            loss_mask(len(s.guidance_ids), len(row.ids), guidance_loss, v)
+            for s, row, v in zip(starts, sampled, arrived.tolist(), strict=True)
+        ]
         weights = (guidance_loss, guidance_loss_coefficient or COEFFICIENTS.get(guidance_loss))
-        loss = policy_loss(model, starts, completions, masks, advantages, sampling.temperature, weights)
+        loss = policy_loss(model, starts, completions, masks, advantages, arrived, sampling.temperature, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
         optimizer.step()
@@ -93,20 +97,22 @@ def guided_grpo(
         yield LoopStep(loss.item(), outcomes, state)
 
 
-def policy_loss(model, starts, completions, masks, advantages_B, temperature: float, weights=("mask", None)) -> torch.Tensor:
+def policy_loss(
+    model, starts, completions, masks, advantages_B, verified_B, temperature: float, weights=("mask", None)
+) -> torch.Tensor:
     """- sum_{i,t} m_it rho_it A_it / sum_{i,t} m_it, with rho = pi / stop_gradient(pi): one update per batch, so rho is 1.
 
     A_it is the row's advantage, but for guidance tokens under the losses that weigh each of them by itself.
     """
     total = torch.zeros(())
-    for start, completion, mask, advantage in zip(starts, completions, masks, advantages_B, strict=True):
+    for start, completion, mask, advantage, arrived in zip(starts, completions, masks, advantages_B, verified_B, strict=True):
         ids = torch.tensor([[*start.prompt_ids, *completion]])  # row by row: no padding to think about
         logits_CV = model(ids).logits[0, len(start.prompt_ids) - 1 : -1] / temperature
         logp_CV = torch.log_softmax(logits_CV, -1)
         logp_C = logp_CV.gather(1, torch.tensor(completion)[:, None])[:, 0]
         if weights[0] in COEFFICIENTS:
             entropy_C, given = -(logp_CV.exp() * logp_CV).sum(-1), torch.tensor([len(start.guidance_ids)])
-            advantage = token_advantages(advantage[None], given, logp_C[None], entropy_C[None], *weights)[0]
+            advantage = token_advantages(advantage[None], given, logp_C[None], entropy_C[None], *weights, arrived[None])[0]
         ratio_C = torch.exp(logp_C - logp_C.detach())
         total = total - (ratio_C * advantage * torch.tensor(mask)).sum()
     return total / sum(map(sum, masks))

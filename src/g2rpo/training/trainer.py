@@ -23,7 +23,7 @@ from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
 from g2rpo.algo.advantages import group_advantages
-from g2rpo.algo.guidance_loss import COEFFICIENTS, loss_mask, token_advantages
+from g2rpo.algo.guidance_loss import COEFFICIENTS, loss_mask, token_advantages, verified
 from g2rpo.algo.transfer import transfer_metrics
 from g2rpo.base_model import resolve_model
 from g2rpo.data.other_trace import with_other_traces
@@ -174,7 +174,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLoca
             # Guidance was not sampled: masked positions may hold anything finite, trained ones must read as unknown.
             unknown = 0.0 if self.args.guidance_loss == "mask" else None
             output["logprobs"] = [[unknown] * len(s.guidance_ids) + lp for s, (_, lp) in zip(starts, sampled, strict=True)]
-        if training and self.args.guidance_loss == "mask":
+        if training and self.args.guidance_loss in ("mask", "verified_sft"):
             output["env_mask"] = [
                 loss_mask(len(s.guidance_ids), len(ids), self.args.guidance_loss)
                 for s, (ids, _) in zip(starts, sampled, strict=True)
@@ -352,6 +352,8 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLoca
                 self._logs["advantages"][len(self._logs["advantages"]) - len(advantages) + i] = value
         else:
             advantages = self.accelerator.gather(output["advantages"])
+        if self.args.guided and self.args.guidance_loss == "verified_sft":
+            self._mask_unverified(output, rewards_per_func[:, self._driver])
         self._unscored_batches = self._unscored_batches + 1 if torch.isnan(rewards).all() else 0
         if self._unscored_batches == UNSCORED_BATCHES:
             raise RunError("rewards", f"{UNSCORED_BATCHES} generation batches without a single scored rollout", expected="rewards that can score some of them",
@@ -364,6 +366,17 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLoca
             )
         ]
         return starts, outcomes
+
+    def _mask_unverified(self, output: dict[str, Any], success: torch.Tensor) -> None:
+        """Guidance from which a row did not arrive leaves the loss and its count of tokens; `success` is that of all processes."""
+        local = len(output["advantages"])
+        first = self.accelerator.process_index * local
+        output["verified"] = verified(output["advantages"], success[first : first + local])
+        place = torch.arange(output["tool_mask"].shape[1], device=output["tool_mask"].device)
+        left_out = (output["verified"] == 0)[:, None] & (place < output["guidance_tokens"][:, None])
+        output["tool_mask"] = output["tool_mask"].masked_fill(left_out, 0)
+        self.forget_masked(output)
+        output["num_items_in_batch"] = self.accelerator.gather((output["completion_mask"] * output["tool_mask"]).sum()).sum()
 
     def _close_generation(
         self, outcomes: list[Outcome], outputs: list[dict[str, Any]], trained: torch.Tensor, rollouts: list[dict[str, Any]]
@@ -425,6 +438,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLoca
                 entropies,
                 self.args.guidance_loss,
                 coefficient,
+                self._in_loss.get("verified"),
             )
         return scores
 
