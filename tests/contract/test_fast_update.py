@@ -143,12 +143,25 @@ def test_under_autocast_the_gradient_is_as_near_the_true_one_as_trls(make_traine
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    """Micro-batches fall into as many pieces as they have tokens for; gives how many there were."""
+    """Micro-batches fall into as many pieces as they have tokens for; gives how many there were, per window."""
     monkeypatch.setattr(fast_update, "PIECE_TOKENS", {"cpu": 20})
     monkeypatch.setattr(fast_update, "PIECE_FLOPS", {"cpu": 1})
     made, kept = [], FastUpdate._pieces
     monkeypatch.setattr(FastUpdate, "_pieces", lambda *args: made.append(kept(*args)) or made[-1])
     return made
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Shapes of the ids that a trainer's model was given since they were asked for."""
+    shapes = []
+
+    def watch(trainer):
+        inner = trainer.model.get_input_embeddings()
+        inner.register_forward_hook(lambda module, inputs, output: shapes.append(tuple(inputs[0].shape)))
+        return shapes
+
+    return watch
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -158,21 +171,65 @@ def test_pieces_of_a_micro_batch_have_trls_gradient(make_trainer, monkeypatch, s
     assert [n > 1 for n in small_pieces] == ([] if loss in ("bnpo", "entropy_bonus", "entropy_quantile") else [True])
 
 
-@pytest.mark.parametrize("level", ["token", "sequence"])
-def test_figures_of_pieces_are_those_of_the_micro_batch(make_trainer, monkeypatch, small_pieces, level):
-    trainer = make_trainer(accumulation=1, importance_sampling_level=level, loss_type="grpo")
+@pytest.mark.parametrize(
+    "fields", [{"loss_type": "grpo"}, {"loss_type": "grpo", "beta": 0.1}, {"loss_type": "grpo", **SEQUENCE}], ids=str
+)
+def test_figures_of_pieces_are_those_of_the_micro_batch(make_trainer, monkeypatch, small_pieces, fields):
+    trainer = make_trainer(accumulation=1, **fields)
     batch = rollouts(trainer)
     pieces = update(trainer, batch, levers(trainer), monkeypatch)[2]
     monkeypatch.setattr(fast_update, "PIECE_TOKENS", {"cpu": 10_000})
     whole = update(trainer, batch, levers(trainer), monkeypatch)[2]
-    assert small_pieces == [4, 1]
-    names = ("clip_ratio/region_mean", "trained_rows/entropy")
-    assert [pieces[n] for n in names] == pytest.approx([whole[n] for n in names], rel=1e-5)
+    assert small_pieces[0] > 1 == small_pieces[1]
+    assert whole.pop("clip_ratio/region_mean", 0) == pytest.approx(pieces.pop("clip_ratio/region_mean", 0), rel=1e-5) != 0
+    assert pieces == pytest.approx(whole, rel=1e-5, abs=1e-7)
 
 
-def test_there_is_a_row_in_every_piece(make_trainer, monkeypatch, small_pieces):
-    both(make_trainer(accumulation=1), monkeypatch, dead=range(2, 8))
-    assert small_pieces == [2]
+def test_there_is_a_row_in_every_piece_and_the_longest_come_first(make_trainer, monkeypatch, small_pieces, forwards):
+    trainer = make_trainer(accumulation=1)
+    shapes = forwards(trainer)
+    both(trainer, monkeypatch, dead=range(3, 8))
+    assert small_pieces == [3]
+    assert [rows for rows, _ in shapes[-3:]] == [1, 1, 1]
+    assert [width for _, width in shapes[-3:]] == sorted((width for _, width in shapes[-3:]), reverse=True)
+
+
+def test_a_window_without_signal_does_not_keep_others_whole(make_trainer, monkeypatch, small_pieces):
+    trainer = make_trainer(accumulation=1, steps_per_generation=2)
+    window = rollouts(trainer)
+    dead = {**window, "advantages": torch.zeros_like(window["advantages"])}
+    trainer.levers = levers(trainer)
+    counts = [len(part.get("pieces", [part])) for part in trainer._deal([window, dead])]
+    assert small_pieces == counts
+    assert counts[0] > 1 == counts[1]
+
+
+def test_pieces_do_not_compute_a_shared_prompt_again_and_again(make_trainer, monkeypatch, small_pieces, forwards):
+    trainer = make_trainer(accumulation=1)
+    shapes = forwards(trainer)
+    both(trainer, monkeypatch, groups=1, prompt=200, dead=(), masked=False)
+    assert small_pieces == [1]
+    assert shapes[-2][0] == 1  # the prompt, and then what follows it
+
+
+def test_every_piece_goes_backward_by_way_of_accelerate(make_trainer, monkeypatch, small_pieces):
+    """Which scales the loss where weights are float16."""
+    trainer, gone = make_trainer(accumulation=1), []
+    kept = trainer.accelerator.backward
+    monkeypatch.setattr(trainer.accelerator, "backward", lambda loss: gone.append(loss) or kept(loss))
+    both(trainer, monkeypatch)
+    assert len(gone) == small_pieces[0] - 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "own"), [({"gradient_checkpointing": True}, False), ({}, True), ({"optim": "lomo"}, False)], ids=str
+)
+def test_no_pieces_where_they_do_not_serve(make_trainer, make_model, fields, own):
+    model = make_model(initializer_range=0.2)
+    if own:
+        model.gradient_checkpointing_enable()
+    off = set(make_trainer(model=model, **fields).levers.why_not)
+    assert off == ({"split"} if "optim" in fields else {"split", "share"})
 
 
 @pytest.mark.parametrize(("groups", "masked"), [(1, True), (2, False)], ids=["guided", "unguided"])

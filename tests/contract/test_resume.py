@@ -40,6 +40,27 @@ def test_resumed_equals_uninterrupted(make_model, tokenizer, rows, config, tmp_p
     assert late[0] == late[1]
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_problems_come_in_the_same_order_in_whatever_epoch_a_run_is_resumed(make_model, tokenizer, rows, config, tmp_path, at):
+    """Two steps per epoch; TRL's own sampler begins with the first epoch's order again."""
+    seen = {}
+
+    def run(name, checkpoint=None):
+        def reward(completions, key, **columns):
+            seen.setdefault(name, []).append(list(dict.fromkeys(key)))
+            return length_reward(completions)
+
+        args = config(output_dir=str(tmp_path / "whole"), max_steps=5, save_strategy="steps", save_steps=1, report_to=[])
+        GuidedGRPOTrainer(make_model(), [reward], args, rows(4), processing_class=tokenizer).train(
+            resume_from_checkpoint=checkpoint
+        )
+
+    run("whole")
+    run("resumed", str(tmp_path / "whole" / f"checkpoint-{at}"))
+    assert seen["resumed"] == seen["whole"][at:]
+    assert len({tuple(map(tuple, seen["whole"][i : i + 2])) for i in (0, 2)}) == 2
+
+
 def test_a_curriculum_goes_on_where_it_stopped(make_model, tokenizer, config, tmp_path):
     problems = in_order(make("chains", "train", 16, steps=(1, 4)), "easy_to_hard", seed=3)
     seen = {}

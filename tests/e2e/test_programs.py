@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,18 @@ def test_programs_graded_ahead_have_the_same_grades_and_run_once(reward, monkeyp
         reward.ahead([{"role": "assistant", "content": text}], tests=json.dumps(one, sort_keys=True))
     assert [(g.verdict, g.score) for g in reward.grade(texts, tests)] == wanted
     assert sum(ran) == 2 * once
+    assert ran[-1] < once  # the last call ran the two that nobody had told of
+
+
+def test_closing_does_not_wait_for_programs_that_run_ahead(no_leftovers):
+    try:
+        reward = CodeReward(workers=2, timeout_s=20)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    [problem] = make("programs", "train", 1, steps=1)
+    for i in range(8):
+        reward.ahead(f"```python\nwhile True:\n    pass  # {i}\n```", tests=problem.tests)
+    time.sleep(0.5)
+    began = time.monotonic()
+    reward.close()
+    assert time.monotonic() - began < 10

@@ -30,6 +30,8 @@ SLOW = {
     "does not use the library": lambda: hf.BloomConfig(vocab_size=V, hidden_size=32, n_layer=2, n_head=2,
                                                        bos_token_id=None, eos_token_id=None),
     "in a way of its own": lambda: hf.Phi3Config(**SMALL),
+    "text model inside another": lambda: hf.Mistral3Config(text_config=hf.MistralConfig(**SMALL).to_dict(), vision_config={
+        "model_type": "pixtral", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16, "image_size": 28, "patch_size": 14}),
     "length of the longest row": lambda: hf.LlamaConfig(**SMALL, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}),
 }  # fmt: skip
 ENDS = [1, 2, 50, 51, 60]
@@ -37,7 +39,8 @@ ENDS = [1, 2, 50, 51, 60]
 
 def build(config):
     torch.manual_seed(1)
-    return hf.AutoModelForCausalLM.from_config(config).eval()
+    kind = hf.AutoModelForImageTextToText if isinstance(config, hf.Mistral3Config) else hf.AutoModelForCausalLM
+    return kind.from_config(config).eval()
 
 
 def ids(n, seed):

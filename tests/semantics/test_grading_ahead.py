@@ -3,6 +3,7 @@
 from itertools import chain
 
 import pytest
+import torch
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.rewards.extract import completion_text
@@ -37,3 +38,31 @@ def test_generate_tells_nothing(make_model, tokenizer, rows, config):
     reward = Told()
     GuidedGRPOTrainer(make_model(), [reward], config(fast=False), rows(4), processing_class=tokenizer).train()
     assert (len(reward.asked), reward.told) == (2, [])
+
+
+def test_rows_are_told_while_others_still_decode(make_model, tokenizer, rows, config):
+    """The first row that ends is told before the last one's last token is drawn."""
+    reward, forwards = Told(), []
+    reward.ahead = lambda completion, **columns: reward.told.append(len(forwards))
+    model = make_model()
+    trainer = GuidedGRPOTrainer(model, [reward], config(max_steps=1), rows(4), processing_class=tokenizer)
+    model.register_forward_hook(lambda *_: forwards.append(not torch.is_grad_enabled()))
+    trainer.train()
+    assert min(reward.told) < max(reward.told) <= sum(forwards)
+
+
+def test_an_error_ahead_is_left_to_the_reward(make_model, tokenizer, rows, config):
+    reward = Told()
+    reward.ahead = lambda completion, **columns: 1 / 0
+    GuidedGRPOTrainer(make_model(), [reward], config(), rows(4), processing_class=tokenizer).train()
+    assert len(reward.asked) == 2
+
+
+def test_a_part_of_the_rows_is_not_told(make_model, tokenizer, rows, config):
+    """As in TRL's loop over tool calls, whose rows are not those of the batch."""
+    reward = Told()
+    trainer = GuidedGRPOTrainer(make_model(), [reward], config(guidance_controller="none"), rows(4), processing_class=tokenizer)
+    trainer._rows = list(trainer.train_dataset)
+    trainer.model.train()
+    trainer._generate_single_turn([[5, 6, 7]] * 2, None, {}, 1)
+    assert reward.told == []

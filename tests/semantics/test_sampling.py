@@ -228,6 +228,27 @@ def test_under_autocast_rows_are_drawn_from_what_the_model_says_there(make_model
         assert row.logprobs == pytest.approx(scored.tolist(), abs=0.05)
 
 
+@pytest.mark.parametrize("attention", [True, False])
+def test_seeded_rows_go_without_dropout(make_model, tokenizer, attention):
+    """A model in training, as in a trainer: a row's tokens hang neither on its neighbours nor on torch's generator."""
+    model = make_model("llama", attention_dropout=0.3 if attention else 0.0).train()
+    if not attention:
+        model.model.layers[0].mlp.act_fn = torch.nn.Sequential(torch.nn.SiLU(), torch.nn.Dropout(0.3)).train()
+
+    def draw(prompts, seeds, **settings):
+        rows = sample_rows(model, prompts, [12] * len(prompts), CONFIG, eos_ids=[tokenizer.eos_token_id],
+                           pad_id=tokenizer.pad_token_id, seeds=seeds, **settings)  # fmt: skip
+        return [row.ids for row in rows]
+
+    assert draw(PROMPTS, SEEDS) == draw(PROMPTS, SEEDS) == draw(PROMPTS, SEEDS, fast=False)
+    assert draw(PROMPTS[1:2], SEEDS[1:2]) == draw(PROMPTS, SEEDS)[1:2]
+    assert all(module.training for module in model.modules())
+    torch.manual_seed(0)
+    ours = draw(PROMPTS, None)
+    torch.manual_seed(0)
+    assert ours == draw(PROMPTS, None, fast=False)  # with dropout, as TRL
+
+
 @pytest.mark.parametrize(("quantized", "autocast"), [(False, False), (True, False), (False, True)])
 def test_inference_mode_only_where_nothing_is_kept(make_model, monkeypatch, quantized, autocast):
     model, modes = make_model("qwen3"), []

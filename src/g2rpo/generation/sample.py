@@ -86,12 +86,17 @@ def sample_rows(
     own = {k: v for k, v in own.items() if not k.startswith("_") and (seeds is None or k not in FOLLOWED)}
     resolved.update(**own, defaults_only=True, allow_custom_entries=True)
     shape = warpers(resolved) if seeds is not None or resolved.do_sample else warpers(GenerationConfig())
-    reason = _unfollowed(resolved) or why_not(model) if fast else None
+    # Dropout draws for whole batches: a row with randomness of its own goes without it, `generate` draws for finished rows too.
+    dropping = _dropout(model)
+    reason = (
+        _unfollowed(resolved) or why_not(model) or ("dropout is on" if dropping and seeds is None else None) if fast else None
+    )
     if reason:
         _say(reason)
-    if reason or not fast:
-        ids, logprobs = stock.generate(model, prompts, budgets, config, seeds)
-    else:
+    with _evaluating(dropping if seeds is not None else []):
+        if reason or not fast:
+            ids, logprobs = stock.generate(model, prompts, budgets, config, seeds)
+            return [Sampled(x, lp if seeds is not None else None) for x, lp in zip(ids, logprobs, strict=True)]
         draw: Any = Greedy()
         if seeds is not None:
             draw = InverseCDF(seeds, max(budgets), model.device)
@@ -100,6 +105,26 @@ def sample_rows(
         with _cheapest_mode(model):
             ids, logprobs = decode(_unwrapped(model), prompts, budgets, eos_ids, shape, draw, finished)
     return [Sampled(x, lp if seeds is not None else None) for x, lp in zip(ids, logprobs, strict=True)]
+
+
+def _dropout(model: PreTrainedModel) -> list[torch.nn.Module]:
+    """The modules of a model in training that drop something. Attention reads the probability from its module's own attribute."""
+    return [
+        m for m in model.modules()
+        if m.training and ((isinstance(m, torch.nn.Dropout) and m.p > 0) or (getattr(m, "attention_dropout", 0) or 0) > 0)
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _evaluating(modules: list[torch.nn.Module]):
+    """Inside, these modules (not those in them) are in evaluation."""
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
 
 
 def _cheapest_mode(model: PreTrainedModel) -> contextlib.AbstractContextManager:
@@ -139,6 +164,8 @@ def why_not(model: PreTrainedModel) -> str | None:
         return "weights sharded over processes, which must keep in step"
     model = _unwrapped(model)
     config, kind = model.config, type(model)
+    if config.get_text_config() is not config:
+        return f"{kind.__name__} has its text model inside another"
     if config.is_encoder_decoder:
         return f"{kind.__name__} is an encoder-decoder"
     if len(set((getattr(model, "hf_device_map", None) or {"": 0}).values())) > 1:

@@ -1,13 +1,14 @@
 """Grading completions while the others of their batch are still being written.
 
 A trainer that decodes row by row tells a reward what is finished (`ahead`); it is graded in a thread, and handed out when the reward is
-asked for that same pair of completion and columns. Whatever is never asked for is dropped: grading ahead changes when, not what.
+asked for that same pair of completion and columns. Whatever is not asked for is dropped: grading ahead changes when, not what.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from concurrent.futures import Future
+from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -15,56 +16,82 @@ G = TypeVar("G")
 
 
 class Ahead(Generic[K, G]):
-    """Items that are graded in the background, as many at a time as have come in.
+    """Items that are graded in the background, as many at a time as have come in. For one asking thread.
 
     Args:
         grade: Grades of a batch of items, in order; called in one thread at a time.
     """
 
     def __init__(self, grade: Callable[[Sequence[K]], Sequence[G]]) -> None:
-        self._alone = Lock()
+        self._grade, self._closed = grade, False
+        self._start_afresh()
 
-        def grade_alone(items: Sequence[K]) -> Sequence[G]:
-            with self._alone:
-                return grade(items)
-
-        self._grade = grade_alone
-        self._waiting: list[tuple[K, Future]] = []
+    def _start_afresh(self) -> None:
+        self._owner = os.getpid()
         self._known: defaultdict[K, list[Future]] = defaultdict(list)
-        self._lock, self._thread = Lock(), ThreadPoolExecutor(1, thread_name_prefix="grading")
+        self._waiting: list[tuple[K, Future]] = []
+        self._thread: Thread | None = None
+        self._lock, self._alone = Lock(), Lock()
+
+    def _belong_here(self) -> None:
+        """After a fork of the trainer the copy has no thread, and locks that nobody will open."""
+        if self._owner != os.getpid():
+            self._start_afresh()
 
     def submit(self, item: K) -> None:
+        """Begins with an item; nothing once closed."""
+        self._belong_here()
+        if self._closed:
+            return
         future: Future = Future()
         self._known[item].append(future)
         with self._lock:
             self._waiting.append((item, future))
-        self._thread.submit(self._work)
+            if self._thread is None:
+                # A daemon: a program that runs for long does not hold up whoever ends the process.
+                self._thread = Thread(target=self._work, name="grading", daemon=True)
+                self._thread.start()
 
     def grades(self, items: Sequence[K]) -> list[G]:
-        """Of all items, in order: those graded ahead, and now the others. Forgets what was submitted and is not among them.
+        """Of all items, in order: those graded ahead, and now the others. Drops what was submitted and is not among them.
 
         Raises:
             Whatever `grade` raises, for these items or for those submitted with them.
         """
+        self._belong_here()
         futures = [self._known[item].pop(0) if self._known.get(item) else None for item in items]
         self._known.clear()
-        rest = [item for item, future in zip(items, futures, strict=True) if future is None]
-        now = iter(self._grade(rest) if rest else ())
-        return [next(now) if future is None else future.result() for future in futures]
-
-    def _work(self) -> None:
         with self._lock:
-            batch, self._waiting = self._waiting, []
-        if not batch:
-            return
-        try:
-            grades = self._grade([item for item, _ in batch])
-        except BaseException as error:
-            for _, future in batch:
-                future.set_exception(error)
-            return
-        for (_, future), grade in zip(batch, grades, strict=True):
-            future.set_result(grade)
+            self._waiting = [pair for pair in self._waiting if pair[1] in futures]
+        rest = [item for item, future in zip(items, futures, strict=True) if future is None]
+        now: Sequence[G] = ()
+        if rest:
+            with self._alone:
+                now = self._grade(rest)
+        graded = iter(now)
+        return [next(graded) if future is None else future.result() for future in futures]
 
     def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
+        """Drops what waits; what is being graded goes on to its end unseen."""
+        self._belong_here()
+        self._closed = True
+        with self._lock:
+            self._waiting = []
+        self._known.clear()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                batch, self._waiting = self._waiting, []
+                if not batch:
+                    self._thread = None
+                    return
+            try:
+                with self._alone:
+                    grades = self._grade([item for item, _ in batch])
+                for (_, future), grade in zip(batch, grades, strict=True):
+                    future.set_result(grade)
+            except BaseException as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)

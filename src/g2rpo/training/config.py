@@ -97,9 +97,10 @@ class GuidedGRPOConfig(GRPOConfig):
     guidance_cut: str = _setting(
         "token", "Where a prefix may end: after any token, or at the nearest step, where a reasoning step is complete."
     )
-    guidance_loss: str = _setting(
-        "verified_sft",
-        "Guidance tokens in the loss: verified_sft, mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy.",
+    guidance_loss: str | None = _setting(
+        None,
+        "Guidance tokens in the loss: verified_sft, mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy. "
+        "Default: verified_sft; mask with losses that cannot weigh tokens by themselves (sequence level, luspo, vespo).",
     )
     guidance_loss_coefficient: float | None = _setting(
         None,
@@ -146,6 +147,8 @@ class GuidedGRPOConfig(GRPOConfig):
         if isinstance(self.guidance_controller_kwargs, str):
             self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
         _one_of("guidance_cut", self.guidance_cut, CUTS)
+        if self.guidance_loss is None:
+            self.guidance_loss = "mask" if self._one_advantage_per_row() else "verified_sft"
         _one_of("guidance_loss", self.guidance_loss, GUIDANCE_LOSSES)
         _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
         _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
@@ -232,14 +235,17 @@ class GuidedGRPOConfig(GRPOConfig):
         if value is not None and not (value > 0 and (value <= 1 or self.guidance_loss in WEIGHTS)):
             raise ConfigError("guidance_loss_coefficient", value, expected="a number above 0" + ("" if self.guidance_loss in WEIGHTS else ", at most 1"),
                               then="Leave it unset for the value of the paper.")  # fmt: skip
-        # What looks at one advantage per row cannot take one per token.
-        for name, refused in (("loss_type", ("luspo", "vespo")), ("importance_sampling_level", ("sequence",))):
-            if getattr(self, name) in refused:
-                raise ConfigError(name, getattr(self, name), expected=f"one that weighs tokens by themselves, as the guidance loss {self.guidance_loss} does",
-                                  then="Set guidance_loss to mask or policy_gradient, or change it.")  # fmt: skip
-        if self.off_policy_mask_threshold is not None:
-            raise ConfigError("off_policy_mask_threshold", self.off_policy_mask_threshold, expected=f"None with the guidance loss {self.guidance_loss}",
-                              then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
+        if name := self._one_advantage_per_row():
+            raise ConfigError(name, getattr(self, name), expected=f"a value that lets each token have its own weight, as the guidance loss {self.guidance_loss} gives it",
+                              then="Leave guidance_loss unset, set it to mask or policy_gradient, or change this.")  # fmt: skip
+
+    def _one_advantage_per_row(self) -> str | None:
+        """The setting, if any, that looks at one advantage per row and cannot take one per token."""
+        if self.loss_type in ("luspo", "vespo"):
+            return "loss_type"
+        if self.importance_sampling_level == "sequence":
+            return "importance_sampling_level"
+        return "off_policy_mask_threshold" if self.off_policy_mask_threshold is not None else None
 
     def _check_unit(self) -> None:
         """A length in the wrong unit is never an error at run time: it silently reveals nothing, or everything."""

@@ -22,6 +22,7 @@ from accelerate.logging import get_logger
 from accelerate.utils import DistributedType
 from transformers import DynamicCache
 
+from g2rpo.errors import RunError
 from g2rpo.training.token_logprobs import score_labelled_positions_only
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
@@ -34,6 +35,8 @@ PIECE_TOKENS_ELSEWHERE = 1024
 PIECE_FLOPS = {"cpu": 1e10}
 PIECE_FLOPS_ELSEWHERE = 4e12
 """A piece of a micro-batch has at least so many tokens and forward operations: smaller ones cost more than they should."""
+PIECES_COST = 1.1
+"""Pieces may take so many times the tokens of the whole, where they compute a shared prefix more than once."""
 logger = get_logger(__name__)
 
 
@@ -116,7 +119,7 @@ def _no_training_cache(trainer: Any) -> str | None:
     config = trainer.accelerator.unwrap_model(trainer.model).config.get_text_config()
     if trainer.accelerator.distributed_type != DistributedType.NO:
         return "a model that is wrapped or sharded goes forward once per backward"
-    if trainer.args.gradient_checkpointing:
+    if _checkpoints_activations(trainer):
         return "gradient checkpointing keeps no cache"
     if config._attn_implementation not in ("sdpa", "eager"):
         return f"it is not tested with {config._attn_implementation}"
@@ -128,9 +131,17 @@ def _no_training_cache(trainer: Any) -> str | None:
 def _no_pieces(trainer: Any) -> str | None:
     if trainer.accelerator.distributed_type != DistributedType.NO or trainer.args.n_gpu > 1:
         return "a model that is wrapped or sharded goes backward once per micro-batch"
-    if trainer.args.gradient_checkpointing:
+    if _checkpoints_activations(trainer):
         return "gradient checkpointing saves the memory already"
+    if any(kind in str(trainer.args.optim).lower() for kind in ("lomo", "layerwise")):
+        return f"the optimizer {trainer.args.optim} takes its step inside the backward pass"
     return None
+
+
+def _checkpoints_activations(trainer: Any) -> bool:
+    """By its arguments, or because the model came so."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return bool(trainer.args.gradient_checkpointing or getattr(model, "is_gradient_checkpointing", False))
 
 
 class FastUpdate:
@@ -179,42 +190,65 @@ class FastUpdate:
         # Every process keeps as many rows as the fullest one (at least one for each backward call): collectives stay aligned.
         counts = torch.stack([x.sum() for x in live]).to(self.accelerator.device)
         counts = self.accelerator.gather(counts[None]).amax(0).clamp(min=size).tolist()
-        pieces = self._pieces(windows, counts, size) if self.levers.split else 1
-        dealt = [deal(window, x, n, size * pieces, self.levers.share) for window, x, n in zip(windows, live, counts, strict=True)]
-        tokens = torch.tensor([[trained_positions(b).sum() for b in parts] for parts in dealt], dtype=torch.float32)
+        pieces = [
+            self._pieces(window, x, n, size) if self.levers.split else 1
+            for window, x, n in zip(windows, live, counts, strict=True)
+        ]
+        dealt = [
+            deal(window, x, n, size * k, self.levers.share) for window, x, n, k in zip(windows, live, counts, pieces, strict=True)
+        ]
+        tokens = torch.zeros(len(dealt), size * max(pieces))
+        for row, parts in zip(tokens, dealt, strict=True):
+            row[: len(parts)] = torch.stack([trained_positions(part).sum() for part in parts])
         whole = torch.stack([mask.sum() for mask in masks]).float().cpu()
         shares = self.accelerator.reduce(
             torch.cat([tokens, whole[:, None]], 1).to(self.accelerator.device), reduction="sum"
         ).cpu()
         tokens, whole = shares[:, :-1], shares[:, -1:]
-        for parts, of_kept, of_all in zip(dealt, _share(tokens, tokens.sum(1, keepdim=True)), _share(tokens, whole), strict=True):
-            for part, kept, every in zip(parts, of_kept.tolist(), of_all.tolist(), strict=True):
-                part["shares"] = Shares(len(part["advantages"]) * size / rows, every, kept, pieces)
-        parts = [part for parts in dealt for part in parts]
-        return parts if pieces == 1 else [{"pieces": parts[i : i + pieces]} for i in range(0, len(parts), pieces)]
+        of_kept, of_all = (tokens * size / total.clamp(min=1.0) for total in (tokens.sum(1, keepdim=True), whole))
+        batches = []
+        for window, parts in enumerate(dealt):
+            for i, part in enumerate(parts):
+                part["shares"] = Shares(
+                    len(part["advantages"]) * size / rows, of_all[window, i].item(), of_kept[window, i].item()
+                )
+            k = pieces[window]
+            batches += parts if k == 1 else [{"pieces": parts[i : i + k]} for i in range(0, len(parts), k)]
+        return batches
 
-    def _pieces(self, windows: list[dict[str, Any]], counts: list[int], size: int) -> int:
-        """Into how many pieces the micro-batches of these windows go, `counts` rows in `size` micro-batches of each."""
+    def _pieces(self, window: dict[str, Any], live_B: torch.Tensor, count: int, size: int) -> int:
+        """Into how many pieces each micro-batch of a window goes, `count` rows in `size` micro-batches."""
         device = self.accelerator.device.type
-        tokens = max(
-            n / size * (window["prompt_mask"].sum() + window["completion_mask"].sum()).item() / len(window["advantages"])
-            for window, n in zip(windows, counts, strict=True)
-        )
-        layers = max(1, self.accelerator.unwrap_model(self.model).num_parameters(exclude_embeddings=True))
+        parameters = max(1, self.accelerator.unwrap_model(self.model).num_parameters(exclude_embeddings=True))
         flops = PIECE_FLOPS.get(device, PIECE_FLOPS_ELSEWHERE)
-        least = max(PIECE_TOKENS.get(device, PIECE_TOKENS_ELSEWHERE), flops / (2 * layers))
-        return max(1, min(min(counts) // size, int(tokens / least)))
+        least = max(PIECE_TOKENS.get(device, PIECE_TOKENS_ELSEWHERE), flops / (2 * parameters))
+        whole = arrange(window, live_B, count, size, self.levers.share)[1]
+        pieces = min(count // size, int(whole / size / least))
+        while pieces > 1:
+            # Rows that share a prefix compute it once, and only where they go through the model together.
+            if arrange(window, live_B, count, size * pieces, self.levers.share)[1] <= PIECES_COST * whole:
+                return pieces
+            pieces //= 2
+        return 1
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if "pieces" not in inputs:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         *first, last = inputs["pieces"]
-        done = 0.0
-        for piece in first:
-            loss = super().compute_loss(model, piece, return_outputs, num_items_in_batch)
-            self.accelerator.backward(loss)
-            done += loss.detach()
-        return super().compute_loss(model, last, return_outputs, num_items_in_batch) + done
+        metrics = self._metrics["train"]
+        self._metrics["train"] = of_pieces = type(metrics)(list)
+        try:
+            done = 0.0
+            for piece in first:
+                loss = super().compute_loss(model, piece, return_outputs, num_items_in_batch)
+                self.accelerator.backward(loss)
+                done += loss.detach()
+            loss = super().compute_loss(model, last, return_outputs, num_items_in_batch) + done
+        finally:
+            self._metrics["train"] = metrics
+        for name, values in of_pieces.items():
+            metrics[name].append(_of_micro_batch(name, values))
+        return loss
 
     def _compute_loss(self, model, inputs):
         if self.levers.compact:
@@ -243,7 +277,7 @@ class FastUpdate:
         """
         if (name.startswith("clip_ratio/") and name.endswith("_mean")) or name == "cispo_clip_ratio":
             by_row = self.importance_sampling_level == "sequence"
-            return name, shares.rows * shares.pieces if by_row else shares.tokens
+            return name, shares.rows if by_row else shares.tokens
         factor = shares.kept_tokens if name in ("entropy", "kl") else 1.0
         every_row = not self.levers.drop or "drop" in self.levers.why_not
         return (name if every_row else TRAINED_ROWS + name), factor
@@ -285,20 +319,23 @@ class FastUpdate:
 
 @dataclass(frozen=True)
 class Shares:
-    """What one micro-batch, or piece of one, is of its window, times how many of them there are: 1 when all are alike."""
+    """What one micro-batch, or piece of one, is of its window, times the number of micro-batches: 1 when all of these are alike."""
 
     rows: float
-    """Rows kept here, of all rows; times the number of micro-batches only."""
+    """Rows kept here, of all rows."""
     tokens: float
     """Trained tokens here, of those of all rows."""
     kept_tokens: float
     """Trained tokens here, of those of rows kept."""
-    pieces: int = 1
-    """Pieces of a micro-batch."""
 
 
-def _share(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    return part * part.shape[1] / whole.clamp(min=1.0)
+def _of_micro_batch(name: str, values: list[float]) -> float:
+    """A logged figure of a micro-batch from those of its pieces: token and row means are weighted already (`FastUpdate._logged`)."""
+    if name.endswith(("_min", "_max")):
+        return min(values) if name.endswith("_min") else max(values)
+    name = name.removeprefix(TRAINED_ROWS)
+    weighted = name in ("entropy", "kl", "cispo_clip_ratio") or name.startswith("clip_ratio/")
+    return sum(values) if weighted else sum(values) / len(values)
 
 
 def trained_positions(batch: dict[str, Any]) -> torch.Tensor:
@@ -320,28 +357,38 @@ def merge(batches: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def deal(window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, share: bool = False) -> list[dict[str, Any]]:
-    """`count` rows of a window in `parts` micro-batches, by length: all live rows, and the shortest of the others to make up.
+    """`count` rows of a window in `parts` micro-batches, as `arrange` orders them.
 
     The longest come first: what memory they leave is room for all that follow, and if there is too little of it, that shows at once.
-
-    With `share`, rows of one prompt stay together where that leaves fewer tokens to compute.
     """
-    lengths_B = window["prompt_mask"].sum(1) + window["completion_mask"].sum(1)
-    by_length = lengths_B.argsort(stable=True)
-    kept = by_length[(~live_B[by_length]).to(torch.int8).argsort(stable=True)][:count]
-    kept = kept[lengths_B[kept].argsort(stable=True)]
-    if share:
-        prompts_B = window["prompt_mask"].sum(1)
-        _, group_B = window["prompt_ids"].unique(dim=0, return_inverse=True)
-        longest_B = lengths_B.new_zeros(len(group_B)).scatter_reduce(0, group_B[kept], lengths_B[kept], "amax")[group_B]
-        together = kept[group_B[kept].argsort(stable=True)]
-        together = together[longest_B[together].argsort(stable=True)]
-        cost = partial(_tokens, parts=parts, lengths_B=lengths_B, prompts_B=prompts_B, group_B=group_B)
-        kept = min(kept, together, key=cost)
+    kept, _ = arrange(window, live_B, count, parts, share)
     return [
         {name: value[rows] if isinstance(value, torch.Tensor) and value.dim() else value for name, value in window.items()}
         for rows in reversed(kept.tensor_split(parts))
     ]
+
+
+def arrange(
+    window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, share: bool = False
+) -> tuple[torch.Tensor, int]:
+    """Rows by length: all live ones, and the shortest of the others to make up `count`; and the tokens that they take in `parts`.
+
+    With `share`, rows of one prompt stay together where that leaves fewer tokens to compute.
+    """
+    prompts_B = window["prompt_mask"].sum(1)
+    lengths_B = prompts_B + window["completion_mask"].sum(1)
+    by_length = lengths_B.argsort(stable=True)
+    kept = by_length[(~live_B[by_length]).to(torch.int8).argsort(stable=True)][:count]
+    kept = kept[lengths_B[kept].argsort(stable=True)]
+    if not share:
+        return kept, sum(len(rows) * int(lengths_B[rows].amax()) for rows in kept.tensor_split(parts))
+    _, group_B = window["prompt_ids"].unique(dim=0, return_inverse=True)
+    longest_B = lengths_B.new_zeros(len(group_B)).scatter_reduce(0, group_B[kept], lengths_B[kept], "amax")[group_B]
+    together = kept[group_B[kept].argsort(stable=True)]
+    together = together[longest_B[together].argsort(stable=True)]
+    cost = partial(_tokens, parts=parts, lengths_B=lengths_B, prompts_B=prompts_B, group_B=group_B)
+    tokens, kept = min(((cost(order), order) for order in (kept, together)), key=lambda found: found[0])
+    return kept, tokens
 
 
 def _tokens(order: torch.Tensor, parts: int, lengths_B: torch.Tensor, prompts_B: torch.Tensor, group_B: torch.Tensor) -> int:
@@ -412,6 +459,9 @@ def _after(model: Any, prefix: Prefix) -> dict[str, Any]:
     model = model.get_base_model() if hasattr(model, "peft_config") else model
     cache, mask_UP = DynamicCache(config=model.config), prefix.ids_UP >= 0
     model.base_model(input_ids=prefix.ids_UP.clamp(min=0), attention_mask=mask_UP.long(), past_key_values=cache, use_cache=True)
+    if cache.get_seq_length() != mask_UP.shape[1]:
+        raise RunError("the cache of a shared prefix", f"{cache.get_seq_length()} tokens", expected=f"{mask_UP.shape[1]}: this model keeps none in training",
+                       then="Set fast to false, and tell us the architecture.")  # fmt: skip
     cache.batch_select_indices(prefix.of_row_B)
     mask_BP = mask_UP[prefix.of_row_B].long()
     mask_BR = mask_BP.new_ones(prefix.rest.ids_BT.shape)

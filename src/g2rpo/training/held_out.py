@@ -98,7 +98,7 @@ class HeldOut:
     def _measure(self, one: Prepared, model: Any, rank: int, processes: int) -> dict[str, Any]:
         more = getattr(model.generation_config, "eos_token_id", None)
         eos_ids = list(
-            dict.fromkeys([self.tokenizer.eos_token_id, *(more if isinstance(more, list) else [more] if more else [])])
+            dict.fromkeys([self.tokenizer.eos_token_id, *(more if isinstance(more, list) else [] if more is None else [more])])
         )
         engine = TransformersEngine(model, self.decoding, eos_ids=eos_ids, pad_id=self.tokenizer.pad_token_id)
         plan = requests(

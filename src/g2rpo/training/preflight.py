@@ -221,9 +221,9 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
                           then="Set guidance_style to think_answer or think_boxed.")  # fmt: skip
     if args.seeded_sampling:
         warpers(trainer.generation_config)
-        for name in ("num_return_sequences", "stop_strings"):
-            if (args.generation_kwargs or {}).get(name) not in (None, 1):
-                raise ConfigError(f"generation_kwargs[{name!r}]", args.generation_kwargs[name], expected="it unset: one rollout per row, ended by EOS",
+        for name in ("num_return_sequences", "stop_strings", "eos_token_id", "max_new_tokens", "max_length"):
+            if (value := (args.generation_kwargs or {}).get(name)) is not None and (name, value) != ("num_return_sequences", 1):
+                raise ConfigError(f"generation_kwargs[{name!r}]", value, expected="it unset: one rollout per row, ended by the model's EOS or by max_completion_length",
                                   then="Drop it; rows per problem are num_generations.")  # fmt: skip
     wanted = args.generation_batch_size // args.num_generations
     if isinstance(trainer.train_dataset, Dataset) and len(trainer.train_dataset) < wanted:

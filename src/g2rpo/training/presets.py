@@ -104,6 +104,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "other-trace": {
         "guidance_controller": "profile",
         "guidance_ratio": 0.5,
+        "guidance_loss": "mask",  # another problem's solution is not to be learned
         "guidance_trace_source": "other",
         "guidance_missing_trace": "unguided",
     },

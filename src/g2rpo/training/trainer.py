@@ -12,6 +12,7 @@ With the controller `none` no rollout function is installed, and with `fast` off
 
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from g2rpo.seeds import seed_of
 from g2rpo.training.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.dynamic_sampling import assemble, choose, has_spread, more_problems
+from g2rpo.training.epoch_order import ResumesInAnyEpoch
 from g2rpo.training.fast_update import FastUpdate
 from g2rpo.training.guidance_state import SavesGuidanceState
 from g2rpo.training.held_out import EvaluatesHeldOut
@@ -47,7 +49,7 @@ UNSCORED_BATCHES = 3
 logger = get_logger(__name__)
 
 
-class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLocalCard, GRPOTrainer):
+class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, ResumesInAnyEpoch, NoLocalCard, GRPOTrainer):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
     Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
@@ -219,15 +221,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLoca
     def _sample(
         self, prompts: list[list[int]], budgets: list[int], seeds: list[int] | None, given: list[tuple[int, ...]] | None = None
     ) -> list[list[int]]:
-        """Ids per row. Rewards that can grade ahead are told of each row as it ends; `given` are the ids that stand before it."""
-        graders = [f for f in self.reward_funcs if hasattr(f, "ahead")]
-
-        def grade_ahead(row: int, ids: list[int]) -> None:
-            text = self._tokenizer.decode([*(given[row] if given else ()), *ids], skip_special_tokens=True)
-            columns = {name: cell for name, cell in self._rows[row].items() if name not in ("prompt", "completion", "completion_ids")}
-            for grader in graders:
-                grader.ahead(text, **columns)
-
+        """Ids per row; `given` are the ids that stand before each, for rewards that can grade ahead."""
         with (
             profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
@@ -242,9 +236,29 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, NoLoca
             rows = sample_rows(
                 model, prompts, budgets, self.generation_config, eos_ids=self.eos_token_ids,
                 pad_id=self._tokenizer.pad_token_id, seeds=seeds, fast=self.args.fast,
-                finished=grade_ahead if graders and self.model.training else None,
+                finished=self._grader_ahead(given or [()] * len(prompts)),
             )  # fmt: skip
         return [row.ids for row in rows]
+
+    def _grader_ahead(self, given: list[tuple[int, ...]]) -> Callable[[int, list[int]], None] | None:
+        """Tells rewards that can grade ahead of each row as it ends; None where what they are asked later would be something else."""
+        graders = [f for f in self.reward_funcs if hasattr(f, "ahead")]
+        parsed = getattr(self._tokenizer, "response_schema", None) or getattr(self._tokenizer, "response_template", None)
+        if not graders or not self.model.training or self.tools or parsed or len(given) != len(self._rows):
+            return None
+
+        def grade_ahead(row: int, ids: list[int]) -> None:
+            text = self._tokenizer.decode([*given[row], *ids], skip_special_tokens=True)
+            columns = {
+                name: cell for name, cell in self._rows[row].items() if name not in ("prompt", "completion", "completion_ids")
+            }
+            for grader in list(graders):
+                try:
+                    grader.ahead(text, **columns)
+                except Exception:  # the reward itself will say what is wrong
+                    graders.remove(grader)
+
+        return grade_ahead
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
         """The engines are TRL's; where it would call `generate`, our loop draws the same tokens from the same generator, unless rows have

@@ -1,5 +1,6 @@
 """Grading ahead changes when, not what: each grade once, for the very pair it was asked for, errors included."""
 
+import os
 import threading
 from itertools import chain
 
@@ -16,8 +17,9 @@ class Grader:
         self.go.set()
 
     def __call__(self, items):
+        go = self.go
         self.batches.append(list(items))
-        assert self.go.wait(10)
+        assert go.wait(10)
         if "bad" in items:
             raise ValueError("bad")
         return [len(item) for item in items]
@@ -62,11 +64,50 @@ def test_items_that_come_while_others_are_graded_form_one_batch(ahead, grader):
     assert grader.batches == [["a"], ["bb", "ccc"]]
 
 
-def test_what_is_never_asked_for_is_forgotten(ahead, grader):
+def test_what_is_not_asked_for_is_dropped(ahead, grader):
+    grader.go.clear()
+    ahead.submit("first")
+    while not grader.batches:
+        pass
+    for item in ("old", "older", "a"):
+        ahead.submit(item)
+    threading.Timer(0.1, grader.go.set).start()
+    assert ahead.grades(["a", "bb"]) == [1, 2]
+    assert not {"old", "older"} & set(chain(*grader.batches))
+    assert ahead.grades(["first"]) == [5]
+
+
+def test_too_few_grades_are_an_error_and_not_a_wait():
+    ahead = Ahead(lambda items: [])
     ahead.submit("a")
-    assert ahead.grades(["bb"]) == [2]
-    assert ahead.grades(["a"]) == [1]
-    assert list(chain(*grader.batches)).count("a") == 2
+    with pytest.raises(ValueError, match="zip"):
+        ahead.grades(["a"])
+
+
+def test_once_closed_it_grades_what_it_is_asked_and_nothing_ahead(ahead, grader):
+    grader.go.clear()
+    ahead.submit("first")
+    while not grader.batches:
+        pass
+    ahead.submit("a")
+    ahead.close()
+    ahead.submit("bb")
+    grader.go.set()
+    assert ahead.grades(["a", "bb"]) == [1, 2]
+    assert list(chain(*grader.batches)) == ["first", "a", "bb"]
+
+
+def test_a_fork_while_grading_begins_afresh(ahead, grader):
+    grader.go.clear()
+    ahead.submit("a")
+    while not grader.batches:
+        pass
+    grader.go = threading.Event()
+    grader.go.set()  # for the child; the thread waits for the old one
+    pid = os.fork()
+    if pid == 0:
+        os._exit(ahead.grades(["bb"])[0])
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
 
 
 def test_an_error_reaches_the_one_who_asks(ahead):

@@ -18,8 +18,8 @@ ATTEMPTS = 2
 """How many zygotes may die under a job before the sandbox counts as what failed."""
 
 MAX_LIMIT_S = 1e9
-LONGEST_WAIT_S = 3600.0
-"""`poll` takes a 32-bit number of milliseconds; whoever waits longer waits again."""
+LONGEST_WAIT_S = 0.5
+"""Whoever waits longer waits again, and sees in between whether the pool is being closed."""
 
 
 @dataclass
@@ -68,10 +68,10 @@ class Batch:
 
     def run(self) -> list[ExecResult]:
         try:
-            while self.waiting or self._busy():
+            while (self.waiting or self._busy()) and not self.pool.closing:
                 self._hand_out()
                 self._collect()
-        finally:  # an interrupt leaves jobs in flight: their zygotes go, and take the jobs with them
+        finally:  # an interrupt or a closing leaves jobs in flight: their zygotes go, and take the jobs with them
             for seat in self._busy():
                 self._leave(seat)
                 for job in seat.jobs:

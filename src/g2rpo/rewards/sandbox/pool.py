@@ -46,6 +46,7 @@ class Pool:
         self.time_scale = 1.0
         self._protects, self._does_not_protect = protects, does_not_protect
         self._lock, self._owner, self._closed, self._next = threading.Lock(), os.getpid(), False, 0
+        self.closing = False
         self._workers: list[Worker] = []
         self._finalizer = weakref.finalize(self, _close_all, self._workers, self._owner)
         self._fill()
@@ -88,8 +89,9 @@ class Pool:
             return Batch(self, requests).run()
 
     def close(self) -> None:
-        """End all zygotes and wait for them. May be called twice."""
+        """End all zygotes and wait for them; a batch that another thread runs ends with them. May be called twice."""
         self._belong_here()
+        self.closing = True
         with self._lock:
             self._closed = True
             self._finalizer()
