@@ -9,7 +9,8 @@ from trl.trainer import utils as trl_utils
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.training import fast_update
-from g2rpo.training.fast_update import FastUpdate, Levers, levers
+from g2rpo.training.fast_update import FastUpdate
+from g2rpo.training.update_levers import Levers, levers
 
 SEQUENCE = {"importance_sampling_level": "sequence"}
 LOSSES = {

@@ -26,8 +26,8 @@ class _Frame:
 class _RowLayer(DynamicLayer):
     """keys, values: (rows, columns, heads, head size); columns behind a row's position hold anything finite.
 
-    Heads stand inside columns, so that what one row writes in one step is one piece of memory. Under autocast they are held as attention
-    will read them, not as wide as the model's own arithmetic leaves them.
+    Heads stand inside columns, so that what one row writes in one step is one piece of memory. Under autocast they are held, from
+    the first step on, as attention will read them and not as wide as the model's own arithmetic leaves them.
     """
 
     def __init__(self, frame: _Frame) -> None:
