@@ -18,6 +18,8 @@ FOLLOWS = {
     "curriculum": "shuffle_dataset",
 }
 """Settings that are derived: whoever declares the one has changed the other."""
+ALWAYS_MATTER = {"guidance_controller", "guidance_seeded_sampling", "guidance_style", "guidance_reward"}
+"""Of the guidance settings; the others do nothing in a run that is not guided."""
 DATA_FIELDS = {"trace_limit", "trace_noise", "trace_style"}
 
 
@@ -46,8 +48,9 @@ def check_runs(experiment: Experiment, specs: Sequence[RunSpec], results: Sequen
                 _same(seen, "questions", facts["questions_digest"], who)
                 if not own & DATA_FIELDS:
                     _same(seen, "data", facts["data_digest"], who)
+                idle = settings.get("guidance_controller") == "none"
                 for name, value in settings.items():
-                    if name not in own:
+                    if name not in own and not (idle and name.startswith("guidance_") and name not in ALWAYS_MATTER):
                         # The two methods have settings of their own; the experiment's are common to both.
                         kind = "setting" if name in spec.base else f"setting of {made['method']}"
                         _same(seen, f"{kind} {name}", value, who)
