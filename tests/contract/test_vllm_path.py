@@ -25,7 +25,7 @@ class Engine:
         return prompts, ids, [[[-1.0] for _ in row] for row in ids], None
 
 
-@pytest.mark.parametrize("guidance_loss", ["mask", "policy_gradient", "luffy"])
+@pytest.mark.parametrize("guidance_loss", ["mask", "verified_sft", "policy_gradient", "luffy"])
 def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer, rows, config, guidance_loss):
     args = config(guidance_controller="fixed", guidance_controller_kwargs={"length": 12}, guidance_loss=guidance_loss, max_steps=1,
                   vllm_importance_sampling_mode="token_truncate")  # fmt: skip
@@ -35,7 +35,15 @@ def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer,
     trainer.vllm_generation, trainer._last_loaded_step = engine, -1
     kept = {}
     close = trainer._close_round
-    trainer._close_round = lambda output: (kept.update(output), close(output))[1]
+    closed = {}
+
+    def watched(output):
+        kept.update(output)
+        result = close(output)
+        closed.update(output)
+        return result
+
+    trainer._close_round = watched
     trainer.train()
 
     assert engine.synced == 1
@@ -50,6 +58,10 @@ def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer,
     ratio = kept["importance_sampling_ratio"]
     if guidance_loss == "mask":
         assert torch.equal(kept["tool_mask"], 1 - guidance)
+    elif guidance_loss == "verified_sft":
+        arrived = closed["verified"][:, None] > 0
+        assert torch.equal(closed["tool_mask"], 1 - guidance * ~arrived)
+        assert closed["num_items_in_batch"] == closed["tool_mask"].sum()
     else:
         assert "tool_mask" not in kept
     assert (ratio[guidance.bool()] == 1).all()  # guidance was not sampled: there is nothing to correct
