@@ -26,7 +26,7 @@ from g2rpo.training.update_levers import Levers, levers
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 """Losses that divide by the rows of a micro-batch; the others (cispo, dapo, vespo) by the tokens of the generation batch."""
 TRAINED_ROWS = "trained_rows/"
-PIECE_TOKENS = {"cpu": 128}
+PIECE_TOKENS = {"cpu": 112}
 PIECE_TOKENS_ELSEWHERE = 1024
 PIECE_FLOPS = {"cpu": 1e10}
 PIECE_FLOPS_ELSEWHERE = 4e12
