@@ -3,7 +3,7 @@
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.guidance.members import guided_count, is_guided, nearest_strata
+from g2rpo.guidance.members import default_ratio, guided_count, is_guided, nearest_strata
 
 TABLE = [
     (0, 8, 0), (1, 8, 8), (1, 2, 2), (0.5, 2, 1), (0.5, 8, 4),
@@ -39,3 +39,9 @@ def test_an_alpha_outside_0_and_1_is_refused(alpha):
 )  # fmt: skip
 def test_no_stratum_is_ever_one_row(wanted, guidable, group_size, count):
     assert nearest_strata(wanted, guidable, group_size) == count
+
+
+@pytest.mark.parametrize(("group_size", "count"), [(2, 1), (3, 2), (4, 2), (5, 3), (6, 4), (7, 5), (8, 6), (10, 7), (12, 9), (16, 12)])
+def test_an_unset_ratio_guides_three_quarters_and_leaves_whole_strata_from_four_members_on(group_size, count):
+    assert guided_count(default_ratio(group_size), group_size) == count
+    assert group_size < 4 or (count >= 2 and group_size - count >= 2)

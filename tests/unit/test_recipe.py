@@ -182,7 +182,7 @@ def test_fine_tuning_types_its_numbers_too(base, name, value):
         ({"max_steps": 1.5}, "max_steps is 1.5. Expected a (whole )?number"),
         ({"max_steps": True}, "max_steps is .*. Expected a (whole )?number"),
         ({"use_vllm": "yes please"}, "use_vllm is 'yes please'. Expected true or false"),
-        ({"guidance_ratio": None}, "guidance_ratio is None"),
+        ({"temperature": None}, "temperature is None"),
         ({"guidance_controller": None}, "guidance_controller is None. Expected text"),
         ({"preset": "g2rpo-paper"}, "preset is 'g2rpo-paper'.*Did you mean 'g2rpo-a-paper'"),
         ({"guidance_loss": "maks"}, "guidance_loss is 'maks'.*Did you mean 'mask'"),

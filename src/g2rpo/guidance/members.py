@@ -21,6 +21,11 @@ def guided_count(alpha: float, group_size: int) -> int:
     return count
 
 
+def default_ratio(group_size: int) -> float:
+    """What an unset `guidance_ratio` means: three quarters of the group, rounded down to whole strata; a half of groups below four."""
+    return nearest_strata(0.75 * group_size, int(0.75 * group_size), group_size) / group_size or 0.5
+
+
 def is_guided(member: int, alpha: float, group_size: int) -> bool:
     """Whether a slot may be guided: the first `guided_count` ones; slots are otherwise interchangeable."""
     return member < guided_count(alpha, group_size)

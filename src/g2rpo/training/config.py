@@ -20,7 +20,7 @@ from g2rpo.errors import ConfigError, nearest
 from g2rpo.guidance.controller import UNITS, Controller, Unit
 from g2rpo.guidance.controllers import get_controller
 from g2rpo.guidance.leak import LEAK_GUARDS
-from g2rpo.guidance.members import guided_count
+from g2rpo.guidance.members import default_ratio, guided_count
 from g2rpo.guidance.prefix import CUTS
 
 MISSING_TRACE = ("error", "unguided")
@@ -87,12 +87,16 @@ class GuidedGRPOConfig(GRPOConfig):
 
     # --- guidance
     guidance_controller: str = _setting(
-        "profile", "Rule for the guidance length: a built-in name or an entry point of g2rpo.controllers."
+        "adaptive_profile", "Rule for the guidance length: a built-in name or an entry point of g2rpo.controllers."
     )
     guidance_controller_kwargs: dict[str, Any] | str | None = _setting(
         None, "Hyperparameters of the rule, as JSON on the command line."
     )
-    guidance_ratio: float = _setting(0.5, "alpha: share of each group that is guided, rounded half up to whole members.")
+    guidance_ratio: float | None = _setting(
+        None,
+        "alpha: share of each group that may be guided, rounded half up to whole members. Default: three quarters of the group, or less, "
+        "so that two members or more are left unguided.",
+    )
     guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
     guidance_cut: str = _setting(
         "token", "Where a prefix may end: after any token, or at the nearest step, where a reasoning step is complete."
@@ -144,6 +148,8 @@ class GuidedGRPOConfig(GRPOConfig):
                               then="A group of one has no baseline; set num_generations to 8, say.")  # fmt: skip
         check_numbers(vars(self))
         super().__post_init__()
+        if self.guidance_ratio is None:
+            self.guidance_ratio = default_ratio(self.num_generations)
         if isinstance(self.guidance_controller_kwargs, str):
             self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
         _one_of("guidance_cut", self.guidance_cut, CUTS)

@@ -13,6 +13,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The published method: arXiv 2508.13023. Guidance in the loss, one group, KL as in the released recipe.
     "g2rpo-a-paper": {
         "guidance_controller": "paper",
+        "guidance_ratio": 0.5,
         "guidance_loss": "policy_gradient",
         "guidance_advantages": "joint",
         "guidance_leak_guard": "off",
@@ -22,6 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The same as the released code computes the length: every third step, truncated.
     "g2rpo-a-released": {
         "guidance_controller": "released",
+        "guidance_ratio": 0.5,
         "guidance_loss": "policy_gradient",
         "guidance_advantages": "joint",
         "guidance_leak_guard": "off",
@@ -102,21 +104,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # A control: our default guided by the trace of another problem. What it gains over grpo is not due to the solution shown.
     "other-trace": {
-        "guidance_controller": "profile",
-        "guidance_ratio": 0.5,
+        "guidance_controller": "adaptive_profile",
         "guidance_loss": "mask",  # another problem's solution is not to be learned
         "guidance_trace_source": "other",
         "guidance_missing_trace": "unguided",
     },
-    # Ours with the share of guided rows adapted too. When to take it, and why it is not the default: docs/results.md.
-    "g2rpo-adaptive": {
-        "guidance_controller": "adaptive_profile",
-        "guidance_ratio": 0.75,
-    },
     # Ours: what an unset recipe gives, written out. What supports each of these values: docs/results.md.
     "g2rpo": {
-        "guidance_controller": "profile",
-        "guidance_ratio": 0.5,
+        "guidance_controller": "adaptive_profile",
         "guidance_loss": "verified_sft",
         "guidance_advantages": "stratified",
         "guidance_leak_guard": "strict",
