@@ -1,9 +1,11 @@
 """The update levers give TRL's gradient: same rollouts, same loss, fewer positions."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
+import transformers
 from trl import GRPOTrainer
 from trl.trainer import utils as trl_utils
 
@@ -103,10 +105,10 @@ def update(trainer, batch, chosen, monkeypatch):
     return total, grads, {name: sum(values) / len(values) for name, values in trainer._metrics["train"].items()}
 
 
-def both(trainer, monkeypatch, **kwargs):
+def both(trainer, monkeypatch, chosen=None, **kwargs):
     batch = rollouts(trainer, **kwargs)
     plain = update(trainer, batch, Levers(False, False, False), monkeypatch)
-    fast = update(trainer, batch, levers(trainer), monkeypatch)
+    fast = update(trainer, batch, chosen or levers(trainer), monkeypatch)
     assert plain[1].norm() > 0
     assert (fast[1] - plain[1]).norm() / plain[1].norm() < 1e-5
     assert fast[0] == pytest.approx(plain[0], rel=1e-5, abs=1e-6)
@@ -230,7 +232,80 @@ def test_no_pieces_where_they_do_not_serve(make_trainer, make_model, fields, own
     if own:
         model.gradient_checkpointing_enable()
     off = set(make_trainer(model=model, **fields).levers.why_not)
-    assert off == ({"split"} if "optim" in fields else {"split", "share"})
+    assert off == ({"split", "pack"} if "optim" in fields else {"split", "share", "pack"})
+
+
+# --- one line without padding
+
+
+def packed(trainer):
+    return dataclasses.replace(levers(trainer), pack=True, share=False)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_in_one_line_have_trls_gradient(make_trainer, monkeypatch, forwards, loss):
+    """Scaled dot products get a mask of blocks from the positions: slower, and exact."""
+    trainer = make_trainer(**LOSSES[loss])
+    shapes = forwards(trainer)
+    both(trainer, monkeypatch, packed(trainer))
+    assert shapes[-1][0] == 1 < shapes[1][0]
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gemma2", "peft", "untied", "granite"])
+def test_models_whose_rows_are_in_one_line_have_trls_gradient(make_trainer, make_model, tokenizer, monkeypatch, kind):
+    trainer = make_trainer(model=unusual(kind, make_model, tokenizer))
+    both(trainer, monkeypatch, packed(trainer), truncated=(0,))
+
+
+@pytest.fixture
+def flash_attention(monkeypatch):
+    """FlashAttention as transformers calls it, with a kernel in plain PyTorch; gives the bounds that its layers were given."""
+    seen = []
+
+    def attend(q, k, v, causal, softmax_scale, window_size=(-1, -1), **kwargs):
+        k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))
+        behind = torch.arange(len(k))[None, :] - torch.arange(len(q))[:, None] - (len(k) - len(q))
+        seen_by = (behind <= 0) if causal else torch.ones_like(behind, dtype=torch.bool)
+        if window_size[0] >= 0:
+            seen_by &= behind >= -window_size[0]
+        scores = torch.einsum("qhd,khd->hqk", q, k) * (softmax_scale or q.shape[-1] ** -0.5)
+        return torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen_by, -torch.inf).softmax(-1), v)
+
+    def varying(q, k, v, cu_seqlens_q, cu_seqlens_k, max_seqlen_q, max_seqlen_k, **kwargs):
+        assert (max_seqlen_q, cu_seqlens_q.dtype) == (cu_seqlens_q.diff().max(), torch.int32)
+        seen.append(cu_seqlens_q.tolist())
+        lengths_q, lengths_k = (bounds.diff().tolist() for bounds in (cu_seqlens_q, cu_seqlens_k))
+        rows = zip(q.split(lengths_q), k.split(lengths_k), v.split(lengths_k), strict=True)
+        return torch.cat([attend(*row, **kwargs) for row in rows])
+
+    def plain(q, k, v, **kwargs):
+        return torch.stack([attend(*row, **kwargs) for row in zip(q, k, v, strict=True)])
+
+    names = {"causal", "softmax_scale", "window_size", "max_seqlen_q", "max_seqlen_k"}
+    fa = transformers.modeling_flash_attention_utils
+    kernels = (plain, varying, None, fa._pad_input, fa._unpad_input)
+
+    def arguments(**kwargs):
+        given = {"causal": kwargs["is_causal"], "softmax_scale": kwargs["softmax_scale"], **kwargs}
+        if (width := kwargs.get("sliding_window")) is not None:
+            given["window_size"] = (width - 1, width - 1)
+        return {name: value for name, value in given.items() if name in names}
+
+    monkeypatch.setattr(fa, "lazy_import_flash_attention", lambda *args, **kwargs: (kernels, (arguments, None)))
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "peft"])
+def test_flash_attention_gets_the_bounds_of_the_rows(make_trainer, make_model, tokenizer, monkeypatch, flash_attention, kind):
+    model = unusual(kind, make_model, tokenizer)
+    trainer = make_trainer(model=model)
+    batch = rollouts(trainer)
+    plain = update(trainer, batch, Levers(False, False, False), monkeypatch)
+    model.config._attn_implementation = "flash_attention_2"
+    assert set(levers(trainer).why_not) == {"share"}
+    fast = update(trainer, batch, levers(trainer), monkeypatch)
+    assert (fast[1] - plain[1]).norm() / plain[1].norm() < 1e-5
+    assert {len(bounds) for bounds in flash_attention} == {3}  # two micro-batches of two live rows each
 
 
 @pytest.mark.parametrize(("groups", "masked"), [(1, True), (2, False)], ids=["guided", "unguided"])
@@ -289,7 +364,7 @@ def unusual(kind, make_model, tokenizer):
     ({"entropy_coef": 0.1}, "order drop split"), ({"top_entropy_quantile": 0.5}, "order drop split"),
 ], ids=str)  # fmt: skip
 def test_levers_that_are_not_exact_are_off(make_trainer, fields, off):
-    assert set(make_trainer(**fields).levers.why_not) == set(off.split())
+    assert set(make_trainer(**fields).levers.why_not) == {*off.split(), "pack"}  # scaled dot products know no bounds
 
 
 def test_learned_positions_keep_their_padding(make_trainer, tokenizer):
@@ -300,7 +375,7 @@ def test_learned_positions_keep_their_padding(make_trainer, tokenizer):
             vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=128, eos_token_id=tokenizer.eos_token_id
         )
     )
-    assert set(make_trainer(model=model).levers.why_not) == {"compact", "share"}
+    assert set(make_trainer(model=model).levers.why_not) == {"compact", "share", "pack"}
 
 
 def test_logged_figures_keep_their_meaning_or_say_so(make_trainer, monkeypatch):

@@ -89,6 +89,16 @@ def test_eager_attention_gives_the_same_rows():
     assert ours == theirs
 
 
+@pytest.mark.parametrize("own", ["flash_attention_2", "flex_attention"])
+def test_attention_without_masks_of_its_own_decodes_with_pytorchs(own):
+    model = build(FAST["window in some layers"]())
+    _, theirs = both(model, RAGGED, GenerationConfig(do_sample=False))
+    model.config._attn_implementation = own
+    rows = sample_rows(model, RAGGED, BUDGETS, GenerationConfig(do_sample=False), eos_ids=ENDS, pad_id=0)
+    assert [row.ids for row in rows] == theirs[0]
+    assert model.config._attn_implementation == own
+
+
 @pytest.mark.parametrize("reason", SLOW)
 def test_what_the_loop_does_not_follow_goes_through_generate_and_says_why(reason, caplog):
     model = build(SLOW[reason]())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
 
 from g2rpo.generation import stock
 from g2rpo.generation.decode import decode
@@ -33,6 +33,8 @@ WITHOUT_EFFECT = {
     "transformers_version", "return_dict_in_generate", "output_scores", "output_logits", "output_attentions", "output_hidden_states",
 }  # fmt: skip
 """Settings that cannot change the tokens of one sample per row, cut at its budget."""
+MASKED = ("sdpa", "eager")
+"""Implementations of attention that take any mask."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def sample_rows(
             draw = InverseCDF(seeds, max(budgets), model.device)
         elif resolved.do_sample:
             draw = Multinomial(len(prompts))
-        with _cheapest_mode(model):
+        with _cheapest_mode(model), _masked_attention(_unwrapped(model).config):
             ids, logprobs = decode(_unwrapped(model), prompts, budgets, eos_ids, shape, draw, finished)
     return [Sampled(x, lp if seeds is not None else None) for x, lp in zip(ids, logprobs, strict=True)]
 
@@ -132,6 +134,18 @@ def _cheapest_mode(model: PreTrainedModel) -> contextlib.AbstractContextManager:
     keep something from their first forward pass, nor inside an autocast, which keeps its casts."""
     keeps = getattr(model, "is_quantized", False) or torch.is_autocast_enabled(model.device.type)
     return contextlib.nullcontext() if keeps else torch.inference_mode()
+
+
+@contextlib.contextmanager
+def _masked_attention(config: PreTrainedConfig):
+    """Inside, a model attends with PyTorch's own kernels, which take the loop's masks; the distribution is the same up to rounding."""
+    own = config._attn_implementation
+    if own not in MASKED:
+        config._attn_implementation = "sdpa"
+    try:
+        yield
+    finally:
+        config._attn_implementation = own
 
 
 def _unfollowed(config: GenerationConfig) -> str | None:
@@ -172,8 +186,8 @@ def why_not(model: PreTrainedModel) -> str | None:
         return "a model spread over devices"
     if not getattr(kind, "_supports_attention_backend", False) or getattr(kind, "_is_stateful", False) or model.is_remote_code():
         return f"{kind.__name__} does not use the library's standard attention"
-    if config._attn_implementation not in ("sdpa", "eager"):
-        return f"attention implementation {config._attn_implementation}"
+    if config._attn_implementation not in MASKED and not getattr(kind, "_supports_sdpa", False):
+        return f"{kind.__name__} has no attention that takes a mask beside {config._attn_implementation}"
     if not set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}:
         return f"{kind.__name__} has layers whose memory is not keys and values"
     if getattr(config, "num_kv_shared_layers", 0):

@@ -1,4 +1,4 @@
-"""Rows without padding on the left, cut after the last position that is scored; and what several of them have in common, once."""
+"""Rows without padding on the left, cut after the last position that is scored; what several have in common, once; or all in one line."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +77,42 @@ def after_prefix(model: Any, prefix: Prefix) -> dict[str, Any]:
     mask_BP = mask_UP[prefix.of_row_B].long()
     mask_BR = mask_BP.new_ones(prefix.rest.ids_BT.shape)
     return {"past_key_values": cache, "attention_mask": torch.cat([mask_BP, mask_BR], 1)}
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Rows one behind the other without any padding: a batch of one, whose positions begin again with each row."""
+
+    ids_1N: torch.Tensor
+    labels_1N: torch.Tensor
+    positions_1N: torch.Tensor
+    ends_B: torch.Tensor
+    """Where each row ends, exclusive."""
+    lengths_B: torch.Tensor
+
+    def inputs(self, flash: bool) -> dict[str, Any]:
+        """What tells a model where rows begin: for FlashAttention the bounds themselves, which its layers would each work out again."""
+        inputs: dict[str, Any] = {"position_ids": self.positions_1N}
+        if flash:
+            bounds, longest = torch.nn.functional.pad(self.ends_B, (1, 0)).to(torch.int32), int(self.lengths_B.max())
+            inputs |= {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
+        return inputs
+
+    def unpack(self, values_1N: torch.Tensor) -> torch.Tensor:
+        """Values of positions 1... of the line (1, N - 1) as values of positions 1... of each row (B, T - 1)."""
+        places = torch.arange(int(self.lengths_B.max()) - 1, device=values_1N.device)
+        source = (self.ends_B - self.lengths_B)[:, None] + places
+        inside = places < self.lengths_B[:, None] - 1
+        return values_1N[0, source.clamp(max=values_1N.shape[1] - 1)].masked_fill(~inside, 0.0)
+
+
+def pack(rows: Rows) -> Packed:
+    """Rows in one line, for attention that knows bounds between rows."""
+    places = torch.arange(rows.ids_BT.shape[1], device=rows.ids_BT.device).expand_as(rows.ids_BT)
+    inside = places < rows.lengths_B[:, None]
+    labels = rows.labels_BT.masked_fill(places == 0, -100)  # the token before it is another row's
+    line = (values[inside][None] for values in (rows.ids_BT, labels, places))
+    return Packed(*line, rows.lengths_B.cumsum(0), rows.lengths_B)
 
 
 def compact(input_ids: torch.Tensor, attention_mask: torch.Tensor, needed: torch.Tensor) -> Rows:

@@ -6,6 +6,8 @@
     drop      rows whose loss has no gradient (advantage 0, or nothing in them is trained) leave the update
     share     where it pays, what rows have in common before their first needed position (the prompt, and masked guidance) goes
               through the model once, with gradients; the rows continue from copies of its keys and values
+    pack      with attention that knows bounds between rows (FlashAttention's variable lengths, flex attention's block masks), a
+              micro-batch goes through the model as one line without any padding
     split     a large micro-batch goes forward and backward in pieces: activations of one piece are held at a time, and nothing is
               computed twice, where gradient checkpointing pays for the same memory with another forward pass
 
@@ -18,10 +20,10 @@ from typing import Any
 import torch
 from accelerate.logging import get_logger
 
-from g2rpo.training.compact_rows import after_prefix, common_prefix, compact
+from g2rpo.training.compact_rows import Rows, after_prefix, common_prefix, compact, pack
 from g2rpo.training.micro_batches import Shares, arrange, deal, has_advantage, merge, trained_positions
 from g2rpo.training.token_logprobs import score_labelled_positions_only
-from g2rpo.training.update_levers import Levers, levers
+from g2rpo.training.update_levers import Levers, is_flash, levers
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 """Losses that divide by the rows of a micro-batch; the others (cispo, dapo, vespo) by the tokens of the generation batch."""
@@ -194,19 +196,26 @@ class FastUpdate:
         order = rows.lengths_B.argsort()
         for chunk in order.split(batch_size or len(order)):
             part = rows.take(chunk)
-            prefix = common_prefix(part) if self.levers.share else None
             with self.accelerator.autocast(), score_labelled_positions_only(input_ids.device):
-                if prefix is None:
-                    outputs = model(input_ids=part.ids_BT, labels=part.labels_BT, fused_lm_head=True)
-                else:
-                    part = prefix.rest
-                    outputs = model(
-                        input_ids=part.ids_BT, labels=part.labels_BT, fused_lm_head=True, **after_prefix(model, prefix)
-                    )  # fmt: skip
-            logps = logps.index_copy(0, chunk, part.spread(outputs.log_probs, input_ids.shape[1])[:, -logits_to_keep:])
+                part, found = self._scores_of(model, part)
+            of_rows = [part.spread(values, input_ids.shape[1])[:, -logits_to_keep:] for values in found]
+            logps = logps.index_copy(0, chunk, of_rows[0])
             if compute_entropy:
-                entropies = entropies.index_copy(0, chunk, part.spread(outputs.entropy, input_ids.shape[1])[:, -logits_to_keep:])
+                entropies = entropies.index_copy(0, chunk, of_rows[1])
         return logps, entropies, None
+
+    def _scores_of(self, model: Any, rows: Rows) -> tuple[Rows, list[torch.Tensor]]:
+        """The rows that went through the model, and log-probabilities and entropies of their positions 1..., each (B, T - 1)."""
+        if self.levers.pack:
+            line, flash = pack(rows), is_flash(self.accelerator.unwrap_model(model).config.get_text_config())
+            outputs = model(input_ids=line.ids_1N, labels=line.labels_1N, fused_lm_head=True, **line.inputs(flash))
+            return rows, [line.unpack(values) for values in (outputs.log_probs, outputs.entropy)]
+        prefix = common_prefix(rows) if self.levers.share else None
+        more = {}
+        if prefix is not None:
+            rows, more = prefix.rest, after_prefix(model, prefix)
+        outputs = model(input_ids=rows.ids_BT, labels=rows.labels_BT, fused_lm_head=True, **more)
+        return rows, [outputs.log_probs, outputs.entropy]
 
 
 def _of_micro_batch(name: str, values: list[float]) -> float:

@@ -15,10 +15,11 @@ class Levers:
     drop: bool
     share: bool = False
     split: bool = False
+    pack: bool = False
     why_not: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        on = [name for name in ("compact", "order", "drop", "share", "split") if name not in self.why_not]
+        on = [name for name in ("compact", "order", "drop", "share", "split", "pack") if name not in self.why_not]
         return f"Update levers on: {', '.join(on) or 'none'}. " + " ".join(f"{k}: off, {v}." for k, v in self.why_not.items())
 
 
@@ -32,10 +33,10 @@ def levers(trainer: Any) -> Levers:
     padding = everywhere or _positions_matter(trainer)
     why_not = {
         "compact": padding, "order": per_micro_batch, "drop": gradient, "share": padding or _no_training_cache(trainer),
-        "split": per_micro_batch or _no_pieces(trainer),
+        "split": per_micro_batch or _no_pieces(trainer), "pack": padding or _no_bounds(trainer),
     }  # fmt: skip
     why_not = {name: reason for name, reason in why_not.items() if reason}
-    on = {name: name not in why_not for name in ("compact", "order", "share", "split")}
+    on = {name: name not in why_not for name in ("compact", "order", "share", "split", "pack")}
     # Rows where nothing is trained can be dropped in spite of a KL term or a loss on the guidance.
     return Levers(**on, drop=not per_micro_batch, why_not=why_not)
 
@@ -92,6 +93,21 @@ def _no_training_cache(trainer: Any) -> str | None:
     if set(getattr(config, "layer_types", None) or ()) - {"full_attention"} or getattr(config, "sliding_window", None):
         return "some layers keep only a window"
     return None
+
+
+def _no_bounds(trainer: Any) -> str | None:
+    """Other attention computes, and hides, what rows would see of each other: padding costs it less."""
+    config = trainer.accelerator.unwrap_model(trainer.model).config.get_text_config()
+    if not (is_flash(config) or config._attn_implementation == "flex_attention"):
+        return f"attention by {config._attn_implementation} knows no bounds between rows"
+    if set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}:
+        return "it is not tested with chunked attention"
+    return None
+
+
+def is_flash(config: Any) -> bool:
+    """FlashAttention in any of its packages: `flash_attention_2`, `kernels-community/vllm-flash-attn3`."""
+    return "flash" in str(config._attn_implementation)
 
 
 def _no_pieces(trainer: Any) -> str | None:
