@@ -25,10 +25,11 @@ class Engine:
         return prompts, ids, [[[-1.0] for _ in row] for row in ids], None
 
 
+@pytest.mark.parametrize("reuse", [False, True], ids=["computed again", "the engine's"])
 @pytest.mark.parametrize("guidance_loss", ["mask", "verified_sft", "policy_gradient", "luffy"])
-def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer, rows, config, guidance_loss):
+def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer, rows, config, guidance_loss, reuse):
     args = config(guidance_controller="fixed", guidance_controller_kwargs={"length": 12}, guidance_loss=guidance_loss, max_steps=1,
-                  vllm_importance_sampling_mode="token_truncate")  # fmt: skip
+                  vllm_importance_sampling_mode="token_truncate", reuse_sampler_logprobs=reuse)  # fmt: skip
     trainer = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(8), processing_class=tokenizer)
     engine = Engine(length=args.max_completion_length)
     args.use_vllm = trainer.use_vllm = True
@@ -66,4 +67,7 @@ def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer,
         assert "tool_mask" not in kept
     assert (ratio[guidance.bool()] == 1).all()  # guidance was not sampled: there is nothing to correct
     assert torch.isfinite(ratio).all()
+    if reuse:
+        assert (kept["old_per_token_logps"][(1 - guidance).bool()] == -1).all()  # what the engine said
+        assert (ratio == 1).all()
     assert trainer.state.global_step == 1

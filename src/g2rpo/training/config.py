@@ -134,6 +134,10 @@ class GuidedGRPOConfig(GRPOConfig):
         "Seed each rollout by (seed, step, problem, member), independent of batch and process count. Default: on when guided and not using vLLM; "
         "off when unguided, to draw what TRL draws. On, decoding is faster: one random number per row, not one per row and vocabulary entry.",
     )
+    reuse_sampler_logprobs: bool = _setting(
+        False,
+        "Take log-probabilities of the old policy from the sampler, under vLLM or where a batch feeds several updates: saves a forward pass.",
+    )
     max_sampled_tokens: int | None = _setting(
         None, "Stop after the step in which the run has sampled so many tokens: equal budgets for unequal methods."
     )
@@ -197,6 +201,7 @@ class GuidedGRPOConfig(GRPOConfig):
         if self.guidance_seeded_sampling and (self.use_vllm or self.use_transformers_continuous_batching):
             raise ConfigError("guidance_seeded_sampling", True, expected="generation with transformers: vLLM and continuous batching draw their own randomness",
                               then="Leave it unset.")  # fmt: skip
+        self._check_reuse()
         if not self.guided:
             return
         if self.guidance_advantages == "stratified" and 1 in (count, self.num_generations - count):
@@ -218,6 +223,19 @@ class GuidedGRPOConfig(GRPOConfig):
             raise ConfigError(
                 "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."
             )
+
+    def _check_reuse(self) -> None:
+        if not self.reuse_sampler_logprobs:
+            return
+        if not (self.use_vllm and self.vllm_importance_sampling_correction) and not self.seeded_sampling:
+            raise ConfigError("reuse_sampler_logprobs", True, expected="a sampler that tells log-probabilities: vLLM with vllm_importance_sampling_correction, or seeded sampling",
+                              then="Set guidance_seeded_sampling to true, or leave reuse_sampler_logprobs out.")  # fmt: skip
+        # Both samplers tell the probability among the tokens that were left to draw from.
+        shaped = {"top_p": (None, 1.0), "top_k": (None, 0, -1), "min_p": (None, 0.0), "repetition_penalty": (None, 1.0)}
+        for name, neutral in shaped.items():
+            if (value := getattr(self, name)) not in neutral:
+                raise ConfigError(name, value, expected=f"{neutral[-1]:g} with reuse_sampler_logprobs: the loss compares with the whole distribution",
+                                  then=f"Leave {name} or reuse_sampler_logprobs out.")  # fmt: skip
 
     def _check_dynamic_sampling(self) -> None:
         if self.dynamic_sampling_rounds < 1:

@@ -42,6 +42,7 @@ from g2rpo.training.held_out import EvaluatesHeldOut
 from g2rpo.training.phases import PhaseClock
 from g2rpo.training.preflight import check_data, check_run, check_template, driving_reward
 from g2rpo.training.record import NoLocalCard
+from g2rpo.training.sampler_logprobs import ReusesSamplerLogProbs
 from g2rpo.types import GuidedPrompt, Outcome
 
 UNSCORED_BATCHES = 3
@@ -49,7 +50,9 @@ UNSCORED_BATCHES = 3
 logger = get_logger(__name__)
 
 
-class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, ResumesInAnyEpoch, NoLocalCard, GRPOTrainer):
+class GuidedGRPOTrainer(
+    ReusesSamplerLogProbs, FastUpdate, EvaluatesHeldOut, SavesGuidanceState, ResumesInAnyEpoch, NoLocalCard, GRPOTrainer
+):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
     Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
@@ -184,7 +187,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, Resume
         return output
 
     def _continue(self, starts: list[GuidedPrompt], images, fields, training: bool) -> list[tuple[list[int], list[float] | None]]:
-        """Sampled ids (and the sampler's log-probabilities, where it is an engine of its own) for each start."""
+        """Sampled ids (and the sampler's log-probabilities, of an engine of its own or where they are wanted) for each start."""
         prompts = [list(s.prompt_ids + s.guidance_ids) for s in starts]
         budgets = [self.max_completion_length - len(s.guidance_ids) for s in starts]
         if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
@@ -193,8 +196,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, Resume
             return [
                 (x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))
             ]
-        rows = self._sample(prompts, budgets, self._seeds(training), [s.guidance_ids for s in starts])
-        return [(ids, None) for ids in rows]
+        return self._sample(prompts, budgets, self._seeds(training), [s.guidance_ids for s in starts])
 
     def _seeds(self, training: bool) -> list[int] | None:
         """One per row of this process: its own randomness, whatever the batch and the number of processes. None: torch's generator."""
@@ -220,8 +222,8 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, Resume
 
     def _sample(
         self, prompts: list[list[int]], budgets: list[int], seeds: list[int] | None, given: list[tuple[int, ...]] | None = None
-    ) -> list[list[int]]:
-        """Ids per row; `given` are the ids that stand before each, for rewards that can grade ahead."""
+    ) -> list[tuple[list[int], list[float] | None]]:
+        """Ids per row, and their log-probabilities where they are wanted; `given` are the ids that stand before each, for rewards that can grade ahead."""
         with (
             profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
@@ -238,7 +240,7 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, Resume
                 pad_id=self._tokenizer.pad_token_id, seeds=seeds, fast=self.args.fast,
                 finished=self._grader_ahead(given or [()] * len(prompts)),
             )  # fmt: skip
-        return [row.ids for row in rows]
+        return [(row.ids, row.logprobs if self.args.reuse_sampler_logprobs else None) for row in rows]
 
     def _grader_ahead(self, given: list[tuple[int, ...]]) -> Callable[[int, list[int]], None] | None:
         """Tells rewards that can grade ahead of each row as it ends; None where what they are asked later would be something else."""
@@ -268,7 +270,9 @@ class GuidedGRPOTrainer(FastUpdate, EvaluatesHeldOut, SavesGuidanceState, Resume
         trls_own = not self.args.seeded_sampling and (not self.args.fast or self.args.generation_kwargs)
         if engine or trls_own or images is not None or multimodal_fields:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, **kwargs)
-        return self._sample(prompt_ids, [self.max_completion_length] * len(prompt_ids), self._seeds(self.model.training)), None
+        rows = self._sample(prompt_ids, [self.max_completion_length] * len(prompt_ids), self._seeds(self.model.training))
+        ids, logprobs = map(list, zip(*rows, strict=True))
+        return ids, None if logprobs[0] is None else logprobs
 
     # ------------------------------------------------------------------ rewards, advantages, controller
 
