@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint base base-reader base-gsm8k clean
+.PHONY: demo test lint base base-reader base-programs base-gsm8k clean
 
 demo: .venv/demo.stamp
 	$(BIN)/g2rpo demo --output runs/demo
@@ -21,6 +21,9 @@ base: .venv/demo.stamp
 
 base-reader: .venv/demo.stamp
 	$(BIN)/python -m g2rpo.base_model.build_reader src/g2rpo/base_model/weights_reader
+
+base-programs: .venv/demo.stamp
+	$(BIN)/python -m g2rpo.base_model.build_programs src/g2rpo/base_model/weights_programs
 
 base-gsm8k: .venv/demo.stamp
 	$(BIN)/python -m g2rpo.base_model.build_gsm8k src/g2rpo/base_model/weights_gsm8k --dataset_path "$(or $(GSM8K),$(error say where train.jsonl lies: make base-gsm8k GSM8K=FOLDER))"

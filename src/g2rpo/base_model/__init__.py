@@ -1,14 +1,20 @@
 """The models that come with the package, Qwen3-shaped and small, so that everything can be tried without a download.
 
-builtin         0.8 M parameters; knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
-builtin-reader  the same after it has learned to read, not to write, two other notations (`build_reader.py`; `make base-reader`)
-builtin-gsm8k   0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions (`build_gsm8k.py`; `make base-gsm8k`)
+builtin           0.8 M parameters; knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
+builtin-reader    the same after it has learned to read, not to write, two other notations (`build_reader.py`; `make base-reader`)
+builtin-programs  the same after more programs: knows their steps as well as those of chains (`build_programs.py`; `make base-programs`)
+builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions (`build_gsm8k.py`; `make base-gsm8k`)
 """
 
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-BUILTIN = {"builtin": _HERE / "weights", "builtin-reader": _HERE / "weights_reader", "builtin-gsm8k": _HERE / "weights_gsm8k"}
+BUILTIN = {
+    "builtin": _HERE / "weights",
+    "builtin-reader": _HERE / "weights_reader",
+    "builtin-programs": _HERE / "weights_programs",
+    "builtin-gsm8k": _HERE / "weights_gsm8k",
+}
 
 
 def resolve_model(name: str) -> str:

@@ -1,0 +1,22 @@
+"""What `builtin-programs` was shown, and that the weights that come with the package are of that recipe."""
+
+import json
+import random
+
+from g2rpo.base_model import BUILTIN
+from g2rpo.base_model.build_programs import ProgramsRecipe, draw_problem
+from g2rpo.tasks import split_of
+from g2rpo.tasks.programs import row_of
+
+RECIPE = ProgramsRecipe()
+
+
+def test_it_is_shown_programs_of_the_train_split_alone():
+    r = random.Random(0)
+    problems = [draw_problem(r, 3) for _ in range(60)]
+    assert {len(row_of(p)) for p in problems} == {1, 2, 3}
+    assert {split_of(p) for p in problems} == {"train"}
+
+
+def test_the_weights_are_those_of_the_recipe():
+    assert json.loads((BUILTIN["builtin-programs"] / "recipe.json").read_text())["hash"] == RECIPE.hash
