@@ -69,7 +69,7 @@ def test_where_a_batch_is_used_once_nothing_is_asked_of_the_sampler(make_model, 
 
 @pytest.mark.parametrize(("fields", "message"), [
     ({"guidance_controller": "none"}, "reuse_sampler_logprobs is True. Expected a sampler that tells"), ({"top_p": 0.9}, "top_p is 0.9. Expected 1 with reuse_sampler_logprobs"),
-    ({"top_k": 50}, "top_k is 50"), ({"min_p": 0.1}, "min_p is 0.1"),
+    ({"top_k": 50}, "top_k is 50"), ({"generation_kwargs": {"top_p": 0.5}}, "generation_kwargs is {'top_p': 0.5}"), ({"min_p": 0.1}, "min_p is 0.1"),
 ], ids=str)  # fmt: skip
 def test_probabilities_of_something_else_are_refused(config, fields, message):
     with pytest.raises(ConfigError, match=message):

@@ -218,9 +218,18 @@ def test_a_group_of_one(config, group_size):
 @pytest.mark.parametrize(("group_size", "alpha", "guided"), [(4, 0.25, 1), (4, 0.75, 3), (2, 0.5, 1), (3, 0.5, 2)])
 def test_a_stratum_of_one(config, group_size, alpha, guided):
     with pytest.raises(ConfigError, match=rf"guidance_advantages is 'stratified'.*makes {guided} guided.*Use joint"):
-        config(num_generations=group_size, guidance_ratio=alpha, per_device_train_batch_size=12)
-    args = config(num_generations=group_size, guidance_ratio=alpha, per_device_train_batch_size=12, guidance_advantages="joint")
+        config(num_generations=group_size, guidance_ratio=alpha, per_device_train_batch_size=12, guidance_controller="profile")
+    args = config(num_generations=group_size, guidance_ratio=alpha, per_device_train_batch_size=12, guidance_controller="profile",
+                  guidance_advantages="joint")  # fmt: skip
     assert args.guided
+
+
+@pytest.mark.parametrize("fields", [
+    {"num_generations": 2}, {"num_generations": 3}, {"num_generations": 3, "guidance_advantages": "joint"}, {"guidance_ratio": 0.25, "guidance_advantages": "joint"},
+], ids=str)  # fmt: skip
+def test_a_group_in_which_an_adaptive_share_would_guide_nobody(config, fields):
+    with pytest.raises(ConfigError, match=r"num_generations is \d. Expected groups in which adaptive_profile may guide two"):
+        config(per_device_train_batch_size=12, **fields)
 
 
 def test_stratified_with_another_aggregation(config):

@@ -41,9 +41,8 @@ def test_no_stratum_is_ever_one_row(wanted, guidable, group_size, count):
     assert nearest_strata(wanted, guidable, group_size) == count
 
 
-@pytest.mark.parametrize(
-    ("group_size", "count"), [(2, 1), (3, 2), (4, 2), (5, 3), (6, 4), (7, 5), (8, 6), (10, 7), (12, 9), (16, 12)]
-)
-def test_an_unset_ratio_guides_three_quarters_and_leaves_whole_strata_from_four_members_on(group_size, count):
-    assert guided_count(default_ratio(group_size), group_size) == count
-    assert group_size < 4 or (count >= 2 and group_size - count >= 2)
+@pytest.mark.parametrize(("group_size", "count"), [(4, 2), (5, 3), (6, 4), (7, 5), (8, 6), (10, 7), (12, 9), (16, 12)])
+def test_an_unset_ratio_of_an_adaptive_share_leaves_whole_strata(group_size, count):
+    assert guided_count(default_ratio(group_size, 0.75), group_size) == count
+    assert min(count, group_size - count) >= 2
+    assert default_ratio(group_size, None) == 0.5

@@ -39,7 +39,8 @@ MASKED = ("sdpa", "eager")
 
 @dataclass(frozen=True)
 class Sampled:
-    """Sampled ids of one row, the EOS included, and, when seeded, the log-probability each was drawn with."""
+    """Sampled ids of one row, the EOS included, and, when seeded, the log-probability each was drawn with; None where settings that the
+    loop does not follow have shaped it."""
 
     ids: list[int]
     logprobs: list[float] | None
@@ -98,7 +99,8 @@ def sample_rows(
     with _evaluating(dropping if seeds is not None else []):
         if reason or not fast:
             ids, logprobs = stock.generate(model, prompts, budgets, config, seeds)
-            return [Sampled(x, lp if seeds is not None else None) for x, lp in zip(ids, logprobs, strict=True)]
+            told = seeds is not None and not _unfollowed(resolved)
+            return [Sampled(x, lp if told else None) for x, lp in zip(ids, logprobs, strict=True)]
         draw: Any = Greedy()
         if seeds is not None:
             draw = InverseCDF(seeds, max(budgets), model.device)

@@ -21,9 +21,12 @@ def guided_count(alpha: float, group_size: int) -> int:
     return count
 
 
-def default_ratio(group_size: int) -> float:
-    """What an unset `guidance_ratio` means: three quarters of the group, rounded down to whole strata; a half of groups below four."""
-    return nearest_strata(0.75 * group_size, int(0.75 * group_size), group_size) / group_size or 0.5
+def default_ratio(group_size: int, most: float | None) -> float:
+    """What an unset `guidance_ratio` means: a half; for a rule that adapts the share, `most` of the group in whole
+    strata, where there are any."""
+    if most is None:
+        return 0.5
+    return nearest_strata(most * group_size, int(most * group_size), group_size) / group_size or 0.5
 
 
 def is_guided(member: int, alpha: float, group_size: int) -> bool:

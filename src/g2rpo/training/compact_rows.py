@@ -90,13 +90,12 @@ class Packed:
     """Where each row ends, exclusive."""
     lengths_B: torch.Tensor
 
-    def inputs(self, flash: bool) -> dict[str, Any]:
-        """What tells a model where rows begin: for FlashAttention the bounds themselves, which its layers would each work out again."""
-        inputs: dict[str, Any] = {"position_ids": self.positions_1N}
-        if flash:
-            bounds, longest = torch.nn.functional.pad(self.ends_B, (1, 0)).to(torch.int32), int(self.lengths_B.max())
-            inputs |= {"cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest}
-        return inputs
+    def bounds(self) -> dict[str, Any]:
+        """What tells a model where rows begin: positions, and for FlashAttention what its layers would each work out of them again."""
+        bounds, longest = torch.nn.functional.pad(self.ends_B, (1, 0)).to(torch.int32), int(self.lengths_B.max())
+        return {
+            "position_ids": self.positions_1N, "cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest,
+        }  # fmt: skip
 
     def unpack(self, values_1N: torch.Tensor) -> torch.Tensor:
         """Values of positions 1... of the line (1, N - 1) as values of positions 1... of each row (B, T - 1)."""

@@ -19,8 +19,9 @@ from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.guidance.controller import UNITS, Controller, Unit
 from g2rpo.guidance.controllers import get_controller
+from g2rpo.guidance.controllers.adaptive_profile import AdaptiveProfile
 from g2rpo.guidance.leak import LEAK_GUARDS
-from g2rpo.guidance.members import default_ratio, guided_count
+from g2rpo.guidance.members import default_ratio, guided_count, nearest_strata
 from g2rpo.guidance.prefix import CUTS
 
 MISSING_TRACE = ("error", "unguided")
@@ -94,8 +95,8 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     guidance_ratio: float | None = _setting(
         None,
-        "alpha: share of each group that may be guided, rounded half up to whole members. Default: three quarters of the group, or less, "
-        "so that two members or more are left unguided.",
+        "alpha: share of each group that may be guided, rounded half up to whole members. Default: a half; with adaptive_profile three "
+        "quarters, or as much less as leaves two members unguided.",
     )
     guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
     guidance_cut: str = _setting(
@@ -152,8 +153,6 @@ class GuidedGRPOConfig(GRPOConfig):
                               then="A group of one has no baseline; set num_generations to 8, say.")  # fmt: skip
         check_numbers(vars(self))
         super().__post_init__()
-        if self.guidance_ratio is None:
-            self.guidance_ratio = default_ratio(self.num_generations)
         if isinstance(self.guidance_controller_kwargs, str):
             self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
         _one_of("guidance_cut", self.guidance_cut, CUTS)
@@ -168,7 +167,9 @@ class GuidedGRPOConfig(GRPOConfig):
             _one_of("guidance_unit", self.guidance_unit, UNITS)
         self._check_dynamic_sampling()
         style(self.guidance_style)
-        self.controller()
+        rule = self.controller()
+        if self.guidance_ratio is None:
+            self.guidance_ratio = default_ratio(self.num_generations, getattr(rule, "most_guided", None))
         self._check_combinations()
 
     def controller(self) -> Controller:
@@ -204,6 +205,12 @@ class GuidedGRPOConfig(GRPOConfig):
         self._check_reuse()
         if not self.guided:
             return
+        if isinstance(self.controller(), AdaptiveProfile) and not nearest_strata(
+            self.num_generations, count, self.num_generations
+        ):
+            raise ConfigError("num_generations", self.num_generations, expected="groups in which adaptive_profile may guide two members and leave two; "
+                              f"guidance_ratio {self.guidance_ratio:g} lets it guide {count}",
+                              then="Take 4 or more, raise guidance_ratio to 0.5, or set guidance_controller to profile and guidance_advantages to joint.")  # fmt: skip
         if self.guidance_advantages == "stratified" and 1 in (count, self.num_generations - count):
             raise ConfigError(
                 "guidance_advantages", "stratified",
@@ -230,6 +237,10 @@ class GuidedGRPOConfig(GRPOConfig):
         if not (self.use_vllm and self.vllm_importance_sampling_correction) and not self.seeded_sampling:
             raise ConfigError("reuse_sampler_logprobs", True, expected="a sampler that tells log-probabilities: vLLM with vllm_importance_sampling_correction, or seeded sampling",
                               then="Set guidance_seeded_sampling to true, or leave reuse_sampler_logprobs out.")  # fmt: skip
+        for name in ("generation_kwargs", "vllm_structured_outputs_regex"):
+            if value := getattr(self, name, None):
+                raise ConfigError(name, value, expected="it unset with reuse_sampler_logprobs: what shapes the sampling, shapes its probabilities",
+                                  then=f"Leave {name} or reuse_sampler_logprobs out.")  # fmt: skip
         # Both samplers tell the probability among the tokens that were left to draw from.
         shaped = {"top_p": (None, 1.0), "top_k": (None, 0, -1), "min_p": (None, 0.0), "repetition_penalty": (None, 1.0)}
         for name, neutral in shaped.items():

@@ -6,8 +6,7 @@
     drop      rows whose loss has no gradient (advantage 0, or nothing in them is trained) leave the update
     share     where it pays, what rows have in common before their first needed position (the prompt, and masked guidance) goes
               through the model once, with gradients; the rows continue from copies of its keys and values
-    pack      with attention that knows bounds between rows (FlashAttention's variable lengths, flex attention's block masks), a
-              micro-batch goes through the model as one line without any padding
+    pack      with FlashAttention, which knows bounds between rows, a micro-batch goes through the model as one line without padding
     split     a large micro-batch goes forward and backward in pieces: activations of one piece are held at a time, and nothing is
               computed twice, where gradient checkpointing pays for the same memory with another forward pass
 
@@ -23,7 +22,7 @@ from accelerate.logging import get_logger
 from g2rpo.training.compact_rows import Rows, after_prefix, common_prefix, compact, pack
 from g2rpo.training.micro_batches import Shares, arrange, deal, has_advantage, merge, trained_positions
 from g2rpo.training.token_logprobs import score_labelled_positions_only
-from g2rpo.training.update_levers import Levers, is_flash, levers
+from g2rpo.training.update_levers import Levers, levers
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 """Losses that divide by the rows of a micro-batch; the others (cispo, dapo, vespo) by the tokens of the generation batch."""
@@ -207,8 +206,8 @@ class FastUpdate:
     def _scores_of(self, model: Any, rows: Rows) -> tuple[Rows, list[torch.Tensor]]:
         """The rows that went through the model, and log-probabilities and entropies of their positions 1..., each (B, T - 1)."""
         if self.levers.pack:
-            line, flash = pack(rows), is_flash(self.accelerator.unwrap_model(model).config.get_text_config())
-            outputs = model(input_ids=line.ids_1N, labels=line.labels_1N, fused_lm_head=True, **line.inputs(flash))
+            line = pack(rows)
+            outputs = model(input_ids=line.ids_1N, labels=line.labels_1N, fused_lm_head=True, **line.bounds())
             return rows, [line.unpack(values) for values in (outputs.log_probs, outputs.entropy)]
         prefix = common_prefix(rows) if self.levers.share else None
         more = {}

@@ -15,6 +15,7 @@ that more prefix means more success. Under zero reward every bin looks alike, an
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from g2rpo.guidance.controller import Ask
 from g2rpo.guidance.controllers.profile import Profile, ProfileState
@@ -24,6 +25,9 @@ from g2rpo.guidance.members import nearest_strata
 @dataclass(frozen=True)
 class AdaptiveProfile(Profile):
     """Hyperparameters and state of `Profile`."""
+
+    most_guided: ClassVar[float] = 0.75
+    """An unset `guidance_ratio`."""
 
     def plan(self, state: ProfileState, ask: Ask) -> float:
         draw = ask.rng("bin")  # one draw for the whole group
