@@ -27,6 +27,8 @@ class ProgramsRecipe(BaseRecipe):
     max_steps: int = LONGEST_PROGRAM
     skill_steps: int = 2400
     skill_learning_rate: float = 2e-3
+    impatience: float = 0.8
+    """On seven operations success is then as rare as on chains of nine steps with 0.7: 0.2^6 against 0.3^8."""
     impatience_steps: int = 300
 
 
