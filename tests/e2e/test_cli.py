@@ -51,6 +51,7 @@ task_size: 32
 rewards: [accuracy, format]
 reward_weights: [1.0, 0.1]
 num_generations: 4
+guidance_controller: profile  # guides half of each group from the first step on
 per_device_train_batch_size: 8
 max_completion_length: 48
 max_steps: 4
