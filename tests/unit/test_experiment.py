@@ -62,13 +62,13 @@ def test_stages_share_the_budget(edited):
 
 
 @pytest.mark.parametrize(
-    ("differs", "refused"),
-    [("per_device_train_batch_size", False), ("generation_batch_size", False), ("num_iterations", True),
-     ("guidance_loss", False), ("guidance_style", True)],
+    ("rule", "differs", "refused"),
+    [("none", "per_device_train_batch_size", False), ("none", "generation_batch_size", False), ("none", "num_iterations", True),
+     ("none", "guidance_loss", False), ("none", "guidance_style", True), ("fixed", "guidance_ratio", False), ("fixed", "guidance_cut", True)],
 )  # fmt: skip
-def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_path, differs, refused):
-    """TRL derives the generation batch from the batch: who declares the one has declared the other. And what does nothing in an
-    unguided run may be anything."""
+def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_path, rule, differs, refused):
+    """TRL derives the generation batch from the batch, we the ratio from the rule: who declares the one has declared the other. And what
+    does nothing in an unguided run may be anything."""
     arms = {"a": {"preset": "grpo"}, "b": {"preset": "grpo", "per_device_train_batch_size": 16}}
     experiment = edited(arms=arms, against=["a"], seeds=1, treatment=["per_device_train_batch_size"], tasks=None)
     specs = [s for s in experiment.runs() if s.stages]
@@ -78,7 +78,7 @@ def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_p
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps(dict.fromkeys((*ORIGIN, "questions_digest", "data_digest"), "same")))
         (folder / "resolved.json").write_text(
-            json.dumps({"training": {"guidance_controller": "none", differs: spec.arm, "beta": 0.0}})
+            json.dumps({"training": {"guidance_controller": rule, differs: spec.arm, "beta": 0.0}})
         )
         stages, spent = [{"folder": "1-rl", "method": "rl"}], dict.fromkeys(BUDGETS, 1e9)
         results.append(RunResult(spec.arm, spec.task, spec.seed, [], 0.0, [], {}, {}, spent, stages, "same", "same"))

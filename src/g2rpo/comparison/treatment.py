@@ -16,6 +16,7 @@ FOLLOWS = {
     "per_device_train_batch_size": "generation_batch_size",
     "gradient_accumulation_steps": "generation_batch_size",
     "curriculum": "shuffle_dataset",
+    "guidance_controller": "guidance_ratio",
 }
 """Settings that are derived: whoever declares the one has changed the other."""
 ALWAYS_MATTER = {"guidance_controller", "guidance_seeded_sampling", "guidance_style", "guidance_reward"}
