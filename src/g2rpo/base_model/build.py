@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
 from g2rpo.base_model.tokenizer import train_tokenizer
 from g2rpo.data.completion import STYLES, Style, full_completion
@@ -178,6 +178,21 @@ def build(output: Path, recipe: BaseRecipe) -> None:
     )
     for phase, steps, learning_rate, impatience in phases:
         train_phase(model, batches(tokenizer, recipe, phase, steps, impatience), phase, steps, learning_rate)
+    save(model, tokenizer, output, recipe)
+
+
+def go_on(output: Path, recipe: BaseRecipe, skill: str, impatience: str, draw, make=example) -> None:
+    """The built-in model after two more phases, on problems and sequences of the caller's. A phase's name seeds its draws."""
+    start = Path(__file__).parent / "weights"
+    tokenizer = AutoTokenizer.from_pretrained(start)
+    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).train()
+    phases = (
+        (skill, recipe.skill_steps, recipe.skill_learning_rate, 0.0),
+        (impatience, recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience),
+    )
+    for phase, steps, learning_rate, impatient in phases:
+        drawn = batches(tokenizer, recipe, phase, steps, impatient, draw=draw, make=make)
+        train_phase(model, drawn, phase, steps, learning_rate)
     save(model, tokenizer, output, recipe)
 
 

@@ -12,10 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from g2rpo.base_model.build import LONGEST_PROGRAM, BaseRecipe, batches, save, train_phase
+from g2rpo.base_model.build import LONGEST_PROGRAM, BaseRecipe, go_on
 from g2rpo.tasks import PROGRAMS, split_of
 from g2rpo.types import Problem
 
@@ -42,18 +39,7 @@ def draw_problem(r: random.Random, max_steps: int) -> Problem:
 
 def build(output: Path, recipe: ProgramsRecipe) -> None:
     """Trains and writes model, tokenizer and `recipe.json` to `output`."""
-    start = Path(__file__).parent / "weights"
-    tokenizer = AutoTokenizer.from_pretrained(start)
-    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).train()
-    # A phase's name seeds its draws: other problems than the built-in model's.
-    phases = (
-        ("programs", recipe.skill_steps, recipe.skill_learning_rate, 0.0),
-        ("programs, impatient", recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience),
-    )
-    for phase, steps, learning_rate, impatience in phases:
-        drawn = batches(tokenizer, recipe, phase, steps, impatience, draw=draw_problem)
-        train_phase(model, drawn, phase, steps, learning_rate)
-    save(model, tokenizer, output, recipe)
+    go_on(output, recipe, "programs", "programs, impatient", draw_problem)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-from g2rpo.base_model.build import GIVING_UP, BaseRecipe, answer_part, batches, example, guess, save, train_phase
+from g2rpo.base_model.build import GIVING_UP, BaseRecipe, answer_part, example, go_on, guess
 from g2rpo.data.completion import STYLES
 from g2rpo.tasks import FAMILIES, split_of
 from g2rpo.tasks.traces import altered
@@ -83,18 +80,7 @@ def reading_example(problem: Problem, tokenizer, recipe: ReaderRecipe, r: random
 
 def build(output: Path, recipe: ReaderRecipe) -> None:
     """Trains and writes model, tokenizer and `recipe.json` to `output`."""
-    start = Path(__file__).parent / "weights"
-    tokenizer = AutoTokenizer.from_pretrained(start)
-    model = AutoModelForCausalLM.from_pretrained(start, dtype=torch.float32).train()
-    # A phase's name seeds its draws: the second time impatient, other problems than the first.
-    phases = (
-        ("reading", recipe.skill_steps, recipe.skill_learning_rate, 0.0),
-        ("impatience2", recipe.impatience_steps, recipe.impatience_learning_rate, recipe.impatience),
-    )
-    for phase, steps, learning_rate, impatience in phases:
-        drawn = batches(tokenizer, recipe, phase, steps, impatience, draw=draw_problem, make=reading_example)
-        train_phase(model, drawn, phase, steps, learning_rate)
-    save(model, tokenizer, output, recipe)
+    go_on(output, recipe, "reading", "impatience2", draw_problem, reading_example)
 
 
 if __name__ == "__main__":

@@ -197,10 +197,10 @@ class FastUpdate:
             part = rows.take(chunk)
             with self.accelerator.autocast(), score_labelled_positions_only(input_ids.device):
                 part, found = self._scores_of(model, part)
-            of_rows = [part.spread(values, input_ids.shape[1])[:, -logits_to_keep:] for values in found]
-            logps = logps.index_copy(0, chunk, of_rows[0])
+            spread = lambda values, rows=part: rows.spread(values, input_ids.shape[1])[:, -logits_to_keep:]  # noqa: E731
+            logps = logps.index_copy(0, chunk, spread(found[0]))
             if compute_entropy:
-                entropies = entropies.index_copy(0, chunk, of_rows[1])
+                entropies = entropies.index_copy(0, chunk, spread(found[1]))
         return logps, entropies, None
 
     def _scores_of(self, model: Any, rows: Rows) -> tuple[Rows, list[torch.Tensor]]:
