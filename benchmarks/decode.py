@@ -1,4 +1,4 @@
-"""Decoding: the loop of `g2rpo.generation` against `model.generate`, the same prompts, the same lengths.
+"""Decoding: the loop of `g2rpo.sampling` against `model.generate`, the same prompts, the same lengths.
 
     python -m benchmarks.decode [CASE ...] [--rounds 5] [--clock cpu] [--json FILE]
 
@@ -21,7 +21,7 @@ from rich.table import Table
 from transformers import GenerationConfig, PreTrainedModel
 
 from benchmarks import scripted
-from g2rpo.generation.sample import sample_rows
+from g2rpo.sampling.sample import sample_rows
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from g2rpo.cli.doctor import run_doctor
+from rlvr_graders.cli.self_test import run_doctor
 from g2rpo.cli.fields import print_fields
 from g2rpo.cli.main import app
 
