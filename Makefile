@@ -32,16 +32,16 @@ clean:
 	rm -rf .venv runs .pytest_cache .hypothesis .ruff_cache
 
 # torch first and by its pinned version: a looser request can pull gigabytes of GPU libraries onto a laptop.
-.venv/demo.stamp: pyproject.toml constraints.txt
+.venv/demo.stamp: pyproject.toml graders/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e graders -e .
 	touch $@
 
 .venv/test.stamp: .venv/demo.stamp
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[test]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e graders -e ".[test]"
 	touch $@
 
 .venv/lint.stamp: .venv/demo.stamp
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[lint]"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e graders -e ".[lint]"
 	touch $@

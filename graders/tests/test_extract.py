@@ -3,7 +3,6 @@ r"""Which part of a completion is its answer."""
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from rlvr_graders.extract import MAX_COMPLETION_CHARS, choice_letter, completion_text, extract_answer, last_boxed
 
 

@@ -3,7 +3,6 @@ r"""Rewards for form: what they pay for, and that no controller may listen to th
 import math
 
 import pytest
-
 from rlvr_graders.errors import ConfigError
 from rlvr_graders.exact import exact_match_reward, normalise_text
 from rlvr_graders.format import tag_count, think_answer_format, think_answer_format_strict

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from g2rpo.method.controller import UNITS, Ask
 from g2rpo.method.controllers import get_controller
-from g2rpo.method.leak_guard import LEAK_GUARDS, leak_start
 from g2rpo.method.guided_share import guided_count, is_guided
+from g2rpo.method.leak_guard import LEAK_GUARDS, leak_start
 from g2rpo.method.planner import Planner
 from g2rpo.method.prefix import encode_plain, tokenize_trace
 

@@ -307,10 +307,9 @@ def test_two_rewards_that_could_drive_must_be_told_apart(build):
 
 
 def test_format_rewards_do_not_drive_by_accident(build):
-    from trl.rewards import get_soft_overlong_punishment, think_format_reward
-
     from rlvr_graders.format import tag_count, think_answer_format, think_answer_format_strict
     from rlvr_graders.shaping import reasoning_steps, repetition_penalty
+    from trl.rewards import get_soft_overlong_punishment, think_format_reward
 
     formats = [think_answer_format, think_answer_format_strict, tag_count, reasoning_steps, repetition_penalty(),
                think_format_reward, get_soft_overlong_punishment(10, 5)]  # fmt: skip

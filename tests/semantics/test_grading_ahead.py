@@ -4,9 +4,9 @@ from itertools import chain
 
 import pytest
 import torch
+from rlvr_graders.extract import completion_text
 
 from g2rpo import GuidedGRPOTrainer
-from rlvr_graders.extract import completion_text
 
 
 class Told:

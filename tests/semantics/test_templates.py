@@ -9,8 +9,8 @@ from datasets import Dataset
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.data.completion import full_completion, style
-from g2rpo.errors import ConfigError
 from g2rpo.data.tasks import make
+from g2rpo.errors import ConfigError
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 SPECIAL = {

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2rpo.lab.demo import EXPERIMENT
+from g2rpo.errors import ConfigError, RunError
 from g2rpo.lab.compare.experiment import read_experiment
 from g2rpo.lab.compare.spec import BUDGETS, RunResult, spec_from_json
 from g2rpo.lab.compare.treatment import ORIGIN, check_runs
-from g2rpo.errors import ConfigError, RunError
+from g2rpo.lab.demo import EXPERIMENT
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "experiments").glob("*.yaml"))
 SMOKE = next(p for p in RECIPES if p.stem == "smoke")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from g2rpo.method.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 from g2rpo.errors import ConfigError
+from g2rpo.method.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 
 GIVEN, SAMPLED, VOCABULARY = 5, 3, 7
 SUCCESS = 0.6

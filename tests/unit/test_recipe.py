@@ -7,8 +7,8 @@ import pytest
 import yaml
 from trl import ModelConfig
 
-from g2rpo.errors import ConfigError
 from g2rpo.data.tasks import make
+from g2rpo.errors import ConfigError
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.presets import PRESETS, preset
 from g2rpo.training.run.recipe import DataConfig, read_flags, read_yaml, resolve

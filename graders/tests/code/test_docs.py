@@ -7,10 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-
 from rlvr_graders.code.tests import parse_tests
 
-TEXT = (Path(__file__).parents[4] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("pool")

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from rlvr_graders.sandbox.levels import make_pool
 from rlvr_graders.sandbox.worker import WorkerLost
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rlvr_graders.cli.grade_math import grade_math_file
 from rlvr_graders.errors import DataError, SandboxError
-from rlvr_graders.math import MathReward, grade_math, math_accuracy, parse_gold, worker
 from rlvr_graders.grades import Grade
+from rlvr_graders.math import MathReward, grade_math, math_accuracy, parse_gold, worker
 
-DATA = Path(__file__).parents[3] / "data"
+DATA = Path(__file__).parents[1] / "data"
 
 
 @pytest.mark.parametrize(

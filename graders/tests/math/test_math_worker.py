@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from hostile_answers import GOLDS, HOSTILE
-
 from rlvr_graders.math import MathReward, grade_math, leaves, worker
 
 DEADLINE_S = 0.5

@@ -5,7 +5,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from rlvr_graders.math.latex import normalise
 from rlvr_graders.math.numbers import parse_quantity, same_quantity
 from rlvr_graders.math.units import parse_unit

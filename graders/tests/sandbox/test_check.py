@@ -1,7 +1,6 @@
 """Test programs (`check`): the data set's assertions against a candidate in another process."""
 
 import pytest
-
 from rlvr_graders.sandbox import ExecRequest
 
 TEST = "def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate(2, 2) == 4, 'two and two'\n"

@@ -9,7 +9,6 @@ import warnings
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from rlvr_graders.sandbox import Call, ExecRequest, Sandbox
 from rlvr_graders.sandbox.levels import make_pool
 

@@ -9,10 +9,9 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-
-from rlvr_graders.errors import SandboxError
 from rlvr_graders.code.grade import grade_programs
 from rlvr_graders.code.tests import parse_tests
+from rlvr_graders.errors import SandboxError
 from rlvr_graders.sandbox import Call, ExecRequest, Sandbox
 from rlvr_graders.sandbox.remote import E2B, SandboxFusion
 

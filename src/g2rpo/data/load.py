@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from g2rpo.data import files
 from g2rpo.data.catalog import known, source_of
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES, reader
 from g2rpo.errors import ConfigError, DataError, nearest
-from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from g2rpo.errors import DataError
 from g2rpo.data.problem import Problem
+from g2rpo.errors import DataError
 
 
 @dataclass(frozen=True)

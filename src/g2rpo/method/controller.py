@@ -16,8 +16,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from g2rpo.errors import ConfigError, RunError
-from g2rpo.seeds import rng
 from g2rpo.method.rollout import Outcome
+from g2rpo.seeds import rng
 
 Unit = Literal["tokens", "fraction", "steps"]
 """What a length counts: tokens of the trace (the paper's), a share of what may be revealed, or whole reasoning steps."""

@@ -20,10 +20,10 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from g2rpo.method.advantages import Grouping, group_advantages
 from g2rpo.method.guidance_loss import COEFFICIENTS, GuidanceLoss, loss_mask, token_advantages, verified
-from g2rpo.sampling.sample import sample_rows
 from g2rpo.method.planner import Planner
-from g2rpo.seeds import seed_of
 from g2rpo.method.rollout import Outcome
+from g2rpo.sampling.sample import sample_rows
+from g2rpo.seeds import seed_of
 
 
 @dataclass(frozen=True)

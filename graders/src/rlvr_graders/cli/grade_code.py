@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from rlvr_graders.cli.files import check_file, numbered_lines, opened
-from rlvr_graders.errors import DataError
 from rlvr_graders.code.extract import program_in
 from rlvr_graders.code.grade import CodeGrade, Scoring, grade_programs
 from rlvr_graders.code.tests import Tests, parse_tests
+from rlvr_graders.errors import DataError
 from rlvr_graders.sandbox import Sandbox, open_sandbox
 
 BATCH = 256

@@ -1,73 +1,8 @@
-"""`g2rpo doctor`: what this machine offers, in one screen."""
+"""`rlvr-graders self-test`: which sandbox levels work on this machine, and what each protects against."""
 
-import os
-import platform
-import shutil
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
 
-from rich.console import Console
 from rich.table import Table
-
-OPTIONAL = {
-    "peft": "LoRA",
-    "vllm": "fast generation",
-    "deepspeed": "ZeRO",
-    "flash-attn": "fast attention",
-    "bitsandbytes": "quantized models",
-}
-
-
-def run_doctor(console: Console | None = None) -> int:
-    """Prints the tables; 0 when training can work here, 1 when something needed is missing.
-
-    Each sandbox level is started and tested, beside the import of PyTorch. Without one, everything but the code reward
-    works.
-    """
-    with ThreadPoolExecutor(1) as threads:
-        sandboxes = threads.submit(sandbox_table)
-        table, healthy = _machine_table()
-    console = console or Console()
-    console.print(table)
-    console.print(sandboxes.result())
-    return 0 if healthy else 1
-
-
-def _machine_table() -> tuple[Table, bool]:
-    """Versions and devices, and whether all that is needed is there."""
-    import torch
-
-    table = Table(title=f"g2rpo {version('g2rpo')}", title_justify="left")
-    table.add_column("what")
-    table.add_column("found")
-    table.add_column("means")
-    table.add_row("python", platform.python_version(), f"{platform.system()} {platform.machine()}")
-    table.add_row("processor", f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads for PyTorch")
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            card = torch.cuda.get_device_properties(i)
-            table.add_row(
-                f"GPU {i}",
-                card.name,
-                f"{card.total_memory / 2**30:.0f} GiB, bf16 {'yes' if torch.cuda.is_bf16_supported() else 'no'}",
-            )
-    else:
-        table.add_row("GPU", "none", "trains on the processor: right for the built-in model, slow above some 10 M parameters")
-    healthy = True
-    for name in ("torch", "transformers", "trl", "accelerate", "datasets", "math-verify"):
-        found = _version(name)
-        healthy &= found is not None
-        table.add_row(name, found or "missing", "" if found else f"needed: pip install {name}")
-    for name, use in OPTIONAL.items():
-        table.add_row(name, _version(name) or "not installed", f"optional: {use}")
-    free = shutil.disk_usage(".").free / 2**30
-    table.add_row(
-        "disk here",
-        f"{free:.1f} GiB free",
-        "" if free > 5 else "a checkpoint with optimizer takes 12 bytes a parameter and more",
-    )
-    return table, healthy
 
 
 def sandbox_table() -> Table:
@@ -99,10 +34,3 @@ def _listed(points: tuple[str, ...], told: dict[tuple[str, ...], str]) -> str:
             points = (f"all that {name} does", *(point for point in points if point not in earlier))
             break
     return "\n".join(f"- {point}" for point in points)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -8,9 +8,9 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
-from rlvr_graders.errors import DataError
 from rlvr_graders.code.equality import ATOL
 from rlvr_graders.code.tests import Case, Digest, FunctionTests, ReferenceTests, Tests
+from rlvr_graders.errors import DataError
 from rlvr_graders.sandbox import Call, ExecRequest, Sandbox
 
 _AS_SETS = (

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rlvr_graders.errors import DataError
 from rlvr_graders.code.equality import brief, same_text
 from rlvr_graders.code.evalplus import resolve
 from rlvr_graders.code.oracles import ORACLES
 from rlvr_graders.code.signals import hack_signals
 from rlvr_graders.code.tests import CheckTests, Digest, FunctionTests, StdioTests, Tests, room
+from rlvr_graders.errors import DataError
+from rlvr_graders.grades import Grade
 from rlvr_graders.sandbox import CallResult, ExecResult, Sandbox
 from rlvr_graders.sandbox.inside.wire import WireError, digest, encode, to_bytes
-from rlvr_graders.grades import Grade
 
 CodeStatus = Literal[
     "pass",

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from rlvr_graders.errors import ConfigError, DataError
 from rlvr_graders.ahead import Ahead
 from rlvr_graders.code.extract import extract_code
 from rlvr_graders.code.grade import CodeGrade, Scoring, grade_programs
 from rlvr_graders.code.signals import SIGNALS
 from rlvr_graders.code.tests import Tests, parse_tests
+from rlvr_graders.errors import ConfigError, DataError
 from rlvr_graders.extract import completion_text
-from rlvr_graders.sandbox import Sandbox, open_sandbox
 from rlvr_graders.grades import UnscoredWatch
+from rlvr_graders.sandbox import Sandbox, open_sandbox
 
 _PROBLEMS = ("no_code", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error")
 

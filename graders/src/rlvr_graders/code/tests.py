@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rlvr_graders.errors import DataError
 from rlvr_graders.code.equality import ATOL, RTOL
 from rlvr_graders.code.extract import complete_prompt, join_prompt
 from rlvr_graders.code.oracles import ORACLES
 from rlvr_graders.code.questions import MODULES, asks, compares, entry_of
+from rlvr_graders.errors import DataError
 from rlvr_graders.sandbox import Call, ExecRequest
 from rlvr_graders.sandbox.inside.wire import to_bytes
 

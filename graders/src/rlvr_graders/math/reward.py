@@ -6,9 +6,9 @@ from typing import Any
 
 from rlvr_graders.errors import DataError
 from rlvr_graders.extract import completion_text
+from rlvr_graders.grades import UnscoredWatch
 from rlvr_graders.math import worker
 from rlvr_graders.math.grade import DEADLINE_S, grade_math, parse_gold
-from rlvr_graders.grades import UnscoredWatch
 
 
 class MathReward:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from rlvr_graders.errors import SandboxError
 
 from . import bwrap
-from .pool import Pool
 from .interface import Sandbox, SelfTest
+from .pool import Pool
 from .worker import WorkerLost
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ made for this job; a program that prints such lines itself forges its own answer
 import secrets
 
 from .inside import wire
-from .protocol import payloads, read_calls
 from .interface import ExecRequest, ExecResult, Status
+from .protocol import payloads, read_calls
 from .worker import INSIDE
 
 _TEMPLATE = """

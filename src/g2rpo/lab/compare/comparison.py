@@ -8,15 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from g2rpo.lab.compare import reliability
-from g2rpo.lab.compare.experiment import BASE, Experiment
-from g2rpo.lab.compare.pool import run_all
-from g2rpo.lab.compare.live_table import Progress
-from g2rpo.lab.compare.arm_run import mean
-from g2rpo.lab.compare.spec import RunResult
-from g2rpo.lab.compare.treatment import check_runs
 from g2rpo.evaluation.statistics.aggregates import iqm_interval, probability_of_improvement, spent_to_reach
 from g2rpo.evaluation.statistics.seeds import accuracy_interval, difference_interval
+from g2rpo.lab.compare import reliability
+from g2rpo.lab.compare.arm_run import mean
+from g2rpo.lab.compare.experiment import BASE, Experiment
+from g2rpo.lab.compare.live_table import Progress
+from g2rpo.lab.compare.pool import run_all
+from g2rpo.lab.compare.spec import RunResult
+from g2rpo.lab.compare.treatment import check_runs
 
 RUNS, FILE = "runs", "comparison.json"
 FEW_SEEDS = 5

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from g2rpo.lab.report.page import text
-from g2rpo.training.run.run_directory import RunDirectory
 from g2rpo.method.rollout import GUIDANCE
+from g2rpo.training.run.run_directory import RunDirectory
 
 BATCHES, GROUPS = 6, 2
 """Generation batches spread over the run, and groups of each."""

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from g2rpo.errors import ConfigError, nearest
+from g2rpo.lab.simulate.learner import Chain, Learner, Logistic, Still
 from g2rpo.method.controller import Ask, Controller, state_to_log
 from g2rpo.method.guided_share import guided_count
-from g2rpo.lab.simulate.learner import Chain, Learner, Logistic, Still
 from g2rpo.method.rollout import Outcome
 
 EPS = 1e-4

@@ -21,8 +21,8 @@ from accelerate.logging import get_logger
 
 from g2rpo.training.fast.compact_rows import Rows, after_prefix, common_prefix, compact, pack
 from g2rpo.training.fast.micro_batches import Shares, arrange, deal, has_advantage, merge, trained_positions
-from g2rpo.training.fast.token_logprobs import score_labelled_positions_only
 from g2rpo.training.fast.optimizations import Levers, levers
+from g2rpo.training.fast.token_logprobs import score_labelled_positions_only
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 """Losses that divide by the rows of a micro-batch; the others (cispo, dapo, vespo) by the tokens of the generation batch."""

@@ -11,11 +11,11 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from g2rpo.data.completion import style
-from g2rpo.errors import ConfigError, DataError, nearest
-from g2rpo.sampling.draw import warpers
-from g2rpo.method.controllers.fixed import Fixed
-from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.data.problem import Problem
+from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.method.controllers.fixed import Fixed
+from g2rpo.sampling.draw import warpers
+from g2rpo.training.config import GuidedGRPOConfig
 
 if TYPE_CHECKING:
     from g2rpo.training.trainer import GuidedGRPOTrainer

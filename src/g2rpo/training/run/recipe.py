@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rlvr_graders.registry import get_reward
 from trl import ModelConfig
 
 from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
 from g2rpo.data.load import load_problems
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
+from g2rpo.data.tasks import make
+from g2rpo.data.tasks.notations import altered
 from g2rpo.data.trace_assignment import come_round, keep_traces
 from g2rpo.data.trace_choice import pick_traces
 from g2rpo.errors import ConfigError, nearest
-from rlvr_graders.registry import get_reward
-from g2rpo.data.tasks import make
-from g2rpo.data.tasks.notations import altered
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers
 from g2rpo.training.held_out_evaluation import DEFAULTS, HeldOutConfig
 from g2rpo.training.presets import PRESETS, preset
-from g2rpo.data.problem import Problem
 
 
 def _setting(default: Any, text: str) -> Any:

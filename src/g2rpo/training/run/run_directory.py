@@ -32,11 +32,10 @@ import pyarrow.parquet as pq
 from transformers import Trainer, TrainerCallback
 
 import g2rpo
+from g2rpo.data.problem import Problem
 from g2rpo.errors import RunError
 from g2rpo.method.controller import state_to_log
-from g2rpo.data.problem import Problem
 from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
-from g2rpo.training.run.run_directory import StepRecord
 
 MAY_CHANGE = (
     "max_steps", "num_train_epochs", "max_sampled_tokens",  # how far it goes
@@ -52,6 +51,16 @@ MAY_CHANGE = (
 """Training fields in which a resumed run may differ from its beginning: none of them decides what a step does, save where a
 schedule looks at the run's end. All others are refused, so that a field nobody thought of is never changed silently."""
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "math-verify")
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRecord:
+    """One line of `steps.jsonl`: what was measured at one step, and the state the controller left it with."""
+
+    step: int
+    metrics: dict[str, float | None]
+    controller: dict[str, Any] = dataclasses.field(default_factory=dict)
+    wall_s: float = 0.0
 
 
 class RunDirectory:

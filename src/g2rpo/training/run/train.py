@@ -12,13 +12,13 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import get_peft_config, get_quantization_config
 
-from g2rpo.models import BUILTIN
 from g2rpo.data.load import to_rows
 from g2rpo.errors import ConfigError, RunError
 from g2rpo.evaluation.checkpoint import trainable_place
+from g2rpo.models import BUILTIN
+from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
 from g2rpo.training.run import phase_times as phases
 from g2rpo.training.run.checkpoint_state import STATE_FILE
-from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
 from g2rpo.training.run.preflight import check_gold, check_problems
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe
