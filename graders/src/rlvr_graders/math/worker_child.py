@@ -158,7 +158,7 @@ def _read(count: int) -> bytes:
 
 def main() -> None:
     # This file stands in the package: find the package as the parent found it, installed or not.
-    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     out = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints must not reach the channel
     signal.signal(signal.SIGINT, signal.SIG_IGN)
