@@ -329,3 +329,10 @@ def test_a_recipe_in_another_encoding_is_named(tmp_path):
     (tmp_path / "r.yaml").write_bytes("task: chäins".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"r.yaml.*UTF-8"):
         read_yaml(tmp_path / "r.yaml")
+
+
+def test_a_task_takes_a_system_prompt_and_an_instruction():
+    recipe = resolve({"task": "chains", "task_size": 2, "system_prompt": "Be brief.", "instruction": "End with ####."})
+    for problem in recipe.data.problems():
+        assert problem.prompt[0] == {"role": "system", "content": "Be brief."}
+        assert problem.prompt[-1]["content"].endswith("\nEnd with ####.")

@@ -25,6 +25,7 @@ from g2rpo.method.prefix import CUTS
 
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
+DEMONSTRATIONS = ("none", "failed_groups")
 
 Rule = tuple[Callable[[float], bool], str]
 _AT_LEAST_0: Rule = (lambda x: 0 <= x < math.inf, "a finite number, 0 or more")
@@ -127,6 +128,14 @@ class GuidedGRPOConfig(GRPOConfig):
     guidance_trace_source: str = _setting(
         "own", "Whose trace guides a problem: its own, or, as a control, that of an other problem."
     )
+    guidance_warm_start: bool = _setting(
+        False,
+        "Imitate demonstrations (trace and answer), without sampling, while hardly any group has a success: by measurement, before "
+        "and between steps of RL.",
+    )
+    guidance_demonstrations: str = _setting(
+        "none", "Demonstrations inside steps of RL: none, or failed_groups (one in each group without a success)."
+    )
     guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
     guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
     guidance_seeded_sampling: bool | None = _setting(
@@ -162,6 +171,7 @@ class GuidedGRPOConfig(GRPOConfig):
         _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
         _one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
         _one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
+        _one_of("guidance_demonstrations", self.guidance_demonstrations, DEMONSTRATIONS)
         if self.guidance_unit is not None:
             _one_of("guidance_unit", self.guidance_unit, UNITS)
         self._check_dynamic_sampling()
@@ -227,6 +237,10 @@ class GuidedGRPOConfig(GRPOConfig):
                               expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
                               then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
         self._check_guidance_loss(count)
+        imitates = self.guidance_warm_start or self.guidance_demonstrations != "none"
+        if imitates and self.beta:
+            raise ConfigError("beta", self.beta, expected="0 with demonstrations: their tokens have no KL term",
+                              then="Set guidance_warm_start to false and guidance_demonstrations to none, or beta to 0.")  # fmt: skip
         if self.remove_unused_columns:
             raise ConfigError(
                 "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."

@@ -107,9 +107,11 @@ class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
     trained_tokens = 0
 
     @property
-    def sampled_tokens(self) -> int:
-        """Imitation samples nothing: on a budget of sampled tokens, what it learns from counts."""
+    def spent_tokens(self) -> int:
+        """Imitation samples nothing: what it learns from counts."""
         return self.trained_tokens
+
+    imitated_tokens = spent_tokens
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         labels = (inputs["labels"] != -100).sum()

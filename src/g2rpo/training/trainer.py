@@ -35,6 +35,7 @@ from g2rpo.models import resolve_model
 from g2rpo.sampling.sample import sample_rows
 from g2rpo.seeds import seed_of
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.demonstrations import Demonstrates
 from g2rpo.training.dynamic_sampling import SamplesAgain
 from g2rpo.training.fast.sampler_logprobs import ReusesSamplerLogProbs
 from g2rpo.training.fast.update import FastUpdate
@@ -51,7 +52,9 @@ UNSCORED_BATCHES = 3
 logger = get_logger(__name__)
 
 
-class GuidedGRPOTrainer(SamplesAgain, ReusesSamplerLogProbs, FastUpdate, EvaluatesHeldOut, SavesGuidanceState, GRPOTrainer):
+class GuidedGRPOTrainer(
+    SamplesAgain, Demonstrates, ReusesSamplerLogProbs, FastUpdate, EvaluatesHeldOut, SavesGuidanceState, GRPOTrainer
+):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
     Takes the arguments of `GRPOTrainer`. The training set has, besides `prompt`, the columns named by
@@ -101,12 +104,13 @@ class GuidedGRPOTrainer(SamplesAgain, ReusesSamplerLogProbs, FastUpdate, Evaluat
         """The rollouts of the round of generation that is under way."""
         self._generations = self._unscored_batches = 0
         self._totals = dict.fromkeys(
-            ("tokens/sampled_total", "tokens/guidance_total", "tokens/trained_total", "rollouts_total"), 0.0
+            ("tokens/sampled_total", "tokens/imitated_total", "tokens/guidance_total", "tokens/trained_total", "rollouts_total"),
+            0.0,
         )
         self.rollout_sinks: list[Any] = []
         """Called after every generation batch with (step, rollouts), on the main process: the run record, for one."""
         if args.max_sampled_tokens is not None:
-            self.add_callback(StopAtBudget(lambda: self.sampled_tokens, args.max_sampled_tokens))
+            self.add_callback(StopAtBudget(lambda: self.spent_tokens, args.max_sampled_tokens))
         self.phases = PhaseClock(self)
         check_template(self.processing_class, next(iter(self.train_dataset), {}).get("prompt"), args.chat_template_kwargs)
         self.planner = self._make_planner() if args.guided else None
@@ -130,13 +134,18 @@ class GuidedGRPOTrainer(SamplesAgain, ReusesSamplerLogProbs, FastUpdate, Evaluat
         if not self.state.max_steps:
             return 0
         batches = max(1, round(self.state.max_steps / self.args.optimizer_steps_per_generation))
-        budget, sampled = self.args.max_sampled_tokens, self._totals["tokens/sampled_total"]
-        return min(batches, max(1, round(self._generations * budget / sampled))) if budget and sampled else batches
+        budget, spent = self.args.max_sampled_tokens, self.spent_tokens
+        return min(batches, max(1, round(self._generations * budget / spent))) if budget and spent else batches
 
     @property
-    def sampled_tokens(self) -> int:
-        """Tokens sampled so far, all processes and, after a resume, all sessions."""
-        return int(self._totals["tokens/sampled_total"])
+    def spent_tokens(self) -> int:
+        """Tokens sampled and tokens of demonstrations imitated so far, of all processes and, after a resume, all sessions."""
+        return int(self._totals["tokens/sampled_total"]) + self.imitated_tokens
+
+    @property
+    def imitated_tokens(self) -> int:
+        """Tokens of demonstrations imitated so far."""
+        return int(self._totals["tokens/imitated_total"])
 
     @property
     def trained_tokens(self) -> int:
@@ -295,6 +304,8 @@ class GuidedGRPOTrainer(SamplesAgain, ReusesSamplerLogProbs, FastUpdate, Evaluat
         if not self.model.training:
             self.step_batch = StepBatch(inputs)
             return super()._generate_and_score_completions(inputs)
+        if self.imitates:
+            return self.imitation_batch(inputs)
         rounds = []
         rows = inputs
         while rows is not None:
@@ -306,7 +317,9 @@ class GuidedGRPOTrainer(SamplesAgain, ReusesSamplerLogProbs, FastUpdate, Evaluat
                            then="Every reward function returned None or NaN; look at one rollout with g2rpo show.")  # fmt: skip
         output = self.chosen(rounds)
         self._record(rounds, float(output["num_items_in_batch"]))
-        self.controller_state = self.controller.update(self.controller_state, [o for r in rounds for o in r.outcomes])
+        outcomes = [o for r in rounds for o in r.outcomes]
+        self.controller_state = self.controller.update(self.controller_state, outcomes)
+        self.warm_start_state = self.warm_start.after_rollouts(self.warm_start_state, outcomes, self.num_generations)
         self._generations += 1
         self.step_batch = StepBatch([])
         return output
@@ -327,6 +340,8 @@ class GuidedGRPOTrainer(SamplesAgain, ReusesSamplerLogProbs, FastUpdate, Evaluat
         if self.args.guided:
             self._weigh_guidance(output, batch)
         outcomes = batch.outcomes(counts, self.primary_reward, rewards_N, advantages_N)
+        if self.args.guidance_demonstrations == "failed_groups":
+            self.demonstrate_failed_groups(output, outcomes)
         every, wanted = self.args.rollouts_every, bool(self.rollout_sinks)
         kept = wanted and every and self._generations % every == 0
         return ScoredRound(output, outcomes, batch.records(gather_object, outcomes, self.reward_func_names) if kept else [])

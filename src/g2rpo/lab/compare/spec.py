@@ -109,7 +109,7 @@ class RunResult:
     pass_at: dict[str, float]
     """pass@k by k, mean over problems."""
     spent: dict[str, float]
-    """Sampled tokens, trained tokens and training seconds."""
+    """Sampled tokens with imitated ones, imitated tokens alone, trained tokens, and training seconds."""
     stages: list[dict[str, Any]]
     """Method, steps and spending of each stage."""
     held_out_digest: str

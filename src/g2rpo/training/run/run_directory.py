@@ -226,7 +226,7 @@ class RecordSteps(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         if state.is_world_process_zero:
-            self.run.append_evaluation(state.global_step, {"sampled_tokens": self.trainer.sampled_tokens, **(metrics or {})})
+            self.run.append_evaluation(state.global_step, {"sampled_tokens": self.trainer.spent_tokens, **(metrics or {})})
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
