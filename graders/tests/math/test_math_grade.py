@@ -33,6 +33,15 @@ def test_labelled_pairs(name):
     assert wrong == []
 
 
+def test_labelled_completions():
+    """Announcements and mark-up as models write them, and near misses that only look like an answer."""
+    pairs = [json.loads(line) for line in (DATA / "math_completions.jsonl").read_text(encoding="utf-8").splitlines()]
+    wrong = [pair for pair in pairs if grade_math(pair["gold"], pair["completion"]).score != float(pair["equal"])]
+    assert wrong == []
+    assert len(pairs) >= 200
+    assert sum(not pair["equal"] for pair in pairs) >= len(pairs) / 2
+
+
 KNOWN_WRONG = {
     ("1:2", r"\frac12"),  # a ratio is compared as text, for 2:20 may be a time
     ("3:00 PM", "15:00"),
