@@ -88,6 +88,18 @@ def test_equality_is_symmetric_on_the_labelled_pairs():
         assert grade_math(pair["answer"], "\\boxed{" + pair["gold"] + "}").score == float(pair["equal"]), pair
 
 
+@pytest.mark.parametrize(
+    ("gold", "answer", "equal"),
+    [("1/12", "0.0833333333333333", True), ("1/12", "0.083", False), (r"\sqrt{2}", "1.4142135623730951", True), (r"\sqrt{2}", "1.41421356237310", False),
+     (r"\pi", "3.141592653589793", True), (r"\pi", "3.14159265358979", False), (r"\pi", "3.14", False), (r"\sqrt{2}", "1.4142135623730950", False),
+     (r"x\sqrt{2}", "1.4142135623730951", False), (r"(\frac13, 2)", "(0.3333333333333333, 2)", True), (r"\sqrt{-2}", "1.4142135623730951", False),
+     (r"\frac{1}{3}\text{ m}", "0.333333333333333", True)],
+)  # fmt: skip
+def test_decimals_stand_for_what_a_double_shows(gold, answer, equal):
+    assert grade_math(gold, f"\\boxed{{{answer}}}").score == float(equal)
+    assert grade_math(answer, f"\\boxed{{{gold}}}").score == float(equal)
+
+
 def test_a_grade_has_a_score_and_a_reason():
     assert isinstance(grade_math("5", "\\boxed{5}"), Grade)
     cases = [("5", "\\boxed{5.0}", 1.0, "equal"), ("5", "\\boxed{6}", 0.0, "different"), ("5", "5", 0.0, "no_answer"),
