@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rlvr_graders.registry import get_reward
+from rlvr_graders.registry import get_reward, importable_from
 from trl import ModelConfig
 
 from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
@@ -70,7 +70,9 @@ class DataConfig:
         None,
         "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: as they are.",
     )
-    rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")
+    rewards: list[str] = _setting(
+        ["accuracy"], "Rewards by name, module:function or file.py:function; found beside the recipe and in the working folder."
+    )
     reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
 
     def problems(self, split: str | None = None) -> list[Problem]:
@@ -166,7 +168,10 @@ _SPOKEN = {"yes": True, "on": True, "no": False, "off": False}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Numbers such as 1e-5, which YAML 1.1 takes for text, are read by the field's own type."""
+    """The mapping in a YAML file. Numbers such as 1e-5, which YAML 1.1 takes for text, are read by the field's own type.
+
+    Rewards that it names are found beside it from now on.
+    """
     path = Path(path)
     if not path.is_file():
         raise ConfigError("recipe", str(path), expected="an existing YAML file", then="See recipes/ for examples.")
@@ -176,6 +181,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError("recipe", str(path), expected="valid YAML in UTF-8", then=" ".join(str(error).split())) from error
     if not isinstance(values, dict):
         raise ConfigError("recipe", str(path), expected="a mapping of fields to values", then="See recipes/ for examples.")
+    importable_from(path.parent)
     return values
 
 
