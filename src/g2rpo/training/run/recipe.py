@@ -17,7 +17,7 @@ from rlvr_graders.registry import get_reward, importable_from
 from trl import ModelConfig
 
 from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
-from g2rpo.data.load import load_problems
+from g2rpo.data.load import instructed, load_problems
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
 from g2rpo.data.tasks import make
@@ -94,7 +94,8 @@ class DataConfig:
                     "task_steps", self.task_steps, expected="one number, or lowest and highest", then="Write task_steps: [9]."
                 )
             low, high = self.task_steps[0], self.task_steps[-1]
-            return make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
+            drawn = make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
+            return [instructed(p, self.system_prompt, self.instruction) for p in drawn]
         problems = load_problems(
             name=self.dataset_name, path=self.dataset_path, config=self.dataset_config, split=split or self.dataset_split,
             columns=self.columns or None, source=self.dataset_source, duplicates=self.dataset_duplicates, limit=self.dataset_limit, system_prompt=self.system_prompt,
