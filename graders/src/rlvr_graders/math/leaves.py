@@ -180,8 +180,14 @@ class Comparer:
                 self.detail = leaf.problem
                 return False
         # A rational number is no formula with variables, unless they cancel; the worker sees to that.
-        reply = self.ask({"op": "value", "gold": a.formula, "answer": formula})
-        return bool(reply["equal"])
+        if self.ask({"op": "value", "gold": a.formula, "answer": formula})["equal"]:
+            return True
+        decimals = [leaf.quantity is not None and leaf.quantity.step is not None for leaf in (a, b)]
+        if factor != 1 or sum(decimals) != 1:
+            return False
+        decimal, other = (a, b) if decimals[0] else (b, a)
+        value = str(decimal.quantity.value)  # type: ignore[union-attr]
+        return bool(self.ask({"op": "double", "text": other.formula, "shown": value})["equal"])
 
     def relations(self, gold: tuple[str, ...], answer: tuple[str, ...], positive: bool) -> bool:
         """Whether two equations (or inequalities, if `positive`) are constant multiples of one another."""

@@ -205,6 +205,19 @@ def same_closed(a: Node, b: Node) -> tuple[bool, bool, bool]:
         return bool(equal), _is_real(a2, digits), _is_real(b2, digits)
 
 
+def nearest_double(node: Node) -> float | None:
+    """The double nearest to a closed real formula; None where it has variables or is not real.
+
+    Raises:
+        TooLarge, Undefined: See `evaluate`.
+    """
+    if variables(node):
+        return None
+    digits = BASE_DIGITS + int(digits_needed(node))
+    digits, _, (value,) = _resolved((node,), digits)
+    return float(mp.re(value)) if _is_real(value, digits) else None
+
+
 def substituted(node: Node, values: dict[str, Fraction]) -> Node:
     """The tree with numbers in place of its variables."""
     if node[0] == "var":
