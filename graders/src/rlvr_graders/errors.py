@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake that a person can mend, told as: the thing, its value, what was expected, the next move.
+    """A mistake that a person can correct, stated as: the thing, its value, what was expected, the next move.
 
     Args:
         what: The thing that is wrong, named as the user names it (a field, a column, a file).

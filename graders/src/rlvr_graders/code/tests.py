@@ -1,6 +1,6 @@
 """Tests of a program as plain data, and what to run for them. Everything here happens outside of the sandbox.
 
-The JSON forms, as in `Problem.tests` and in the jobs of `g2rpo grade code`:
+The JSON forms, as in the column `tests` and in the jobs of `rlvr-graders code`:
 
     {"kind": "function", "entry": "add", "cases": [{"args": [1, 2], "expected": 3}]}
     {"kind": "stdio", "cases": [{"stdin": "1 2\\n", "stdout": "3\\n"}]}
@@ -30,7 +30,7 @@ from rlvr_graders.sandbox import Call, ExecRequest
 from rlvr_graders.sandbox.inside.wire import to_bytes
 
 KINDS = ("function", "stdio", "assert", "check", "evalplus")
-_THEN = "Mend or drop the row; `g2rpo data check` lists all such rows."
+_THEN = "Correct the row or leave it out."
 _IMPORTS = f"import {MODULES}\n"
 
 
