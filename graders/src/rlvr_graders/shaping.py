@@ -72,7 +72,8 @@ class CosineLength:
             raise ValueError(f"max_length is {max_length}, expected at least 1 token")
         from rlvr_graders.math import MathReward
 
-        self.max_length, self.wrong, self.right = max_length, tuple(wrong), tuple(right)
+        self.max_length = max_length
+        self.wrong, self.right = (wrong[0], wrong[1]), (right[0], right[1])  # tuples, also where a recipe has lists
         self._accuracy = MathReward(deadline_s=deadline_s)
         self.warm_up = self._accuracy.warm_up
 

@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from .interface import Call, ExecRequest, ExecResult, Sandbox, SelfTest
 
@@ -131,7 +132,7 @@ def _told(result: ExecResult) -> str:
     return f"{result.status}: {result.reason or result.stderr.decode(errors='replace')[-200:]}"
 
 
-def _expect(result: ExecResult, values: list) -> str:
+def _expect(result: ExecResult, values: list[Any]) -> str:
     if result.status != "ok":
         return _told(result)
     got = [call.value() for call in result.results]
