@@ -19,6 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_leak_guard": "off",
         "loss_type": "grpo",
         "beta": 0.04,
+        "use_bias_correction_kl": False,  # on in TRL since 1.12; neither the paper nor its code weighs the KL term
     },
     # The same as the released code computes the length: every third step, truncated.
     "g2rpo-a-released": {
@@ -29,6 +30,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_leak_guard": "off",
         "loss_type": "grpo",
         "beta": 0.04,
+        "use_bias_correction_kl": False,  # on in TRL since 1.12; neither the paper nor its code weighs the KL term
     },
     # arXiv 2504.14945: the whole demonstration as one of eight, shaped, mean only. Not reproduced: the demonstration's own answer (the
     # model writes it), and the unclipped objective (guidance tokens are clipped from the second update on one batch).
