@@ -121,10 +121,10 @@ class RowCache(_Places, Cache):
 
 
 class _HeadLayer:
-    """keys: (rows, heads, head size, columns) in float32; values: (rows, heads, columns, head size) in the type of the products.
+    """keys, values: (rows, heads, columns, head size); keys in float32, values in the type of the products.
 
-    So each of the two products of a step reads memory in the order it is in. Keys are held wide, because the product of narrow ones
-    would round the scores, which fused attention does not: what the sampler says would be further from what the trainer says.
+    So what a product reads stands in one piece. Keys are held wide, because the product of narrow ones would round the scores, which
+    fused attention does not: what the sampler says would be further from what the trainer says.
     """
 
     def __init__(self, frame: _Frame) -> None:
@@ -134,37 +134,35 @@ class _HeadLayer:
 
     def _make_room(self, values: torch.Tensor) -> None:
         """Columns up to the capacity, for the rows that are left, heads and sizes as in `values` (any, heads, any, size)."""
-        frame, keys, held = self.frame, self.keys, self.values
-        if keys is not None and keys.shape[3] >= frame.capacity:
+        frame = self.frame
+        if self.keys is not None and self.keys.shape[2] >= frame.capacity:
             return
-        heads, size = values.shape[1], values.shape[3]
-        self.keys = values.new_zeros(frame.rows, heads, size, frame.capacity, dtype=torch.float32)
-        self.values = values.new_zeros(frame.rows, heads, frame.capacity, size)
-        if keys is not None:
-            self.keys[..., : keys.shape[3]] = keys[: frame.rows]
-            self.values[:, :, : held.shape[2]] = held[: frame.rows]
+        for name, dtype in (("keys", torch.float32), ("values", values.dtype)):
+            store = getattr(self, name)
+            bigger = values.new_zeros(frame.rows, values.shape[1], frame.capacity, values.shape[3], dtype=dtype)
+            if store is not None:
+                bigger[:, :, : store.shape[2]] = store[: frame.rows]
+            setattr(self, name, bigger)
 
     def append(self, keys_NHD: torch.Tensor, values_NHD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes one token per row at that row's position; gives, up to the longest row, keys (rows x heads, size, width) and values
-        (rows x heads, width, size)."""
+        """Writes one token per row at that row's position; gives keys and values up to the longest row, (rows x heads, width, size)."""
         self._make_room(values_NHD[:, :, None])
         frame = self.frame
-        at = (frame.row_N, frame.position_N)
-        self.keys.permute(0, 3, 1, 2).index_put_(at, keys_NHD.float())
-        self.values.transpose(1, 2).index_put_(at, values_NHD)
-        keys, values = (x[: frame.rows].flatten(0, 1) for x in (self.keys, self.values))
-        return keys[:, :, : frame.width], values[:, : frame.width]
+        for store, states in ((self.keys, keys_NHD), (self.values, values_NHD)):
+            store.transpose(1, 2).index_put_((frame.row_N, frame.position_N), states.to(store.dtype))
+        keys, values = (x[: frame.rows].flatten(0, 1)[:, : frame.width] for x in (self.keys, self.values))
+        return keys, values
 
     def fill(self, rows_M: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> None:
         """The first columns of some rows, from a prefill: (those rows, heads, columns, head size)."""
         self._make_room(values)
-        self.keys[rows_M, :, :, : keys.shape[2]] = keys.transpose(2, 3).float()
-        self.values[rows_M, :, : values.shape[2]] = values
+        for store, states in ((self.keys, keys), (self.values, values)):
+            store[rows_M, :, : states.shape[2]] = states.to(store.dtype)
 
     def move(self, sources_M: torch.Tensor, targets_M: torch.Tensor) -> None:
         width = self.frame.width
-        self.keys[targets_M, :, :, :width] = self.keys[sources_M, :, :, :width]
-        self.values[targets_M, :, :width] = self.values[sources_M, :, :width]
+        for store in (self.keys, self.values):
+            store[targets_M, :, :width] = store[sources_M, :, :width]
 
 
 class HeadCache(_Places):

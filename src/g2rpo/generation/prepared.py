@@ -96,13 +96,15 @@ class PreparedForward:
     def step(self, tokens_N: torch.Tensor, position_N: torch.Tensor, cache: HeadCache) -> torch.Tensor:
         """Logits (N, V) behind one more token per row, whose keys and values go into the cache."""
         rows, width = len(tokens_N), cache.frame.width
-        mask_NW = torch.arange(width, device=self.device) > position_N[:, None]
-        unseen = mask_NW.new_zeros(rows, 1, 1, width, dtype=torch.float32).masked_fill_(mask_NW[:, None, None], -torch.inf)
-        unseen = unseen.expand(rows, self.key_heads, self.groups, width).flatten(0, 1)
+        seen = int(position_N.min()) + 1  # columns that every row sees
+        unseen = torch.arange(seen, width, device=self.device) > position_N[:, None, None]
+        unseen = torch.zeros(unseen.shape, device=self.device).masked_fill_(unseen, -torch.inf)
 
         def attend(layer: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
             keys, values = cache.layers[layer].append(k[:, 0], v[:, 0])
-            scores = torch.baddbmm(unseen, q.float().reshape(-1, self.groups, self.size), keys, alpha=self.scale)
+            scores = torch.bmm((q.float() * self.scale).view(-1, self.groups, self.size), keys.mT)
+            if seen < width:
+                scores.view(rows, -1, width)[..., seen:] += unseen
             return torch.bmm(scores.softmax(dim=-1).to(values.dtype), values).view(rows, 1, -1)
 
         hidden_N1H = self._forward(tokens_N[:, None], position_N[:, None], attend)
