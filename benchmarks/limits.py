@@ -47,12 +47,13 @@ class Shape:
     hidden: int
     layers: int
     width: int
+    key_heads: int
     vocabulary: int
 
     @property
     def products(self) -> list[tuple[int, int]]:
         """(in, out) of each weight matrix of one layer: query, key, value, output; gate, up, down."""
-        inner, shared = self.hidden // 64 * 64, max(1, self.hidden // 128) * 64
+        inner, shared = self.hidden // 64 * 64, self.key_heads * 64
         return [
             (self.hidden, inner), (self.hidden, shared), (self.hidden, shared), (inner, self.hidden),
             (self.hidden, self.width), (self.hidden, self.width), (self.width, self.hidden),
@@ -75,7 +76,7 @@ class Shape:
 
     def decode_bytes(self, rows: int, seen: float) -> float:
         """Read by one step of fp32 decoding: all weights, and the keys and values of `seen` positions per row."""
-        cache = 2 * self.layers * max(1, self.hidden // 128) * 64 * seen * rows
+        cache = 2 * self.layers * self.key_heads * 64 * seen * rows
         return 4 * (self.weights + self.head + cache)
 
     def decode_flops(self, rows: int, seen: float) -> float:

@@ -15,10 +15,18 @@ import numpy as np
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
 
-SIZES = {"1m": (128, 4, 384), "25m": (512, 8, 1344), "100m": (768, 12, 2560)}
-"""Hidden size, layers, width of the MLP: about so many parameters in the layers, whatever the vocabulary."""
+SIZES = {"1m": (128, 4, 384, 1), "25m": (512, 8, 1344, 4), "100m": (768, 12, 2560, 6), "smollm2-135m": (576, 30, 1536, 3)}
+"""Hidden size, layers, width of the MLP, heads of keys and values; every head has 64 dimensions. The names say about how many
+parameters the layers have, whatever the vocabulary; the last has the shapes of SmolLM2-135M, whose vocabulary is 49,152."""
 PAD, EOS, CHOICES = 0, 1, 4
 SPREAD = (0.7, 0.9, 1.1, 1.3)
 """Lengths that follow a name L, as shares of it."""
@@ -63,16 +71,21 @@ def tokenizer(vocabulary: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="<pad>", eos_token="<eos>")
 
 
-def model(size: str, layout: Layout, spread: Sequence[float] = SPREAD, seed: int = 0) -> PreTrainedModel:
-    """A Qwen3 of this size, steered while no gradients are recorded."""
-    hidden, layers, width = SIZES[size]
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=layout.vocabulary, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=width, head_dim=64,
-        num_attention_heads=hidden // 64, num_key_value_heads=max(1, hidden // 128), max_position_embeddings=8192,
+def config_of(size: str, vocabulary: int) -> PreTrainedConfig:
+    """A Qwen3 of this size; a Llama where the shapes are those of one."""
+    hidden, layers, width, key_heads = SIZES[size]
+    fields = dict(
+        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=width, head_dim=64,
+        num_attention_heads=hidden // 64, num_key_value_heads=key_heads, max_position_embeddings=8192,
         tie_word_embeddings=True, pad_token_id=PAD, eos_token_id=EOS, bos_token_id=None,
     )  # fmt: skip
-    made = Qwen3ForCausalLM(config)
+    return LlamaConfig(**fields) if size.startswith("smollm2") else Qwen3Config(**fields)
+
+
+def model(size: str, layout: Layout, spread: Sequence[float] = SPREAD, seed: int = 0) -> PreTrainedModel:
+    """A model of this size with random weights, steered while no gradients are recorded."""
+    torch.manual_seed(seed)
+    made = AutoModelForCausalLM.from_config(config_of(size, layout.vocabulary))
     following, last = layout.following(spread), {}
 
     def read(module, arguments):

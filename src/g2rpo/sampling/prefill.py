@@ -13,9 +13,10 @@ The last token of each prompt is left to the first decoding step, which all rows
 from collections.abc import Iterator, Sequence
 
 import torch
-from transformers import DynamicCache, PreTrainedModel
 
-from g2rpo.sampling.cache import RowCache
+from g2rpo.sampling.cache import HeadCache, RowCache
+from g2rpo.sampling.library import LibraryForward
+from g2rpo.sampling.prepared import KeysAndValues, PreparedForward
 
 Ids = tuple[int, ...]
 
@@ -60,9 +61,9 @@ def batches(lengths: Sequence[int], forward_tokens: int) -> Iterator[list[int]]:
         yield batch
 
 
-def prefill(model: PreTrainedModel, contexts: Sequence[Ids], cache: RowCache) -> None:
+def prefill(forward: LibraryForward | PreparedForward, contexts: Sequence[Ids], cache: RowCache | HeadCache) -> None:
     """Writes row n's context into row n of the cache; contexts may be empty."""
-    device = model.device
+    device = forward.device
     forward_tokens = FORWARD_TOKENS.get(device.type, FORWARD_TOKENS_ELSEWHERE)
     carrier = carriers(contexts)
     computed = sorted({c for c in carrier.values() if c})
@@ -71,23 +72,19 @@ def prefill(model: PreTrainedModel, contexts: Sequence[Ids], cache: RowCache) ->
     shared = common_prefix(computed)
     # At least one token is left to each; reading a cache makes the others' attention dearer, so the margin is two passes.
     shared = min(shared, min(map(len, computed)) - 1)
-    start = DynamicCache()
+    start: KeysAndValues = []
     if shared * (len(computed) - 1) > 2 * forward_tokens:
-        model(
-            input_ids=torch.tensor([computed[0][:shared]], device=device), past_key_values=start, use_cache=True, logits_to_keep=1
-        )
+        forward.prefill(torch.tensor([computed[0][:shared]], device=device), [], lambda layer, k, v: start.append((k, v)))
     else:
         shared = 0
     for batch in batches([len(c) - shared for c in computed], forward_tokens):
         longest = max(len(computed[i]) for i in batch)
         ids = torch.tensor([[*computed[i][shared:], *[0] * (longest - len(computed[i]))] for i in batch], device=device)
-        past = DynamicCache()
-        for index, layer in enumerate(start.layers):
-            past.update(*(x.expand(len(batch), -1, -1, -1) for x in (layer.keys, layer.values)), index)
-        model(input_ids=ids, past_key_values=past, use_cache=True, logits_to_keep=1)
         place = {computed[i]: n for n, i in enumerate(batch)}
         pairs = [(row, place[carrier[c]]) for row, c in enumerate(contexts) if carrier[c] in place]
         rows_M, places_M = (torch.tensor(x, device=device) for x in zip(*pairs, strict=True))
-        for layer, filled in zip(cache.layers, past.layers, strict=True):
-            layer.fill(rows_M, filled.keys[places_M], filled.values[places_M])
-            filled.keys = filled.values = None  # one layer at a time is held twice
+
+        def write(layer: int, keys: torch.Tensor, values: torch.Tensor, rows_M=rows_M, places_M=places_M) -> None:
+            cache.layers[layer].fill(rows_M, keys[places_M], values[places_M])
+
+        forward.prefill(ids, start, write)

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from g2rpo.sampling import stock
 from g2rpo.sampling.decode import decode
 from g2rpo.sampling.draw import Greedy, InverseCDF, Multinomial, warpers
+from g2rpo.sampling.library import LibraryForward
+from g2rpo.sampling.prepared import PreparedForward
+from g2rpo.sampling.recognise import MASKED, product_type, unwrapped, why_not, why_not_prepared
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +36,6 @@ WITHOUT_EFFECT = {
     "transformers_version", "return_dict_in_generate", "output_scores", "output_logits", "output_attentions", "output_hidden_states",
 }  # fmt: skip
 """Settings that cannot change the tokens of one sample per row, cut at its budget."""
-MASKED = ("sdpa", "eager")
-"""Implementations of attention that take any mask."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def sample_rows(
         _unfollowed(resolved) or why_not(model) or ("dropout is on" if dropping and seeds is None else None) if fast else None
     )
     if reason:
-        _say(reason)
+        _say(logging.WARNING, "Decoding with generate(), which is slower", reason)
     with _evaluating(dropping if seeds is not None else []):
         if reason or not fast:
             ids, logprobs = stock.generate(model, prompts, budgets, config, seeds)
@@ -106,9 +107,20 @@ def sample_rows(
             draw = InverseCDF(seeds, max(budgets), model.device)
         elif resolved.do_sample:
             draw = Multinomial(len(prompts))
-        with _cheapest_mode(model), _masked_attention(_unwrapped(model).config):
-            ids, logprobs = decode(_unwrapped(model), prompts, budgets, eos_ids, shape, draw, finished)
+        inner = unwrapped(model)
+        with _cheapest_mode(model), _masked_attention(inner.config):
+            ids, logprobs = decode(_forward(inner), prompts, budgets, eos_ids, shape, draw, finished)
     return [Sampled(x, lp if seeds is not None else None) for x, lp in zip(ids, logprobs, strict=True)]
+
+
+def _forward(model: PreTrainedModel) -> PreparedForward | LibraryForward:
+    """The model's forward pass for one batch: laid out for decoding where the model is one that this is known for."""
+    reason = why_not_prepared(model)
+    if reason is None:
+        return PreparedForward(model, product_type(model))
+    if model.device.type == "cpu":
+        _say(logging.INFO, "Decoding with the library's forward pass, which is slower", reason)
+    return LibraryForward(model)
 
 
 def _dropout(model: PreTrainedModel) -> list[torch.nn.Module]:
@@ -160,49 +172,7 @@ def _unfollowed(config: GenerationConfig) -> str | None:
     return None
 
 
-def _unwrapped(model: PreTrainedModel) -> PreTrainedModel:
-    """The model under a PEFT wrapper, its adapters in place."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def why_not(model: PreTrainedModel) -> str | None:
-    """What keeps a model from the fast loop, or None.
-
-    The loop lays out cache, positions and mask by itself, so it takes models of which the library promises that nothing else is
-    needed: attention by the standard interface, inputs by the standard preparation, layers that see everything or a window.
-    """
-    from transformers.integrations import is_deepspeed_zero3_enabled
-    from transformers.integrations.fsdp import is_fsdp_managed_module
-
-    if any(getattr(c, "is_prompt_learning", False) for c in (getattr(model, "peft_config", None) or {}).values()):
-        return "a PEFT method that adds tokens of its own"
-    if is_deepspeed_zero3_enabled() or is_fsdp_managed_module(model):
-        return "weights sharded over processes, which must keep in step"
-    model = _unwrapped(model)
-    config, kind = model.config, type(model)
-    if config.get_text_config() is not config:
-        return f"{kind.__name__} has its text model inside another"
-    if config.is_encoder_decoder:
-        return f"{kind.__name__} is an encoder-decoder"
-    if len(set((getattr(model, "hf_device_map", None) or {"": 0}).values())) > 1:
-        return "a model spread over devices"
-    if not getattr(kind, "_supports_attention_backend", False) or getattr(kind, "_is_stateful", False) or model.is_remote_code():
-        return f"{kind.__name__} does not use the library's standard attention"
-    if config._attn_implementation not in MASKED and not getattr(kind, "_supports_sdpa", False):
-        return f"{kind.__name__} has no attention that takes a mask beside {config._attn_implementation}"
-    if not set(getattr(config, "layer_types", None) or ()) <= {"full_attention", "sliding_attention"}:
-        return f"{kind.__name__} has layers whose memory is not keys and values"
-    if getattr(config, "num_kv_shared_layers", 0):
-        return f"{kind.__name__} has layers that share keys and values"
-    scaling = getattr(config, "rope_parameters", None) or {}
-    if {"dynamic", "longrope"} & {d.get("rope_type") for d in (scaling, *scaling.values()) if isinstance(d, dict)}:
-        return "positions encoded by the length of the longest row"
-    if kind.prepare_inputs_for_generation is not GenerationMixin.prepare_inputs_for_generation:
-        return f"{kind.__name__} prepares its inputs in a way of its own"
-    return None
-
-
 @functools.cache
-def _say(reason: str) -> None:
+def _say(level: int, what: str, reason: str) -> None:
     """Once per reason and process."""
-    logger.warning("Decoding with generate(), which is slower: %s.", reason)
+    logger.log(level, "%s: %s.", what, reason)
