@@ -18,6 +18,7 @@ test-graders: .venv-graders/test.stamp
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	cd graders && ../$(BIN)/python -m mypy
 
 # Rebuild the built-in models in place: up to an hour of one core each. The last needs GSM8K's train.jsonl: make base-gsm8k GSM8K=FOLDER
 base: .venv/demo.stamp
