@@ -56,7 +56,7 @@ class Ahead(Generic[K, G]):
         """Of all items, in order: those graded ahead, and now the others. Drops what was submitted and is not among them.
 
         Raises:
-            Whatever `grade` raises, for these items or for those submitted with them.
+            Exception: whatever `grade` raises, for these items or for those submitted with them.
         """
         self._belong_here()
         futures = [self._known[item].pop(0) if self._known.get(item) else None for item in items]

@@ -75,14 +75,17 @@ def sft(context: typer.Context, recipe: RecipeFile) -> None:
 
 
 @app.command()
-def fields(search: Annotated[str, typer.Argument(help="Only fields whose name holds this text.")] = "") -> None:
+def fields(
+    search: Annotated[str, typer.Argument(help="Only fields whose name contains this text.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
+) -> None:
     """List the fields that a recipe or a flag can set.
 
     Each with its default and meaning.
     """
     from g2rpo.cli.fields import print_fields
 
-    print_fields(search)
+    print_fields(search, markdown=markdown)
 
 
 @app.command()
@@ -239,7 +242,9 @@ app.add_typer(grade, name="grade")
 @app.command()
 def simulate(
     controller: Annotated[str, typer.Argument(help="Rule for the guidance: a built-in name or an installed entry point.")],
-    scenario: Annotated[str, typer.Option(help="Situation, see docs/controllers.md; all runs each of them.")] = "chain",
+    scenario: Annotated[
+        str, typer.Option(help="Situation, see research/results/simulated-controllers.md; all runs each of them.")
+    ] = "chain",
     kwargs: Annotated[str, typer.Option(help='Hyperparameters of the rule as JSON, {"initial_length": 1536} say.')] = "{}",
     steps: Annotated[int, typer.Option(help="Generation batches, of 4 problems x 8 rollouts.")] = 1000,
     seeds: Annotated[int, typer.Option(help="Repetitions.")] = 3,

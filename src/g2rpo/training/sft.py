@@ -25,7 +25,7 @@ from g2rpo.training.run.budget import StopAtBudget
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
-from g2rpo.training.run.run_directory import NoLocalCard, RecordSteps, RunDirectory, manifest
+from g2rpo.training.run.run_directory import RecordSteps, RunDirectory, manifest
 from g2rpo.training.run.train import held_out, loading, model_init_kwargs
 
 
@@ -101,20 +101,26 @@ def completions_dataset(
     return Dataset.from_list(rows)
 
 
-class TraceSFTTrainer(EvaluatesHeldOut, NoLocalCard, SFTTrainer):
+class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
     """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
 
     trained_tokens = 0
 
     @property
-    def sampled_tokens(self) -> int:
-        """Imitation samples nothing: on a budget of sampled tokens, what it learns from counts."""
+    def spent_tokens(self) -> int:
+        """Imitation samples nothing: what it learns from counts."""
         return self.trained_tokens
+
+    imitated_tokens = spent_tokens
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         labels = (inputs["labels"] != -100).sum()
         self.trained_tokens += int(self.accelerator.reduce(labels, reduction="sum"))
         return super().training_step(model, inputs, num_items_in_batch)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        if self.hub_model_id is not None:  # beside a local run it would only say less than manifest.json
+            super().create_model_card(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> Tra
     name = recipe.model.model_name_or_path
     model = trainable_place(name, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems()
+    problems = recipe.data.problems(style_name=settings.style)
     rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(

@@ -40,10 +40,22 @@ def compare(experiment: Experiment, output: Path, *, jobs: int = 0, other_code: 
     check_runs(experiment, specs, results, output / RUNS)
     summary = summarise(experiment, results, output)
     part = output / (FILE + ".part")
-    part.write_text(json.dumps(summary, indent=1) + "\n")
+    part.write_text(as_text(summary) + "\n", encoding="utf-8")
     os.replace(part, output / FILE)
     print_tables(console, summary)
     return summary
+
+
+def as_text(value: Any, depth: int = 0) -> str:
+    """JSON with a line per arm: what is short, or deeper than an arm of a task, stays on one line."""
+    flat = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if not isinstance(value, dict | list) or len(flat) <= 120 or depth == 4:
+        return flat
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key, ensure_ascii=False)}:{as_text(inner, depth + 1)}" for key, inner in value.items()]
+    else:
+        items = [as_text(inner, depth + 1) for inner in value]
+    return flat[0] + "\n" + ",\n".join(" " * (depth + 1) + item for item in items) + "\n" + " " * depth + flat[-1]
 
 
 def _told(experiment: Experiment) -> str:

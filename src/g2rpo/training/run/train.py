@@ -84,7 +84,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
     """Everything that can be refused, and then the run's config: data, model, trainer, suites, in the order of what they cost."""
     args = recipe.training
     model = trainable_place(recipe.model.model_name_or_path, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems()
+    problems = recipe.data.problems(style_name=args.guidance_style)
     check_problems(problems, args)
     for reward in rewards:
         if warm_up := getattr(reward, "warm_up", None):
@@ -158,7 +158,8 @@ def usable_checkpoint(args: Any) -> str:
     if folders[-1] != whole[-1]:
         logger.warning(f"{folders[-1]} is not whole (the run was stopped while writing it); going on from {whole[-1].name}.")
     step = json.loads((whole[-1] / "trainer_state.json").read_text())["global_step"]
-    spent = json.loads((whole[-1] / STATE_FILE).read_text())["totals"]["tokens/sampled_total"]
+    totals = json.loads((whole[-1] / STATE_FILE).read_text())["totals"]
+    spent = totals["tokens/sampled_total"] + totals.get("tokens/imitated_total", 0)
     if 0 < args.max_steps <= step or spent >= (args.max_sampled_tokens or math.inf):
         raise RunError("run", f"{step} steps, {spent:.0f} sampled tokens", expected="something left to do: it is complete",
                        then="Raise max_steps or max_sampled_tokens to train on.")  # fmt: skip
