@@ -125,12 +125,12 @@ MAX_REPLIES = 20_000
 
 
 class LimitReached(Exception):
-    """An answer drove the worker out of memory."""
+    """The worker ran out of memory on an answer."""
 
 
 @dataclass
 class Comparer:
-    """Compares leaves within one deadline; `detail` tells which layer spoke last."""
+    """Compares leaves within one deadline; `detail` names the layer that decided."""
 
     deadline_s: float
     detail: str = "text"

@@ -1,4 +1,4 @@
-"""Units beside a number: known ones have a dimension and an exact factor, any other noun is kept as its words."""
+"""Units of a number. Known ones have a dimension and an exact factor; any other noun is compared by its words."""
 
 import re
 from dataclasses import dataclass
