@@ -23,6 +23,8 @@ from g2rpo.method.guided_share import guided_count
 from g2rpo.method.leak_guard import LEAK_GUARDS
 from g2rpo.method.prefix import CUTS
 
+LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+"""Those of TRL, which would say only at the first step that it does not know another."""
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
 DEMONSTRATIONS = ("none", "failed_groups")
@@ -164,6 +166,7 @@ class GuidedGRPOConfig(GRPOConfig):
         super().__post_init__()
         if isinstance(self.guidance_controller_kwargs, str):
             self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
+        _one_of("loss_type", self.loss_type, LOSS_TYPES)
         _one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
             self.guidance_loss = "mask" if self._one_advantage_per_row() else "verified_sft"

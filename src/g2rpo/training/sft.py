@@ -22,6 +22,7 @@ from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers, json_object
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.run.budget import StopAtBudget
+from g2rpo.training.run.libraries import check_libraries
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
@@ -164,6 +165,7 @@ def train_sft(
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
     recipe, settings = resolved
     args: SFTConfig = recipe.training
+    check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():

@@ -30,6 +30,7 @@ from g2rpo.errors import ConfigError, nearest
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers
 from g2rpo.training.held_out_evaluation import DEFAULTS, HeldOutConfig
 from g2rpo.training.presets import PRESETS, preset
+from g2rpo.training.run.libraries import check_packages, library_words
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -262,13 +263,20 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
             )
     typed = {name: typed_value(name, value, hints[name]) for name, value in merged.items()}
     check_numbers(typed)
-    try:
-        # Not HfArgumentParser: it rewrites the types of the classes' fields, and the next recipe would be read differently.
-        model, data, training, held_out = (
-            owner(**{f.name: typed[f.name] for f in dataclasses.fields(owner) if f.name in typed}) for owner in owners
-        )
-    except (ValueError, TypeError) as error:
-        raise ConfigError("recipe", named or "", expected="values that fit together", then=str(error)) from error
+    check_packages({"deepspeed": typed.get("deepspeed")})  # the others are asked for when a run begins
+    with library_words("values of the recipe"):
+        try:
+            # Not HfArgumentParser: it rewrites the types of the classes' fields, and the next recipe would be read differently.
+            model, data, training, held_out = (
+                owner(**{f.name: typed[f.name] for f in dataclasses.fields(owner) if f.name in typed}) for owner in owners
+            )
+        except (ValueError, TypeError, OSError) as error:
+            refused = _refused(str(error), given)
+            raise ConfigError(
+                *(refused or ("recipe", *filter(None, [named]))),
+                expected="values that fit together",
+                then=" ".join(str(error).split())[:400],
+            ) from error
     if (data.task is None) == (data.dataset_name is None and data.dataset_path is None):
         raise ConfigError(
             "data",
@@ -278,6 +286,15 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
         )
     _check_curriculum(data, training, typed)
     return Recipe(model, data, training, held_out)
+
+
+def _refused(said: str, given: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """The field whose value, or else whose name, an error speaks of; None where it is none of the given ones, or several."""
+    for speaks in (lambda name, value: isinstance(value, str) and said.startswith(f"{value} "), lambda name, value: name in said):
+        found = [(name, value) for name, value in given.items() if speaks(name, value)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def _misspelt_mapping(name: str, hints: Mapping[str, Any]) -> bool:
