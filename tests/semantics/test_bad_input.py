@@ -287,11 +287,11 @@ def test_a_controller_driven_by_a_reward_that_is_not_there(build, index):
 
 
 @pytest.mark.parametrize("wanted", ["accuracy_reward", "accuracy", "1", 1])
-def test_a_driving_reward_goes_by_name_short_name_or_index(build, wanted):
+def test_the_primary_reward_goes_by_name_short_name_or_index(build, wanted):
     assert build(table(), [format_reward, accuracy_reward], guidance_reward=wanted).primary_reward == 1
 
 
-def test_a_driving_reward_goes_by_the_name_that_a_recipe_gives_it(build):
+def test_the_primary_reward_goes_by_the_name_that_a_recipe_gives_it(build):
     from rlvr_graders.registry import get_reward
 
     rewards = [get_reward(name) for name in ("format", "exact", "accuracy")]
@@ -301,7 +301,7 @@ def test_a_driving_reward_goes_by_the_name_that_a_recipe_gives_it(build):
     assert build(table(), [own, accuracy_reward], guidance_reward="rlvr_graders.exact:exact_match_reward").primary_reward == 0
 
 
-def test_a_driving_reward_goes_by_the_name_that_a_script_imports(build):
+def test_the_primary_reward_goes_by_the_name_that_a_script_imports(build):
     from rlvr_graders.code import CodeReward
     from rlvr_graders.math import MathReward, math_accuracy
 
@@ -314,7 +314,7 @@ def test_a_driving_reward_goes_by_the_name_that_a_script_imports(build):
         (CodeReward(), "CodeReward"),
         (short, "short"),
     ):
-        assert build(table(), [format_reward, reward], guidance_reward=name)._driver == 1
+        assert build(table(), [format_reward, reward], guidance_reward=name).primary_reward == 1
 
 
 def test_two_rewards_that_could_drive_must_be_told_apart(build):

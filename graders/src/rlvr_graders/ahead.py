@@ -1,7 +1,7 @@
-"""Grading completions while the others of their batch are still being written.
+"""Grades completions while the others of their batch are still being generated.
 
-A trainer that decodes row by row tells a reward what is finished (`ahead`); it is graded in a thread, and handed out when the reward is
-asked for that same pair of completion and columns. Whatever is not asked for is dropped: grading ahead changes when, not what.
+A trainer that decodes row by row passes each finished completion to the reward's `ahead`. It is graded in a thread, and the grade is
+returned when the reward is called with the same completion and columns. Other grades are dropped, so only the time of grading changes.
 """
 
 import os
@@ -16,7 +16,7 @@ G = TypeVar("G")
 
 
 class Ahead(Generic[K, G]):
-    """Items that are graded in the background, as many at a time as have come in. For one asking thread.
+    """Grades items in the background, all that are waiting in one batch. For use by one thread.
 
     Args:
         grade: Grades of a batch of items, in order; called in one thread at a time.
@@ -34,12 +34,12 @@ class Ahead(Generic[K, G]):
         self._lock, self._alone = Lock(), Lock()
 
     def _belong_here(self) -> None:
-        """After a fork of the trainer the copy has no thread, and locks that nobody will open."""
+        """After a fork, the copy has no thread, and its locks may be held for ever."""
         if self._owner != os.getpid():
             self._start_afresh()
 
     def submit(self, item: K) -> None:
-        """Begins with an item; nothing once closed."""
+        """Queues an item for grading; does nothing after `close`."""
         self._belong_here()
         if self._closed:
             return
@@ -53,7 +53,7 @@ class Ahead(Generic[K, G]):
                 self._thread.start()
 
     def grades(self, items: Sequence[K]) -> list[G]:
-        """Of all items, in order: those graded ahead, and now the others. Drops what was submitted and is not among them.
+        """Grades of all items, in order; those not graded ahead are graded now. Drops submitted items that are not among them.
 
         Raises:
             Exception: whatever `grade` raises, for these items or for those submitted with them.
@@ -72,7 +72,7 @@ class Ahead(Generic[K, G]):
         return [next(graded) if future is None else future.result() for future in futures]
 
     def close(self) -> None:
-        """Drops what waits; what is being graded goes on to its end unseen."""
+        """Drops the queue; a batch that is being graded runs to its end and is discarded."""
         self._belong_here()
         self._closed = True
         with self._lock:

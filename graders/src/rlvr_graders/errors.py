@@ -1,4 +1,4 @@
-"""Every error that a user meets has one root and one shape: what, the value, what was expected, what to do."""
+"""Errors that a user can correct. All have one base class and one form: what, its value, what was expected, what to do."""
 
 from typing import Any
 

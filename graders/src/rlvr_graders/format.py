@@ -1,7 +1,6 @@
-"""Rewards for the shape of a completion, never for what it says: think block first, then the answer block.
+"""Rewards for the form of a completion, whatever it says: a think block, then an answer block.
 
-All of them carry `drives_guidance = False`: a controller that listens to a format reward would take tidy nonsense for
-skill and withdraw its hints.
+All of them have `drives_guidance = False`: form is no success that a guidance controller could use.
 """
 
 import re

@@ -1,6 +1,6 @@
-"""A verdict with its reason, and the watch over verdicts that were not reached.
+"""A grade with its reason, and a limit on the share of completions that cannot be graded.
 
-A verifier that fails often must stop the run: what it does not score teaches nothing, and quietly.
+A verifier that fails often must stop the run, which would otherwise go on with less and less signal.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ class Grade:
 
 @dataclass
 class UnscoredWatch:
-    """Watches the share of the last 200 grades whose score is None, once there are 50."""
+    """Limits the share of the last 200 grades whose score is None; checked from the 50th grade on."""
 
     max_share: float
     what: str

@@ -1,4 +1,4 @@
-"""Files that commands read and write. What cannot be written is told before the work is done, not after it."""
+"""Files that commands read and write. An output that cannot be written is reported before the work begins."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ STANDARD = "-"
 
 
 def check_file(option: str, path: Path | None, *, reads: Iterable[Path] = ()) -> None:
-    """Nothing is left behind, and nothing of an existing file is changed. `-` and None, no file, are fine.
+    """Checks that a file can be written, without creating or changing it. `-` and None pass.
 
     Args:
         option: As the user names it, for the message.
@@ -40,7 +40,7 @@ def check_file(option: str, path: Path | None, *, reads: Iterable[Path] = ()) ->
 
 
 def check_folder(option: str, path: Path | None) -> None:
-    """The folder need not be there yet; nothing is left behind.
+    """Checks that files can be written in a folder, which need not exist yet. Leaves nothing in it.
 
     Raises:
         RunError: files cannot be written there.

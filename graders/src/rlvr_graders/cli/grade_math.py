@@ -36,7 +36,7 @@ def grade_math_file(input: Path, output: Path, *, deadline_s: float = DEADLINE_S
     check_file("--output", output, reads=[input])
     counts: Counter[str] = Counter()
     pairs = _pairs(input)
-    first = list(islice(pairs, 1))  # an input that cannot be read is told before an output that is there is emptied
+    first = list(islice(pairs, 1))  # an unreadable input is reported before an existing output is emptied
     with opened(output) as target:
         for name, gold, completion in chain(first, pairs):
             grade = grade_math(gold, completion, deadline_s=deadline_s)

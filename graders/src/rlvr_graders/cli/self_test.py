@@ -16,20 +16,20 @@ def sandbox_table() -> Table:
         return table
     from rlvr_graders.sandbox.levels import describe_levels
 
-    told: dict[tuple[str, ...], str] = {}
+    listed: dict[tuple[str, ...], str] = {}
     for level in describe_levels():
         passed = sum(not problem for problem in level.probes.values())
         here = f"works: {passed} of {len(level.probes)} self-tests pass" if level.usable else f"no: {level.reason}"
         if level.name == "rlimits":
             here += ", but no isolation: only with allow_unsafe"
-        table.add_row(level.name, here, _listed(level.protects, told), _listed(level.does_not_protect, told))
-        told |= {level.protects: level.name, level.does_not_protect: level.name}
+        table.add_row(level.name, here, _listed(level.protects, listed), _listed(level.does_not_protect, listed))
+        listed |= {level.protects: level.name, level.does_not_protect: level.name}
     return table
 
 
-def _listed(points: tuple[str, ...], told: dict[tuple[str, ...], str]) -> str:
+def _listed(points: tuple[str, ...], listed: dict[tuple[str, ...], str]) -> str:
     """One line per point; a list that contains an earlier level's whole list names that level instead of repeating it."""
-    for earlier, name in told.items():
+    for earlier, name in listed.items():
         if set(earlier) <= set(points):
             points = (f"all that {name} does", *(point for point in points if point not in earlier))
             break

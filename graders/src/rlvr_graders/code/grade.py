@@ -32,7 +32,7 @@ _SEVERITY = ("infra_error", "protocol_error", "output_limit", "timeout", "crash"
 
 @dataclass(frozen=True)
 class CodeGrade(Grade):
-    """A verdict with its score and reason, and how many of how many tests held."""
+    """A verdict with its score and reason, and the numbers of passed and of all tests."""
 
     verdict: CodeStatus = "infra_error"
     passed: int = 0

@@ -1,4 +1,4 @@
-"""How an answer is compared where equality is not the question; names as they stand in the `compare` of a case.
+"""Comparisons other than equality, by the name that the `compare` of a case gives.
 
 The special cases are EvalPlus's (`evalplus/eval/_special_oracle.py` and `evalplus/eval/__init__.py`), written anew.
 """

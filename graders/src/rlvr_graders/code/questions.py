@@ -1,6 +1,6 @@
-"""Which expressions of a test may be evaluated beside the program: those that ask it something and decide nothing.
+"""Which expressions of a test may be evaluated in the program's process: those that call it and judge nothing.
 
-What a program says is data, and compared outside. An expression that compares, or that hands a result of the program to a
+What a program returns is data, and compared outside. An expression that compares, or that hands a result of the program to a
 function together with other values (`isclose(f(1), 3)`), carries what is expected into the program's own namespace, where
 `isclose`, `isinstance` and the `__eq__` of the result are the program's to define.
 """

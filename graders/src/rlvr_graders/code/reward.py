@@ -74,7 +74,7 @@ class CodeReward:
         return self._ahead.grades([_item(*pair) for pair in zip(completions, tests, strict=True)])
 
     def ahead(self, completion: Any, tests: dict[str, Any] | str, **columns: Any) -> None:
-        """Begins to grade a completion that is finished; `grade` or a call will ask for it soon."""
+        """Starts to grade a finished completion in the background; `grade` or a call returns the result."""
         self._ahead.submit(_item(completion, tests))
 
     def _grade(self, items: Sequence[tuple[str, str]]) -> list[CodeGrade]:

@@ -1,4 +1,4 @@
-"""Signs that a program plays against its grader instead of the problem. They are counted, never scored: the sandbox
+"""Patterns in a program that suggest an attempt to exploit the grader. They are counted, never scored: the sandbox
 makes such tricks useless, and a curve of them shows what a policy is learning to try.
 
 Searched by patterns in the text, not by parsing: programs come from a model, and a parser can be made to overflow.

@@ -188,8 +188,8 @@ def _question(written: Any, expected: Any, tests: dict[str, Any]) -> str:
     """The expression of a case, which must not carry its expected value into the sandbox."""
     text = _string(written)
     node = ast.parse(text.strip(), mode="eval").body
-    told = _string(tests.get("setup") or ""), _string(tests.get("entry") or "")
-    if (type(expected) is bool or compares(node)) and not asks(node, expected, *told):
+    context = _string(tests.get("setup") or ""), _string(tests.get("entry") or "")
+    if (type(expected) is bool or compares(node)) and not asks(node, expected, *context):
         raise ValueError(f"{text[:80]!r} judges its result where the program could interfere; kind 'assert' may do so")
     return text
 

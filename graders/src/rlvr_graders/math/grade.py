@@ -24,7 +24,7 @@ from rlvr_graders.math.latex import balanced, normalise
 from rlvr_graders.math.leaves import Comparer, LimitReached, is_readable, is_words, read_leaf
 from rlvr_graders.math.matching import same
 from rlvr_graders.math.numbers import Quantity, parse_quantity, same_quantity
-from rlvr_graders.math.shapes import Shape, parse_shape
+from rlvr_graders.math.shapes import Shape, parse_shape, scalar
 from rlvr_graders.math.worker import WorkerFailed, WorkerTimeout
 
 Verdict = Literal["equal", "different", "no_answer", "bad_gold", "timeout", "worker_failed"]
@@ -74,7 +74,7 @@ def parse_gold(text: str) -> Gold:
     spelling = normalise(answer)
     quantity = parse_quantity(spelling)
     if quantity is not None:
-        return Gold(answer, spelling, quantity, None, Shape("scalar", (spelling,)))
+        return Gold(answer, spelling, quantity, None, scalar(spelling))
     shape = parse_shape(spelling)
     if not balanced(spelling) or not _readable(shape):
         raise DataError("The gold answer", text, expected=expected, then=then)
@@ -88,9 +88,9 @@ def _is_worded(spelling: str) -> bool:
 
 def _readable(shape: Shape) -> bool:
     if shape.kind == "scalar":
-        return is_readable(shape.parts[0], DEADLINE_S)
+        return is_readable(shape.text, DEADLINE_S)
     if shape.kind in ("equation", "inequality"):
-        return all(is_readable(side, DEADLINE_S) for side in shape.parts)
+        return all(is_readable(side, DEADLINE_S) for side in shape.sides)
     return shape.kind == "other" or all(_readable(part) for part in shape.parts)
 
 

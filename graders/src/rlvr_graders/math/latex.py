@@ -8,6 +8,7 @@ place here: `²` becomes `^{2}` and never `2`.
 import re
 
 from rlvr_graders.markup import unmarked
+from rlvr_graders.math.vocabulary import word_set
 
 ROW = "\x02"
 """Stands for the row separator of matrices in normalised text."""
@@ -187,22 +188,7 @@ def _font(match: re.Match[str]) -> str:
     return f" \\{inner} " if inner in _FUNCTION_WORDS else f" {inner} "
 
 
-_FUNCTION_WORDS = {
-    "sin",
-    "cos",
-    "tan",
-    "cot",
-    "sec",
-    "csc",
-    "log",
-    "ln",
-    "exp",
-    "arcsin",
-    "arccos",
-    "arctan",
-    "lcm",
-    "gcd",
-}
+_FUNCTION_WORDS = word_set("sin cos tan cot sec csc log ln exp arcsin arccos arctan lcm gcd")
 
 
 def _braced(match: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 from rlvr_graders.math import worker
 from rlvr_graders.math.exact_value import TooLarge, exact_value
@@ -119,17 +120,17 @@ def is_readable(text: str, deadline_s: float) -> bool:
 
 
 # The members of a group often give the same answer, and the worker takes milliseconds: what it said is kept.
-_replies: dict[str, dict] = {}
+_replies: dict[str, dict[str, Any]] = {}
 MAX_REPLIES = 20_000
 
 
 class LimitReached(Exception):
-    """An answer drove the worker out of memory."""
+    """The worker ran out of memory on an answer."""
 
 
 @dataclass
 class Comparer:
-    """Compares leaves within one deadline; `detail` tells which layer spoke last."""
+    """Compares leaves within one deadline; `detail` names the layer that decided."""
 
     deadline_s: float
     detail: str = "text"
@@ -195,7 +196,7 @@ class Comparer:
         request = {"op": "relation", "gold": list(gold), "answer": list(answer), "positive": positive}
         return bool(self.ask(request)["equal"])
 
-    def ask(self, request: dict) -> dict:
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """A reply of the worker, within the deadline."""
         key = json.dumps(request)
         reply = _replies.get(key) or worker.ask(request, self.left_s())

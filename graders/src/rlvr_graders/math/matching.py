@@ -5,7 +5,9 @@ their ends open or closed, equations up to a constant factor. Conventions that a
 docs/rewards.md.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from rlvr_graders.math.leaves import Comparer, exact
 from rlvr_graders.math.shapes import INFINITY, Shape
@@ -42,7 +44,7 @@ def _are_variables(*shapes: Shape) -> bool:
 
 
 def _scalars(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
-    return comparer.scalars(gold.parts[0], answer.parts[0])
+    return comparer.scalars(gold.text, answer.text)
 
 
 def _ordered(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
@@ -54,15 +56,15 @@ def _ordered(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
 
 def _names(shape: Shape) -> list[str]:
     """Names of the parts, where each has its own: `x = 1, y = 2`, but not `x = 1, x = 2`."""
-    labels = [part.label for part in shape.parts]
-    return labels if all(labels) and len(set(labels)) == len(labels) > 1 else []
+    labels = [part.label for part in shape.parts if part.label]
+    return labels if len(set(labels)) == len(shape.parts) > 1 else []
 
 
 def _in_order(shape: Shape, other: Shape) -> Shape:
     """Parts with names in the order of their names, which is the order of a tuple without names if they are letters."""
     names = _names(shape)
     if names and (_names(other) or all(len(name.split("_")[0]) == 1 for name in names)):
-        return replace(shape, parts=tuple(sorted(shape.parts, key=lambda part: part.label)))
+        return replace(shape, parts=tuple(sorted(shape.parts, key=lambda part: part.label or "")))
     return shape
 
 
@@ -99,7 +101,7 @@ def _interval_open(shape: Shape) -> tuple[bool, bool]:
     # A pair in parentheses next to an interval is the open interval.
     opened = (True, True) if shape.kind == "tuple" else shape.open
     # Infinity is never reached, however the bracket was drawn.
-    ends = [INFINITY in part.parts[0] if part.kind == "scalar" else False for part in shape.parts]
+    ends = [part.kind == "scalar" and INFINITY in part.text for part in shape.parts]
     return opened[0] or ends[0], opened[1] or ends[1]
 
 
@@ -108,9 +110,9 @@ def _pair_as_interval(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
 
 
 def _unions(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
-    merged = [_merged(shape) for shape in (gold, answer)]
-    if None not in merged:
-        return merged[0] == merged[1]
+    a, b = _merged(gold), _merged(answer)
+    if a is not None and b is not None:
+        return a == b
     if not all(part.kind in ("interval", "tuple", "set") for shape in (gold, answer) for part in _union_parts(shape)):
         return False
     return _unordered(Shape("union", _union_parts(gold)), Shape("union", _union_parts(answer)), comparer)
@@ -119,49 +121,64 @@ def _unions(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
 def _union_parts(shape: Shape) -> tuple[Shape, ...]:
     parts = shape.parts if shape.kind == "union" else (shape,)
     return tuple(
-        Shape("interval", part.parts, open=(True, True)) if part.kind == "tuple" and len(part.parts) == 2 else
-        Shape(part.kind, part.parts, open=part.open) for part in parts
-    )  # fmt: skip
+        replace(part, kind="interval", label=None, open=(True, True))
+        if part.kind == "tuple" and len(part.parts) == 2
+        else replace(part, label=None)
+        for part in parts
+    )
 
 
-def _merged(shape: Shape) -> list[tuple] | None:
-    """The union as sorted disjoint pieces (low, high) of positions on the line, or None when an end is not exact.
+@dataclass(frozen=True, order=True)
+class _Position:
+    """A place on the real line, ordered so that open and closed ends sort."""
 
-    A position is (value, side): side -1 just below, 0 at, 1 just above the value, so that open and closed ends sort.
-    """
-    pieces = []
+    value: Fraction | float
+    side: int
+    """-1 just below the value, 0 at it, 1 just above it."""
+
+    def touches(self, low: "_Position") -> bool:
+        """Whether a piece that ends here and one that begins at `low` leave nothing between them."""
+        return low <= self or (low.value == self.value and low.side - self.side == 1)
+
+
+@dataclass(frozen=True, order=True)
+class _Piece:
+    low: _Position
+    high: _Position
+
+
+def _merged(shape: Shape) -> list[_Piece] | None:
+    """The union as sorted disjoint pieces, or None when an end is not exact."""
+    pieces: list[_Piece] = []
     for part in _union_parts(shape):
         if part.kind == "set":
-            points = [_position(p, 0) for p in part.parts]
-            pieces += [(p, p) for p in points]
+            ends = [(_position(point, 0),) * 2 for point in part.parts]
         elif part.kind == "interval" and len(part.parts) == 2:
             opened = _interval_open(part)
-            pieces.append((_position(part.parts[0], int(opened[0])), _position(part.parts[1], -int(opened[1]))))
+            ends = [(_position(part.parts[0], int(opened[0])), _position(part.parts[1], -int(opened[1])))]
         else:
             return None
-    if any(end is None for piece in pieces for end in piece):
-        return None
-    out: list[tuple] = []
-    for low, high in sorted(piece for piece in pieces if piece[0] <= piece[1]):
-        if out and _touches(out[-1][1], low):
-            out[-1] = (out[-1][0], max(out[-1][1], high))
+        for low, high in ends:
+            if low is None or high is None:
+                return None
+            pieces.append(_Piece(low, high))
+    out: list[_Piece] = []
+    for piece in sorted(piece for piece in pieces if piece.low <= piece.high):
+        if out and out[-1].high.touches(piece.low):
+            out[-1] = _Piece(out[-1].low, max(out[-1].high, piece.high))
         else:
-            out.append((low, high))
+            out.append(piece)
     return out
 
 
-def _position(part: Shape, side: int) -> tuple | None:
+def _position(part: Shape, side: int) -> _Position | None:
     if part.kind != "scalar":
         return None
-    text = part.parts[0].replace(" ", "")
+    text = part.text.replace(" ", "")
     if text in (INFINITY, "+" + INFINITY, "-" + INFINITY):
-        return (float("-inf") if text[0] == "-" else float("inf"), 0)
+        return _Position(float("-inf") if text[0] == "-" else float("inf"), 0)
     value = exact(text)
-    return None if value is None else (value, side)
-
-
-def _touches(high: tuple, low: tuple) -> bool:
-    return low <= high or (low[0] == high[0] and low[1] - high[1] == 1)
+    return None if value is None else _Position(value, side)
 
 
 def _matrices(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
@@ -178,33 +195,33 @@ def _equations(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
 
 
 def _sides(shape: Shape) -> tuple[str, str]:
-    return (shape.label or "", shape.parts[0]) if shape.kind == "scalar" else shape.parts
+    return (shape.label or "", shape.text) if shape.kind == "scalar" else shape.sides
 
 
 def _inequalities(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
-    return gold.open == answer.open and comparer.relations(gold.parts, answer.parts, positive=True)
+    return gold.open == answer.open and comparer.relations(gold.sides, answer.sides, positive=True)
 
 
 def _ray_as_inequality(one: Shape, other: Shape, comparer: Comparer) -> bool:
     """`x < 5` next to `-x > -5`."""
     ray, inequality = (one, other) if one.kind == "interval" else (other, one)
-    ends = [part.parts[0] if part.kind == "scalar" else "" for part in ray.parts]
+    ends = [part.text if part.kind == "scalar" else "" for part in ray.parts]
     infinite = [INFINITY in end for end in ends]
     if ray.label is None or sum(infinite) != 1 or not all(ends):
         return False
     sides = (ray.label, ends[1]) if infinite[0] else (ends[0], ray.label)
     strict = ray.open[1] if infinite[0] else ray.open[0]
-    return strict == inequality.open[0] and comparer.relations(sides, inequality.parts, positive=True)
+    return strict == inequality.open[0] and comparer.relations(sides, inequality.sides, positive=True)
 
 
 def _equation_for_value(one: Shape, other: Shape, comparer: Comparer) -> bool:
     """`12 * 3 = 36` states 36, provided that it is true and both sides are numbers."""
     equation, scalar = (one, other) if one.kind == "equation" else (other, one)
-    left, right = (exact(side) for side in equation.parts)
+    left, right = map(exact, equation.sides)
     if left is None or left != right:
         comparer.detail = "equation instead of a value"
         return False
-    return comparer.scalars(scalar.parts[0], equation.parts[1])
+    return comparer.scalars(scalar.text, equation.sides[1])
 
 
 def _single(one: Shape, other: Shape, comparer: Comparer) -> bool:
@@ -215,10 +232,11 @@ def _single(one: Shape, other: Shape, comparer: Comparer) -> bool:
 
 def _texts(gold: Shape, answer: Shape, comparer: Comparer) -> bool:
     comparer.detail = "text"
-    return [p.replace(" ", "") for p in gold.parts] == [p.replace(" ", "") for p in answer.parts]
+    return gold.text.replace(" ", "") == answer.text.replace(" ", "")
 
 
-_HANDLERS = {
+_Handler = Callable[[Shape, Shape, Comparer], bool]
+_HANDLERS: dict[tuple[str, str], _Handler] = {
     ("scalar", "scalar"): _scalars,
     ("labelled", "scalar"): _scalars,
     ("labelled", "labelled"): _scalars,
@@ -247,7 +265,7 @@ _HANDLERS = {
 }
 
 
-def _swapped(pair: tuple[str, str]):
+def _swapped(pair: tuple[str, str]) -> _Handler | None:
     handler = _HANDLERS.get((pair[1], pair[0]))
     if handler is _vector:
         return lambda gold, answer, comparer: _vector(answer, gold, comparer)

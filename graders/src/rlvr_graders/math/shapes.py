@@ -8,6 +8,7 @@ can leak in.
 import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 from rlvr_graders.math.latex import ROW
 from rlvr_graders.math.numbers import parse_quantity
@@ -17,20 +18,40 @@ MAX_NESTING = 4
 INFINITY = "\\infty"
 
 
+Kind = Literal["scalar", "list", "set", "tuple", "interval", "union", "range", "matrix", "equation", "inequality", "other"]
+
+
 @dataclass(frozen=True)
 class Shape:
-    """One answer taken apart.
+    """An answer split into its parts, none of which has been evaluated.
 
-    `kind` is scalar, list, set, tuple, interval, union, range, matrix, equation, inequality or other. `parts` are shapes, or
-    for a scalar, equation, inequality and other the texts. `label` is what stood before "=" (or the variable of an
-    interval). An interval's `open` tells for each end whether it is excluded; a matrix has its row length in `width`.
+    A scalar has a `text`, and so has what no other kind fits (`other`); an equation and an inequality have two `sides`; the
+    other kinds have `parts`.
     """
 
-    kind: str
-    parts: tuple = ()
+    kind: Kind
+    parts: tuple["Shape", ...] = ()
     label: str | None = None
+    """What stood before "=", or the variable of an interval."""
     open: tuple[bool, bool] = (False, False)
+    """For each end of an interval, whether it is excluded; for an inequality, whether it is strict."""
     width: int = 0
+    """Row length of a matrix."""
+    text: str = ""
+    sides: tuple[str, str] = ("", "")
+
+
+def scalar(text: str, label: str | None = None) -> Shape:
+    """A number, a formula or words."""
+    return Shape("scalar", label=label, text=text)
+
+
+def _other(text: str) -> Shape:
+    return Shape("other", text=text)
+
+
+def _interval(low: Shape, high: Shape, open: tuple[bool, bool], label: str | None = None) -> Shape:
+    return Shape("interval", (low, high), label, open)
 
 
 _MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\} ?(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
@@ -100,17 +121,15 @@ def _enclosed(text: str) -> bool:
 def parse_shape(text: str, nesting: int = 0) -> Shape:
     """The shape of a normalised answer; what has no other form is a scalar."""
     text = text.strip()
-    scalar = Shape("scalar", (text,))
     if nesting > MAX_NESTING or (nesting == 0 and parse_quantity(text) is not None):
-        return scalar
+        return scalar(text)
     while _enclosed(text) and text[0] == "{":
         text = text[1:-1].strip()
-        scalar = Shape("scalar", (text,))
     for reader in (_matrix, _range, _logic, _alternatives, _relation, _list, _union, _brackets, _named, _double_sign):
         shape = reader(text, nesting + 1)
         if shape is not None:
             return shape
-    return scalar
+    return scalar(text)
 
 
 def _matrix(text: str, nesting: int) -> Shape | None:
@@ -119,7 +138,7 @@ def _matrix(text: str, nesting: int) -> Shape | None:
         return None
     rows = [row.split("&") for row in match.group(2).strip().removesuffix(ROW).split(ROW)]
     if len({len(row) for row in rows}) != 1 or len(rows) * len(rows[0]) > MAX_PARTS:
-        return Shape("other", (text,))
+        return _other(text)
     cells = tuple(parse_shape(cell, nesting) for row in rows for cell in row)
     return Shape("matrix", cells, width=len(rows[0]))
 
@@ -133,7 +152,7 @@ def _range(text: str, nesting: int) -> Shape | None:
     low, high = (parse_quantity(end) for end in ends)
     if low is None or high is None or low.value >= high.value:
         return None
-    return Shape("range", tuple(Shape("scalar", (end,)) for end in ends))
+    return Shape("range", tuple(map(scalar, ends)))
 
 
 def _logic(text: str, nesting: int) -> Shape | None:
@@ -144,7 +163,7 @@ def _logic(text: str, nesting: int) -> Shape | None:
     if len(pieces) < 2:
         return None
     if not all(_RELATION.search(piece) for piece in pieces):
-        return Shape("other", (text,))
+        return _other(text)
     return parse_shape(_LOGIC.sub(lambda m: " or " if m[1] in ("lor", "vee") else " and ", text).replace("  ", " "), nesting)
 
 
@@ -180,7 +199,7 @@ def _relation(text: str, nesting: int) -> Shape | None:
 def _without(points: tuple[Shape, ...]) -> Shape:
     """The real line without some points, which stand in order."""
     ends = (_infinity(-1), *points, _infinity(1))
-    return Shape("union", tuple(Shape("interval", pair, open=(True, True)) for pair in pairwise(ends)))
+    return Shape("union", tuple(_interval(low, high, (True, True)) for low, high in pairwise(ends)))
 
 
 def _has_comma(text: str) -> bool:
@@ -194,10 +213,10 @@ def _equation(sides: list[str], nesting: int) -> Shape | None:
         if len(split_top("=".join(sides), _AND)) > 1 and "=" in sides[-1]:
             return None
         amount = parse_quantity(sides[-1]) is not None  # `x = 1,234` is one number
-        return _labelled(Shape("scalar", (sides[-1],)) if amount else parse_shape(sides[-1], nesting), sides[0])
+        return _labelled(scalar(sides[-1]) if amount else parse_shape(sides[-1], nesting), sides[0])
     if len(sides) == 2 and _is_variable(sides[1]):
         return _labelled(parse_shape(sides[0], nesting), sides[1])
-    return Shape("equation", tuple(sides)) if len(sides) == 2 else Shape("other", ("=".join(sides),))
+    return Shape("equation", sides=(sides[0], sides[1])) if len(sides) == 2 else _other("=".join(sides))
 
 
 def _product(text: str) -> bool:
@@ -209,29 +228,28 @@ def _labelled(shape: Shape, label: str) -> Shape:
     names = label.strip("() ").split(",") if label.startswith("(") else ()
     if shape.kind == "tuple" and len(names) == len(shape.parts):  # (y, x) = (2, 1): each part has its name
         return replace(shape, parts=tuple(map(_labelled, shape.parts, names)))
-    return Shape(shape.kind, shape.parts, label.replace(" ", ""), shape.open, shape.width)
+    return replace(shape, label=label.replace(" ", ""))
 
 
 def _infinity(sign: int) -> Shape:
-    return Shape("scalar", (INFINITY if sign > 0 else "-" + INFINITY,))
+    return scalar(INFINITY if sign > 0 else "-" + INFINITY)
 
 
 def _inequality(sides: list[str], operators: list[str], nesting: int) -> Shape | None:
     if any(operator not in ("<", ">", "<=", ">=") for operator in operators) or len({o[0] for o in operators}) != 1:
-        return Shape("other", ("".join(a + b for a, b in zip(sides, [*operators, ""], strict=True)),))
+        return _other("".join(a + b for a, b in zip(sides, [*operators, ""], strict=True)))
     if operators[0][0] == ">":
         sides, operators = sides[::-1], operators[::-1]
     strict = [len(operator) == 1 for operator in operators]
     if len(sides) == 3 and _is_variable(sides[1]):
-        ends = parse_shape(sides[0], nesting), parse_shape(sides[2], nesting)
-        return Shape("interval", ends, sides[1], (strict[0], strict[1]))
+        return _interval(parse_shape(sides[0], nesting), parse_shape(sides[2], nesting), (strict[0], strict[1]), sides[1])
     if len(sides) == 2 and _is_variable(sides[0]) and not _is_variable(sides[1]):
-        return Shape("interval", (_infinity(-1), parse_shape(sides[1], nesting)), sides[0], (True, strict[0]))
+        return _interval(_infinity(-1), parse_shape(sides[1], nesting), (True, strict[0]), sides[0])
     if len(sides) == 2 and _is_variable(sides[1]) and not _is_variable(sides[0]):
-        return Shape("interval", (parse_shape(sides[0], nesting), _infinity(1)), sides[1], (strict[0], True))
+        return _interval(parse_shape(sides[0], nesting), _infinity(1), (strict[0], True), sides[1])
     if len(sides) == 2:
-        return Shape("inequality", tuple(sides), open=(strict[0], strict[0]))
-    return Shape("other", ("<".join(sides),))
+        return Shape("inequality", sides=(sides[0], sides[1]), open=(strict[0], strict[0]))
+    return _other("<".join(sides))
 
 
 def _list(text: str, nesting: int) -> Shape | None:
@@ -255,10 +273,10 @@ def _between(*shapes: Shape) -> Shape | None:
     if high.parts[0] != _infinity(-1) or low.parts[1] != _infinity(1):
         return None
     ends = (low.parts[0], high.parts[1])
-    numbers = [parse_quantity(end.parts[0]) for end in ends if end.kind == "scalar"]
-    if None not in numbers and len(numbers) == 2 and numbers[0].value >= numbers[1].value:
+    numbers = [quantity.value for end in ends if end.kind == "scalar" and (quantity := parse_quantity(end.text))]
+    if len(numbers) == 2 and numbers[0] >= numbers[1]:
         return None  # nothing lies between
-    return Shape("interval", ends, low.label, (low.open[0], high.open[1]))
+    return _interval(*ends, (low.open[0], high.open[1]), low.label)
 
 
 def _union(text: str, nesting: int) -> Shape | None:
@@ -284,15 +302,15 @@ def _brackets(text: str, nesting: int) -> Shape | None:
     if len(pieces) == 1:
         return parse_shape(inner, nesting) if not any(square) and inner else None
     if not all(pieces) or len(pieces) > MAX_PARTS:
-        return Shape("other", (text,))
+        return _other(text)
     parts = tuple(parse_shape(piece, nesting) for piece in pieces)
     if len(parts) == 2 and (any(square) or _endless(parts)):
-        return Shape("interval", parts, open=(not square[0], not square[1]))
+        return _interval(*parts, (not square[0], not square[1]))
     return Shape("tuple", parts)
 
 
 def _endless(parts: tuple[Shape, ...]) -> bool:
-    return any(INFINITY in part.parts[0] for part in parts if part.kind == "scalar")
+    return any(INFINITY in part.text for part in parts if part.kind == "scalar")
 
 
 def _set(inner: str, nesting: int) -> Shape:
@@ -304,10 +322,10 @@ def _set(inner: str, nesting: int) -> Shape:
         shape = parse_shape(condition[1][1], nesting)
         # {x^2 : x > 2} and the integers above 2 are no intervals; {x : x > 2} is, whatever its variable is called.
         named = _is_variable(name.strip()) and domain.strip() in ("", *_REALS) and shape.label == name.strip()
-        return replace(shape, label=None) if named and shape.kind in ("interval", "union") else Shape("other", (inner,))
+        return replace(shape, label=None) if named and shape.kind in ("interval", "union") else _other(inner)
     pieces = [piece for _, piece in split_top(inner, re.compile("[,;]"))]
     if not all(pieces) or len(pieces) > MAX_PARTS:
-        return Shape("other", (inner,))
+        return _other(inner)
     return Shape("set", tuple(parse_shape(piece, nesting) for piece in pieces))
 
 
@@ -315,14 +333,15 @@ def _named(text: str, nesting: int) -> Shape | None:
     line, sign, points = text.partition("\\setminus")
     if sign and line.strip() in _REALS:
         taken = parse_shape(points, nesting)
-        values = [parse_quantity(part.parts[0]) if part.kind == "scalar" else None for part in taken.parts]
-        if taken.kind == "set" and taken.parts and (len(values) == 1 or None not in values):
-            order = sorted(range(len(values)), key=lambda at: values[at].value if values[at] else 0)
-            return _without(tuple(taken.parts[at] for at in order))
+        values = [quantity.value for part in taken.parts if part.kind == "scalar" and (quantity := parse_quantity(part.text))]
+        if taken.kind == "set" and len(taken.parts) == 1:
+            return _without(taken.parts)
+        if taken.kind == "set" and taken.parts and len(values) == len(taken.parts):
+            return _without(tuple(taken.parts[at] for at in sorted(range(len(values)), key=values.__getitem__)))
     if text == "\\emptyset":
         return Shape("set")
     if text in _REALS:
-        return Shape("interval", (_infinity(-1), _infinity(1)), open=(True, True))
+        return _interval(_infinity(-1), _infinity(1), (True, True))
     return None
 
 

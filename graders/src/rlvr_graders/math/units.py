@@ -1,8 +1,10 @@
-"""Units beside a number: known ones have a dimension and an exact factor, any other noun is kept as its words."""
+"""Units of a number. Known ones have a dimension and an exact factor; any other noun is compared by its words."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+
+from rlvr_graders.math.vocabulary import word_set
 
 _TABLE = {
     "length": {
@@ -35,51 +37,27 @@ _TABLE = {
     "force": {"N newton": "1"},
 }  # fmt: skip
 
+
+@dataclass(frozen=True)
+class _Known:
+    symbol: str
+    dimension: str
+    factor: Fraction
+
+
 _KNOWN = {
-    name: (dimension, Fraction(factor))
+    name: _Known(names.split()[0], dimension, Fraction(factor))
     for dimension, rows in _TABLE.items()
     for names, factor in rows.items()
     for name in names.split()
 }
 _PHRASE = re.compile(r"(?:[A-Za-z$€£¥₹¢][A-Za-z'’-]*|[/*^0-9{}().,-]| )+")
 _WORD = re.compile(r"([A-Za-z$€£¥₹¢][A-Za-z'-]*)(?: ?\^ ?(?:\{ ?(-?[0-9]) ?\}|(-?[0-9])))?|(/|per\b)")
-_NOT_UNITS = frozenset(
-    [
-        "and",
-        "or",
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "log",
-        "ln",
-        "exp",
-        "sqrt",
-        "pi",
-        "frac",
-        "if",
-        "then",
-        "not",
-        "mod",
-        "plus",
-        "minus",
-        "times",
-        "over",
-        "is",
-        "equals",
-        "x",
-        "y",
-        "z",
-        "n",
-        "k",
-        "i",
-        "e",
-    ]
+_NOT_UNITS = word_set(
+    "and or sin cos tan cot sec csc log ln exp sqrt pi frac if then not mod plus minus times over is equals x y z n k i e"
 )
 _POWER_WORDS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cubed": 3, "cu": 3}
-_FILLER = frozenset(["of", "the", "a", "an", "each", "total", "in", "all"]) - {"in"}
+_FILLER = word_set("of the a an each total all")
 MAX_PHRASE_CHARS = 80
 _SPEED = re.compile(r"\b(mph|kph|kmh|mpg|rpm)\b", re.IGNORECASE)
 _SPEEDS = {"mph": "mile/hour", "kph": "km/hour", "kmh": "km/hour", "mpg": "mile/gallon", "rpm": "revolution/minute"}
@@ -107,15 +85,15 @@ class Unit:
         return frozenset((word, place > slash) for place, word in enumerate(self.words))
 
 
-def _lookup(word: str) -> tuple[str, str, Fraction] | None:
-    """Canonical name, dimension and factor of a known unit, in singular or plural, in any case for whole words."""
+def _lookup(word: str) -> _Known | None:
+    """A known unit by its symbol or name, in singular or plural, in any case for whole words."""
     for name in (
         word,
         word.lower() if len(word) > 2 else word,
         word.lower().removesuffix("s") if len(word) > 3 else word,
     ):
         if name in _KNOWN:
-            return (name, *_KNOWN[name])
+            return _KNOWN[name]
     return None
 
 
@@ -156,8 +134,8 @@ def parse_unit(text: str) -> Unit | None:
                 entry = _lookup(last)
                 if entry is None:
                     return None
-                powers[entry[1]] = powers.get(entry[1], 0) + direction * (power - 1)
-                factor *= entry[2] ** (direction * (power - 1))
+                powers[entry.dimension] = powers.get(entry.dimension, 0) + direction * (power - 1)
+                factor *= entry.factor ** (direction * (power - 1))
                 words[-1] = f"{last}^{power}"
             else:
                 pending = _POWER_WORDS[word.lower()]
@@ -172,13 +150,9 @@ def parse_unit(text: str) -> Unit | None:
             known = False
             words.append(_stem(word))
             continue
-        name, dimension, size = entry
-        words.append(_CANONICAL[name] + (f"^{power}" if power != 1 else ""))
-        powers[dimension] = powers.get(dimension, 0) + direction * power
-        factor *= size ** (direction * power)
+        words.append(entry.symbol + (f"^{power}" if power != 1 else ""))
+        powers[entry.dimension] = powers.get(entry.dimension, 0) + direction * power
+        factor *= entry.factor ** (direction * power)
     if text[position:].strip(" *.()") or not words:
         return None
     return Unit(tuple(words), known, tuple(sorted((d, p) for d, p in powers.items() if p)), factor)
-
-
-_CANONICAL = {name: names.split()[0] for rows in _TABLE.values() for names in rows for name in names.split()}

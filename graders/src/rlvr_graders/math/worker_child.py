@@ -14,6 +14,7 @@ import signal
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 MAX_MESSAGE_BYTES = 65_536
 MEMORY_BYTES = 2 << 30
@@ -43,7 +44,7 @@ def _latex(text: str) -> str:
     return text
 
 
-def _parsed(text: str):
+def _parsed(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 
     if "$" in text:
@@ -53,7 +54,7 @@ def _parsed(text: str):
     return parse(f"${_latex(text)}$", config, fallback_mode="no_fallback", parsing_timeout=None)
 
 
-def _confirmed(gold, answer) -> bool | None:
+def _confirmed(gold: Any, answer: Any) -> bool | None:
     """The high-precision recheck of math-verify's "equal": None when the two are no plain expressions."""
     from sympy import Expr, Rational
 
@@ -73,7 +74,7 @@ def _confirmed(gold, answer) -> bool | None:
     return True if agreed else None
 
 
-def _by_math_verify(gold: str, answer: str) -> dict:
+def _by_math_verify(gold: str, answer: str) -> dict[str, Any]:
     from math_verify import verify
 
     golds, answers = _parsed(gold), _parsed(answer)
@@ -90,7 +91,7 @@ def _by_math_verify(gold: str, answer: str) -> dict:
     }
 
 
-def _value(gold: str, answer: str) -> dict:
+def _value(gold: str, answer: str) -> dict[str, Any]:
     from rlvr_graders.math.exact_value import TooLarge
     from rlvr_graders.math.expressions import Malformed, Unsupported, parse_expression
     from rlvr_graders.math.precision import same_value
@@ -112,7 +113,7 @@ def _value(gold: str, answer: str) -> dict:
     return {"equal": equal, "detail": "value"}
 
 
-def _double(text: str, shown: str) -> dict:
+def _double(text: str, shown: str) -> dict[str, Any]:
     from fractions import Fraction
 
     from rlvr_graders.math.exact_value import TooLarge
@@ -127,7 +128,7 @@ def _double(text: str, shown: str) -> dict:
     return {"equal": value is not None and double_shown(value) == Fraction(shown), "detail": "as a double shows it"}
 
 
-def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
+def _relation(gold: list[str], answer: list[str], positive: bool) -> dict[str, Any]:
     from rlvr_graders.math.exact_value import TooLarge
     from rlvr_graders.math.expressions import Unsupported, parse_expression
     from rlvr_graders.math.precision import same_relation
@@ -142,7 +143,7 @@ def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
         return {"equal": False, "detail": f"malformed: {error}"}
 
 
-def answer(request: dict) -> dict:
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     """The reply to one request; an exception that an input causes is a reply too, for it says nothing about the
     worker.
     """

@@ -1,7 +1,7 @@
-"""Runs model-written programs where they can do no harm, and hands back plain data that nobody has to believe.
+"""Runs model-written programs in isolation and returns what they sent as plain data, which is not trusted.
 
 Expected values never enter: a program gets its calls or its input, and what comes back is compared outside. Start with
-`open_sandbox()`; `docs/sandbox.md` tells what each level protects against and what it does not.
+`open_sandbox()`; `docs/sandbox.md` says what each level protects against and what it does not.
 """
 
 from .interface import AssertResult, Call, CallResult, Capabilities, ExecRequest, ExecResult, Sandbox, SelfTest, Status

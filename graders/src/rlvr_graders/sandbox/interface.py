@@ -1,4 +1,4 @@
-"""The nouns of the sandbox: what to run, what came of it, what a sandbox can do."""
+"""The types of the sandbox: what to run, its result, what a sandbox can do."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -70,7 +70,7 @@ class ExecRequest:
 
 @dataclass(frozen=True)
 class CallResult:
-    """What one call gave: a line in the wire format that came from untrusted hands, or the exception it raised.
+    """The outcome of one call: an untrusted line in the wire format, or the exception that it raised.
 
     A result of more than 1 MiB, or of more than the request wanted kept, comes as its length and SHA-256
     (`wire.digest`) only. Nothing is parsed before it is asked for.
@@ -99,7 +99,7 @@ class AssertResult:
 
 @dataclass(frozen=True)
 class ExecResult:
-    """What came of one request; results of calls that finished before a timeout or a crash are kept.
+    """The result of one request; results of calls that finished before a timeout or a crash are kept.
 
     Of standard output a script that ended well has `keep_bytes`; of other output there are 4 KiB, for a person to read.
     `results` has one entry per finished call, in order. `asserts` are the assertions of a test program, `completed`

@@ -1,6 +1,4 @@
-"""Which sandbox this machine can have: tried in order of preference, taken when its self-test passes, refused
-otherwise.
-"""
+"""Chooses the sandbox level of this machine: the first, in order of preference, whose self-test passes."""
 
 import logging
 import sys
@@ -53,7 +51,7 @@ PREFERENCE = ("landlock", "bwrap+")
 
 @dataclass(frozen=True)
 class LevelReport:
-    """One level on this machine, for `doctor`."""
+    """One level on this machine, for `rlvr-graders self-test`."""
 
     name: str
     usable: bool

@@ -1,4 +1,4 @@
-"""From what a job's processes left behind to a result: outside of the sandbox, and trusting none of it."""
+"""Turns what a job's processes wrote into a result, outside of the sandbox and without trusting any of it."""
 
 import hashlib
 import json
@@ -15,8 +15,8 @@ EXCERPT = 4096
 """Bytes of an output that nobody compares, kept for a person to read."""
 MAX_NOTE = 16384
 """Longest line that is not a value: a name and 300 characters of text, twelve bytes each at most."""
-MAX_TOLD = 100
-"""Failed assertions whose words are kept; of further ones, only that they failed."""
+MAX_MESSAGES = 100
+"""Failed assertions whose messages are kept; of further ones only the fact."""
 HELD, FAILED = AssertResult(True), AssertResult(False)
 
 Ending = tuple[Status, str]
@@ -176,17 +176,17 @@ def _read_check(ended: Ending | None, sent: bytes, verdicts: bytes, common: dict
     """
     if candidate := _lines(sent, 1):
         return ExecResult("error", _load_error(candidate[0]), **common)
-    asserts, stop, done, told = [], None, None, 0
+    asserts, stop, done, messages = [], None, None, 0
     for line in verdicts.split(b"\n")[:-1]:
         if line == b'["a",true,""]':  # a candidate may make a test's loop long: few lines are parsed
             asserts.append(HELD)
             continue
-        if told >= MAX_TOLD and line.startswith(b'["a",false,'):
+        if messages >= MAX_MESSAGES and line.startswith(b'["a",false,'):
             asserts.append(FAILED)
             continue
         message = _note(line)
         if message[0] == "a":
-            told += 1
+            messages += 1
             asserts.append(AssertResult(message[1] is True, str(message[2])))
         elif message[0] == "stop":
             stop = message

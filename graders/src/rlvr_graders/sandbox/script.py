@@ -66,7 +66,7 @@ def read_output(
         stderr: Standard error.
         exit_code: Exit code, for the log and (stdio) to tell a crash.
         ended: `timeout` when the service stopped it.
-        wall_s: As told by the service.
+        wall_s: As reported by the service.
     """
     common: dict[str, Any] = {"stderr": stderr.encode()[-4096:], "exit_code": exit_code, "wall_s": wall_s}
     if len(stdout) >= request.max_output_bytes:

@@ -1,4 +1,4 @@
-"""Does the sandbox of this machine hold? Each probe tries what must fail, and a right program must pass."""
+"""Self-test of a sandbox: each probe tries something that must fail, and a right program must pass."""
 
 import os
 import tempfile
@@ -119,8 +119,8 @@ def self_test(sandbox: Sandbox) -> SelfTest:
         ]
         right, script, endless, *attempts = sandbox.run_many(requests)
         probes["run_a_right_program"] = _expect(right, [2, 42])
-        probes["run_a_script"] = "" if script.status == "ok" and script.stdout == b"2\n" else _told(script)
-        probes["stop_an_endless_loop"] = "" if endless.status == "timeout" else _told(endless)
+        probes["run_a_script"] = "" if script.status == "ok" and script.stdout == b"2\n" else _outcome(script)
+        probes["stop_an_endless_loop"] = "" if endless.status == "timeout" else _outcome(endless)
         for name, result in zip(names, attempts, strict=True):
             probes[name] = _expect(result, [""])
         if os.listdir(folder) != ["secret"]:
@@ -128,13 +128,13 @@ def self_test(sandbox: Sandbox) -> SelfTest:
     return SelfTest(probes)
 
 
-def _told(result: ExecResult) -> str:
+def _outcome(result: ExecResult) -> str:
     return f"{result.status}: {result.reason or result.stderr.decode(errors='replace')[-200:]}"
 
 
 def _expect(result: ExecResult, values: list[Any]) -> str:
     if result.status != "ok":
-        return _told(result)
+        return _outcome(result)
     got = [call.value() for call in result.results]
     return "" if got == values else str(got[0])
 

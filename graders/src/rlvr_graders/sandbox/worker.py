@@ -1,4 +1,4 @@
-"""One zygote as the trainer sees it: a child process, a control socket, a job that runs and one that waits behind it."""
+"""The caller's side of one zygote: a child process, a control socket, a running job and one that waits behind it."""
 
 import contextlib
 import json
@@ -58,7 +58,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Report:
-    """How a job's processes ended, as told by the zygote."""
+    """How a job's processes ended, as reported by the zygote."""
 
     job: int
     killed: int
@@ -109,7 +109,7 @@ class Worker:
                 raise WorkerLost(f"the zygote could not be started: {problem}") from None
 
     def ready(self) -> dict[str, Any]:
-        """Wait for the zygote's first words and return them. Raises `WorkerLost`."""
+        """Wait for the zygote's greeting and return it. Raises `WorkerLost`."""
         try:
             self.control.settimeout(START_DEADLINE_S)
             (size,) = struct.unpack("<I", self._receive(4))
@@ -178,7 +178,7 @@ class Worker:
         self.process.wait()
 
     def abandon(self) -> None:
-        """Forget it without touching it: it belongs to the process that this one was forked from."""
+        """Release it without ending the process: it belongs to the process that this one was forked from."""
         self.control.close()
         self.process.returncode = 0
 

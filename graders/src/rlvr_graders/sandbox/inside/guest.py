@@ -1,4 +1,4 @@
-"""Runs the program of one job, inside the jail. Whatever happens here is told by the program itself: nobody trusts it.
+"""Runs the program of one job, inside the jail. Its output is untrusted.
 
 There is nothing here to steal: the program's code, its calls and its input, and no expected value. A program that
 takes over this interpreter can answer wrongly in its own name, which it could do anyway.

@@ -96,7 +96,7 @@ MACHINES = {
 
 
 def this_machine() -> Machine:
-    """The table of the running kernel; `OSError` for an architecture that nobody has written one for."""
+    """The table of the running kernel; `OSError` for an architecture without one."""
     import os
 
     name = os.uname().machine

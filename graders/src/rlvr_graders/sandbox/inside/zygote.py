@@ -1,4 +1,4 @@
-"""Forks one jailed child per job and reaps it. Started afresh by `exec`, single-threaded, and ignorant on purpose.
+"""Forks one jailed child per job and reaps it. Started by `exec`, single-threaded, and without any job's data.
 
 Jobs, inputs and results are files that pass through here as descriptors and are never read, so that a child, which
 inherits a copy of this process's memory, inherits nobody else's data. Commands and reports are records of fixed
