@@ -17,7 +17,7 @@ test-graders: .venv-graders/test.stamp
 	cd graders && ../.venv-graders/bin/python -m pytest -n 2 --dist loadscope
 
 lint: .venv/lint.stamp
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 # The site, in build/site. Its tools have an environment of their own; settings and commands are printed by the package itself.
 docs: .venv/demo.stamp .venv-docs/stamp
@@ -40,7 +40,7 @@ base-gsm8k: .venv/demo.stamp
 	$(BIN)/python -m g2rpo.models.build_gsm8k src/g2rpo/models/weights_gsm8k --dataset_path "$(or $(GSM8K),$(error say where train.jsonl lies: make base-gsm8k GSM8K=FOLDER))"
 
 clean:
-	rm -rf .venv .venv-docs .venv-graders build runs .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv .venv-docs .venv-graders build runs .pytest_cache .hypothesis .ruff_cache .mypy_cache
 
 # torch first and by its pinned version: a looser request can pull gigabytes of GPU libraries onto a laptop.
 .venv/demo.stamp: pyproject.toml graders/pyproject.toml constraints.txt
