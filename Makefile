@@ -17,7 +17,7 @@ test-graders: .venv-graders/test.stamp
 	cd graders && ../.venv-graders/bin/python -m pytest -n 2 --dist loadscope
 
 lint: .venv/lint.stamp
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	cd graders && ../$(BIN)/python -m mypy
 
 # The site, in build/site. Its tools have an environment of their own; settings and commands are printed by the package itself.

@@ -189,7 +189,7 @@ def test_fine_tuning_types_its_numbers_too(base, name, value):
         ({"guidance_controller": "profil"}, "guidance_controller is 'profil'.*Did you mean 'profile'"),
         ({"guidance_controller_kwargs": "{not json"}, "guidance_controller_kwargs is '{not json'. Expected a JSON object"),
         ({"guidance_controller_kwargs": "[1]"}, "guidance_controller_kwargs is .*Expected a JSON object"),
-        ({"guidance_style": "think"}, "completion_style is 'think'"),
+        ({"guidance_style": "think"}, "guidance_style is 'think'"),
         ({"guidance_unit": "words"}, "guidance_unit is 'words'"),
         ({"guidance_cut": "steps"}, "guidance_cut is 'steps'.*Did you mean 'step'"),
         ({"guidance_missing_trace": "skip"}, "guidance_missing_trace is 'skip'"),

@@ -138,5 +138,5 @@ def test_styles_without_a_tag_do_not_care():
 
 
 def test_an_unknown_style_names_the_nearest():
-    with pytest.raises(ConfigError, match=r"completion_style is 'boxd'.*Did you mean 'boxed'"):
+    with pytest.raises(ConfigError, match=r"guidance_style is 'boxd'.*Did you mean 'boxed'"):
         style("boxd")

@@ -71,7 +71,8 @@ def _find(name: str, kwargs: dict[str, Any]) -> Reward:
     if name in _FUNCTIONS:
         if kwargs:
             raise ConfigError(f"Settings of reward {name!r}", kwargs, expected="none", then="Remove them.")
-        return _load(_FUNCTIONS[name], name)
+        function: Reward = _load(_FUNCTIONS[name], name)
+        return function
     if name in _FACTORIES:
         return _made(_load(_FACTORIES[name], name), name, kwargs)
     if ":" in name:

@@ -40,7 +40,7 @@ STYLES = {
 
 def style(name: str) -> Style:
     if name not in STYLES:
-        raise ConfigError("completion_style", name, expected="a known completion style", then=nearest(name, list(STYLES)))
+        raise ConfigError("guidance_style", name, expected="a known completion style", then=nearest(name, list(STYLES)))
     return STYLES[name]
 
 

@@ -8,7 +8,7 @@ load_problems(path="mine.jsonl", columns={"prompt": "question", "answer": "final
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,19 +124,6 @@ def load_named(name: str, *, split: str | None = None, data: str | Path | None =
     in_split = getattr(SOURCES[entry.source], "in_split", None)
     keep = (lambda row: in_split(row, split)) if in_split else None
     return load_problems(path=str(whole), keep=keep, **options)
-
-
-def refuse_overlap(train: Iterable[Problem], test: Iterable[Problem]) -> None:
-    """Raises `DataError` when a problem of the training set is also in the test set, by its key or word for word.
-
-    Texts that only resemble one another are found by `g2rpo.data.decontaminate`.
-    """
-    train, test = list(train), list(test)
-    keys, texts = {p.key for p in test}, {question_text(p) for p in test}
-    shared = [p.key for p in train if p.key in keys or question_text(p) in texts]
-    if shared:
-        raise DataError(f"training set: {len(shared)} of {len(train)} problems are also in the test set, the first of them", shared[0],
-                        expected="two sets without a common problem", then="Drop them from the training set: g2rpo data decontaminate.")  # fmt: skip
 
 
 def question_text(problem: Problem) -> str:

@@ -81,10 +81,6 @@ class Simulation:
         """Unguided success, mean of the last twentieth."""
         return statistics.fmean(self.unguided[-max(1, len(self.unguided) // 20) :])
 
-    def tokens_to(self, success: float) -> float | None:
-        """Sampled tokens, in whole solutions, until unguided success first reaches a rate."""
-        return next((t for t, u in zip(self.tokens, self.unguided, strict=True) if u >= success), None)
-
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
