@@ -39,7 +39,8 @@ def test_the_fourth_group_without_a_success_raises_a_doubt(failed, doubt):
 def test_a_doubt_is_settled_by_the_longest_prefixes(look, begins):
     state = RULE.after_rollouts(RULE.after_rollouts(WarmStartState(), groups(*[False] * 4), 2), groups(*look), 2)
     assert RULE.imitates(state) == begins
-    assert RULE.reveals(WarmStartState(doubt=True)) == 1 and not state.doubt
+    assert RULE.reveals(WarmStartState(doubt=True)) == 1
+    assert not state.doubt
     assert begins or state == WarmStartState(succeeded=1, failed=1)
 
 
