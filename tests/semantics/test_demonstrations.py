@@ -17,15 +17,19 @@ def train(make_model, tokenizer, rows, config):
     def run(reward=never, **fields):
         args = config(**{"max_completion_length": 96, "max_steps": 6, **fields})
         trainer = GuidedGRPOTrainer(make_model(), [reward], args, rows(12), processing_class=tokenizer)
-        trainer.warm_start, trainer.seen, trainer.kinds = WarmStart(first=2, longest=2), [], []
-        compute, generate = trainer._compute_loss, trainer._generate_and_score_completions
+        trainer.warm_start, trainer.seen, trainer.kinds, trainer.revealed = WarmStart(first=2, longest=2), [], [], []
+        compute, generate, go_on = trainer._compute_loss, trainer._generate_and_score_completions, trainer._continue
         trainer._compute_loss = lambda model, inputs: trainer.seen.append(dict(inputs)) or compute(model, inputs)
 
         def watched(inputs):
             trainer.kinds.append("imitate" if trainer.imitates else "sample")
             return generate(inputs)
 
-        trainer._generate_and_score_completions = watched
+        def revealed(prompts, *more):
+            trainer.revealed.append([p.fraction for p in prompts if p.guided])
+            return go_on(prompts, *more)
+
+        trainer._generate_and_score_completions, trainer._continue = watched, revealed
         trainer.train()
         return trainer
 
@@ -37,10 +41,10 @@ def completion_of(tokenizer, row):
 
 
 def test_a_warm_start_imitates_whole_completions_without_sampling(train, tokenizer):
-    trainer = train(guidance_warm_start=True, max_steps=8)
-    # Two groups per step: the seventh failed group is in the fourth.
-    assert trainer.kinds == ["sample"] * 4 + ["imitate"] * 2 + ["sample"] + ["imitate"]
-    batch = trainer.seen[4]
+    trainer = train(guidance_warm_start=True, max_steps=7)
+    # Two groups per step: the fourth failed group is in the second, and the third step tries the longest prefixes.
+    assert trainer.kinds == ["sample"] * 3 + ["imitate"] * 2 + ["sample"] + ["imitate"]
+    batch = trainer.seen[3]
     trained = (batch["completion_mask"] * batch["tool_mask"]).bool()
     live = trained.any(1)
     assert live.sum() == 2  # one demonstration per group
@@ -58,8 +62,8 @@ def test_a_warm_start_imitates_whole_completions_without_sampling(train, tokeniz
 
 
 def test_its_gradient_is_that_of_supervised_fine_tuning(train):
-    trainer = train(guidance_warm_start=True, max_steps=5)
-    batch = trainer.seen[4]
+    trainer = train(guidance_warm_start=True, max_steps=4)
+    batch = trainer.seen[3]
     model = trainer.model
     model.zero_grad()
     trainer._compute_loss(model, batch).backward()
@@ -75,6 +79,13 @@ def test_its_gradient_is_that_of_supervised_fine_tuning(train):
     (total / mask.sum()).backward()
     wanted = torch.cat([p.grad.flatten() for p in model.parameters()])
     torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_the_step_before_reveals_all_that_may_be_revealed(train):
+    trainer = train(guidance_warm_start=True, max_steps=4)
+    [guided] = {len(batch) for batch in trainer.revealed if set(batch) == {1.0}}
+    assert guided == 4  # two of each group
+    assert set(trainer.revealed[2]) == {1.0} != set(trainer.revealed[1])
 
 
 def test_where_groups_succeed_nothing_is_imitated(train):

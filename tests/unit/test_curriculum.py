@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from g2rpo.data.curriculum import in_order, read_pass_rates
+from g2rpo.data.curriculum import in_order, of_difficulty, read_pass_rates
 from g2rpo.data.decontaminate import normalised_words, overlaps, without
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
@@ -145,3 +145,26 @@ def test_gsm8k_train_and_test(data_folder):
 
     train, test = (load_named("gsm8k", split=split, data=data_folder) for split in ("train", "test"))
     assert len(overlaps(train, test)) < 0.01 * len(train)
+
+
+def test_problems_of_some_difficulties_alone():
+
+    problems = [Problem(str(d), "q", answer="1", difficulty=d) for d in (1.0, 2.0, None, 3.0, 4.0)]
+    assert [p.key for p in of_difficulty(problems, [1, 3])] == ["1.0", "2.0", "3.0"]
+    assert [p.key for p in of_difficulty(problems, [2])] == ["2.0"]
+    with pytest.raises(ConfigError, match="the data have difficulties from 1 to 4"):
+        of_difficulty(problems, [7, 9])
+    with pytest.raises(ConfigError, match="lowest and highest"):
+        of_difficulty(problems, [3, 1])
+    with pytest.raises(ConfigError, match="names their column"):
+        of_difficulty([Problem("k", "q", answer="1")], [1])
+
+
+def test_a_recipe_keeps_short_gsm8k_problems(data_folder, monkeypatch):
+
+    monkeypatch.setenv("G2RPO_TEST_FOLDER", str(data_folder))
+    recipe = resolve({"dataset_path": "$G2RPO_TEST_FOLDER/gsm8k", "dataset_difficulty": [1, 3], "dataset_limit": 50, "preset": "grpo",
+                      "output_dir": "unused", "use_cpu": True, "bf16": False})  # fmt: skip
+    train, test = recipe.data.problems(), recipe.data.problems("test")
+    assert len(train) == len(test) == 50
+    assert {p.difficulty for p in train} <= {1.0, 2.0, 3.0}

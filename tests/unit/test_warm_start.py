@@ -1,4 +1,4 @@
-"""When to imitate: begun by seven groups without a success, ended by a look at which half of the groups have one."""
+"""When to imitate: doubted by four groups without a success, begun where the longest prefixes fail too, ended when success no longer rises."""
 
 import dataclasses
 
@@ -20,30 +20,51 @@ def groups(*succeeded):
 
 
 def test_one_success_in_a_guided_rollout_puts_it_off():
-    state = RULE.after_rollouts(WarmStartState(), groups(True, *[False] * 12), 2)
-    assert not RULE.imitates(state)
-    assert RULE.imitates(RULE.after_rollouts(state, groups(*[False] * 2), 2))  # 2 / 17
+    state = RULE.after_rollouts(WarmStartState(), groups(True, *[False] * 7), 2)
+    assert not state.doubt
+    assert RULE.after_rollouts(state, groups(False), 2).doubt  # 2 / 11
 
 
-@pytest.mark.parametrize(("failed", "begins"), [(6, False), (7, True)])
-def test_it_begins_with_the_seventh_group_without_a_success(failed, begins):
+@pytest.mark.parametrize(("failed", "doubt"), [(3, False), (4, True)])
+def test_the_fourth_group_without_a_success_raises_a_doubt(failed, doubt):
     state = WarmStartState()
     for _ in range(failed):
-        assert not RULE.imitates(state)
+        assert not state.doubt
         state = RULE.after_rollouts(state, groups(False), 2)
+    assert state.doubt == doubt
+    assert not RULE.imitates(state)
+
+
+@pytest.mark.parametrize(("look", "begins"), [((False, False, True), True), ((False, True), False)])
+def test_a_doubt_is_settled_by_the_longest_prefixes(look, begins):
+    state = RULE.after_rollouts(RULE.after_rollouts(WarmStartState(), groups(*[False] * 4), 2), groups(*look), 2)
     assert RULE.imitates(state) == begins
+    assert RULE.reveals(WarmStartState(doubt=True)) == 1
+    assert not state.doubt
+    assert begins or state == WarmStartState(succeeded=1, failed=1)
 
 
-def test_it_looks_after_stretches_that_double_and_ends_when_half_the_groups_have_a_success():
-    state, stretches = RULE.after_rollouts(WarmStartState(), groups(*[False] * 8), 2), []
-    for look in (groups(False, False), groups(False, False, True), groups(False, False), groups(True, False)):
+@pytest.mark.parametrize(
+    ("looks", "stretches"),
+    [
+        (((0, 4), (1, 4), (2, 4), (2, 4)), [2, 4, 8, 8]),  # ended by a look that shows no more than the one before
+        (((2, 4), (1, 4)), [2, 4]),
+        (((0, 4), (0, 4), (0, 4), (0, 4)), [2, 4, 8, 8]),  # nothing to lose
+    ],
+)
+def test_it_goes_on_while_success_without_guidance_rises(looks, stretches):
+    state, found = RULE.after_rollouts(WarmStartState(doubt=True), groups(False), 2), []
+    for right, of in looks:
         steps = 0
         while RULE.imitates(state):
             state, steps = RULE.after_imitation(state), steps + 1
-        stretches.append(steps)
-        state = RULE.after_rollouts(state, look, 2)
-    assert stretches == [2, 4, 8, 8]
-    assert state == WarmStartState(succeeded=1, failed=1)
+        found.append(steps)
+        assert RULE.reveals(state) == 0
+        state = RULE.after_rollouts(state, groups(*[i < right for i in range(of)]), 2)
+    assert found == stretches
+    ended = looks[-1][0] > 0
+    assert RULE.imitates(state) == (not ended)
+    assert not ended or state == WarmStartState(looks[-1][0], looks[-1][1] - looks[-1][0])
 
 
 def test_rollouts_that_nobody_scored_say_nothing():
@@ -51,5 +72,5 @@ def test_rollouts_that_nobody_scored_say_nothing():
 
 
 def test_the_state_survives_a_checkpoint():
-    state = WarmStartState(1, 2, 3, 4)
+    state = WarmStartState(1, 2, True, 3, 4, 0.5)
     assert WarmStartState(**dataclasses.asdict(state)) == state

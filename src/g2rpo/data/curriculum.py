@@ -98,3 +98,30 @@ def read_pass_rates(path: str | Path) -> dict[str, float]:
                             then=f"{type(error).__name__}: {error}. Measure again with g2rpo data difficulty.") from error  # fmt: skip
         rates[key] = rate
     return rates
+
+
+def of_difficulty(problems: Sequence[Problem], bounds: Sequence[float]) -> list[Problem]:
+    """The problems whose difficulty is within the bounds, in their order; those whose difficulty is not known are left out.
+
+    Raises:
+        ConfigError: bounds that are not one or two rising numbers, or no problem within them.
+    """
+    if not 1 <= len(bounds) <= 2 or bounds[0] > bounds[-1]:
+        raise ConfigError(
+            "dataset_difficulty",
+            list(bounds),
+            expected="one number, or lowest and highest",
+            then="Write dataset_difficulty: [1, 3].",
+        )
+    kept = [p for p in problems if p.difficulty is not None and bounds[0] <= p.difficulty <= bounds[-1]]
+    if not kept:
+        known = sorted({p.difficulty for p in problems if p.difficulty is not None})
+        there = (
+            f"difficulties from {known[0]:g} to {known[-1]:g}"
+            if known
+            else "no difficulties; columns: {difficulty: ...} names their column"
+        )
+        raise ConfigError(
+            "dataset_difficulty", list(bounds), expected=f"some of the problems: the data have {there}", then="Change the bounds."
+        )
+    return kept

@@ -31,7 +31,12 @@ def held_out_scores(
     model.eval()
     scores: dict[int, float] = {}
     # Long prompts together: less filler.
-    prompts = [tokenizer.apply_chat_template(p.prompt, add_generation_prompt=True, return_dict=False) for p in problems]
+    prompts = [
+        tokenizer(p.prompt)["input_ids"]
+        if isinstance(p.prompt, str)
+        else tokenizer.apply_chat_template(p.prompt, add_generation_prompt=True, return_dict=False)
+        for p in problems
+    ]
     order = sorted(range(len(problems)), key=lambda i: len(prompts[i]))
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]

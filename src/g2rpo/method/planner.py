@@ -72,17 +72,25 @@ class Planner:
         return tokens if len(tokens.ids) > opening and not stepless else NO_TRACE
 
     def guided_prompt(
-        self, row: Mapping[str, Any], prompt_ids: Sequence[int], rollout_index: int, state: Any, step: int, total_steps: int
+        self,
+        row: Mapping[str, Any],
+        prompt_ids: Sequence[int],
+        rollout_index: int,
+        state: Any,
+        step: int,
+        total_steps: int,
+        reveal: float | None = None,
     ) -> GuidedPrompt:
-        """What one rollout starts from. `rollout_index` is its index in the group, 0 .. G-1."""
+        """What one rollout starts from. `rollout_index` is its index in the group, 0 .. G-1; `reveal` is a share of the
+        trace instead of the length that the controller plans."""
         key = row_key(row)
         trace, length = NO_TRACE, 0
         guidable = guided_count(self.alpha, self.group_size)
         if rollout_index < guidable:
             trace = self.trace(row)
             ask = Ask(step, total_steps, key, rollout_index, self.seed, self.group_size, guidable)
-            amount = self.controller.plan(state, ask)
-            length = min(trace.length(amount, self.unit), self.budget - 1)
+            amount, unit = (self.controller.plan(state, ask), self.unit) if reveal is None else (reveal, "fraction")
+            length = min(trace.length(amount, unit), self.budget - 1)
             if self.cut == "step":
                 length = trace.whole_steps(length, self.budget - 1)
         return GuidedPrompt(tuple(prompt_ids), trace.ids[:length], len(trace.ids), key, rollout_index)

@@ -84,7 +84,8 @@ def completions_dataset(
             check_template(tokenizer, prompt, template_kwargs)
         if not isinstance(prompt, str):
             prompt = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
-        prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        # A chat template writes the token that begins a text itself; plain text gets it from the tokenizer, as in guided training.
+        prompt_ids = tokenizer(prompt, add_special_tokens=isinstance(problem.prompt, str))["input_ids"]
         text = full_completion(problem, style(style_name).opened_by(prompt))
         completion_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
         rows.append(

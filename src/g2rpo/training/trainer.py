@@ -164,11 +164,12 @@ class GuidedGRPOTrainer(
     def _guided_rollout(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
         """TRL's rollout function: prompts come repeated, one per rollout of this process."""
         batch, training = self.step_batch, self.model.training
+        reveal = self.warm_start.reveals(self.warm_start_state) if self.args.guidance_warm_start else None
         prompt_ids, images, fields = self._tokenize_prompts(prompts)
         for i, (row, ids) in enumerate(zip(batch.rows, prompt_ids, strict=True)):
             batch.guided_prompts.append(
                 self.planner.guided_prompt(
-                    row, ids, self._rollout_index(i), self.controller_state, self._generations, self.total_generations
+                    row, ids, self._rollout_index(i), self.controller_state, self._generations, self.total_generations, reveal
                 )
                 if training
                 else GuidedPrompt(tuple(ids), (), 0, row_key(row), self._rollout_index(i))

@@ -289,7 +289,7 @@ def _check_runs(experiment: Experiment) -> None:
             try:
                 data = resolve({**base, **(extra or {}), "output_dir": "unused", "preset": "grpo"}).data
                 if data.task is not None:  # quickly drawn; a data set is opened by the first run
-                    replace(data, task_size=max(2, data.trace_limit or 0)).problems("test")
+                    replace(data, task_size=max(2, data.trace_limit or 0, data.few_shot + 1)).problems("test")
             except ConfigError as error:
                 raise ConfigError(f"held-out set {name}: {error.what}", error.value, expected=error.expected, then=error.then) from error  # fmt: skip
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import os
 import re
 import types
 import typing
@@ -17,9 +18,10 @@ from rlvr_graders.registry import get_reward, importable_from
 from trl import ModelConfig
 
 from g2rpo.data.completion import style
-from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
+from g2rpo.data.curriculum import check_curriculum, in_order, of_difficulty, read_pass_rates
 from g2rpo.data.few_shot import with_examples
 from g2rpo.data.load import instructed, load_problems
+from g2rpo.data.plain_text import FORMATS, as_text
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
 from g2rpo.data.tasks import make
@@ -45,10 +47,15 @@ class DataConfig:
 
     preset: str | None = _setting(None, f"A method by name: {', '.join(PRESETS)}. Single fields override it.")
     dataset_name: str | None = _setting(None, "Data set on the hub, such as openai/gsm8k.")
-    dataset_path: str | None = _setting(None, "Local file or folder instead (JSONL, JSON, CSV, Parquet).")
+    dataset_path: str | None = _setting(
+        None, "Local file or folder instead (JSONL, JSON, CSV, Parquet); $NAME is an environment variable."
+    )
     dataset_config: str | None = _setting(None, "Configuration on the hub, such as main.")
     dataset_split: str = _setting("train", "Split on the hub, or the file's stem in a folder.")
     dataset_limit: int | None = _setting(None, "Keep the first so many problems.")
+    dataset_difficulty: list[float] | None = _setting(
+        None, "Keep problems of this difficulty alone: lowest and highest, or one number for both (GSM8K: [1, 3] steps)."
+    )
     dataset_source: str | None = _setting(
         None, "How rows are read, by name (docs/data.md); default: recognised by the set's name or its columns."
     )
@@ -63,6 +70,9 @@ class DataConfig:
     instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
     few_shot: int = _setting(
         0, "Worked examples in front of each problem, drawn from the training problems, never the problem itself."
+    )
+    prompt_format: str = _setting(
+        "chat", "How prompts are put: chat (the model's template), or text, for base models without one."
     )
     task: str | None = _setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
     task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
@@ -83,11 +93,15 @@ class DataConfig:
 
     def problems(self, split: str | None = None, style_name: str = "think_answer") -> list[Problem]:
         """Loads or draws the problems, each with the trace it is to have, and with worked examples in the named completion style."""
+        if self.prompt_format not in FORMATS:
+            raise ConfigError(
+                "prompt_format", self.prompt_format, expected=f"one of {', '.join(FORMATS)}", then="Leave it out for chat."
+            )
         problems = self._with_traces(split)
-        if not self.few_shot:
-            return problems
-        pool = problems if split in (None, self.dataset_split) else self._with_traces(None)
-        return with_examples(problems, pool, self.few_shot, style(style_name))
+        if self.few_shot:
+            pool = problems if split in (None, self.dataset_split) else self._with_traces(None)
+            problems = with_examples(problems, pool, self.few_shot, style(style_name))
+        return problems if self.prompt_format == "chat" else [as_text(p) for p in problems]
 
     def _with_traces(self, split: str | None) -> list[Problem]:
         problems = self._problems(split)
@@ -108,11 +122,14 @@ class DataConfig:
             low, high = self.task_steps[0], self.task_steps[-1]
             drawn = make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
             return [instructed(p, self.system_prompt, self.instruction) for p in drawn]
+        whole = self.dataset_difficulty is None
         problems = load_problems(
-            name=self.dataset_name, path=self.dataset_path, config=self.dataset_config, split=split or self.dataset_split,
-            columns=self.columns or None, source=self.dataset_source, duplicates=self.dataset_duplicates, limit=self.dataset_limit, system_prompt=self.system_prompt,
-            instruction=self.instruction,
+            name=self.dataset_name, path=self.dataset_path and os.path.expandvars(self.dataset_path), config=self.dataset_config,
+            split=split or self.dataset_split, columns=self.columns or None, source=self.dataset_source, duplicates=self.dataset_duplicates,
+            limit=self.dataset_limit if whole else None, system_prompt=self.system_prompt, instruction=self.instruction,
         )  # fmt: skip
+        if not whole:
+            problems = of_difficulty(problems, self.dataset_difficulty)[: self.dataset_limit]
         return pick_traces(problems, self.dataset_trace)
 
     def in_curriculum(self, problems: Sequence[Problem], seed: int) -> list[Problem]:
