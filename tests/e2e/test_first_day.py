@@ -5,8 +5,10 @@ import importlib.util
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -148,3 +150,125 @@ def test_a_reward_of_ones_own_beside_the_recipe_or_in_the_working_folder(tmp_pat
     assert done.returncode == 0, done.stderr
     [step] = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
     assert "rewards/short/mean" in step["metrics"]
+
+
+def steps(run: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in (run / "steps.jsonl").read_text().splitlines()]
+
+
+def test_resuming_a_complete_run_says_so_and_is_no_failure(tmp_path, recipe, capsys):
+    run = tmp_path / "run"
+    assert app(["train", str(recipe)], standalone_mode=False) is None
+    written = (run / "steps.jsonl").read_bytes()
+    capsys.readouterr()
+    for again in (["--resume"], ["--resume", "auto"], ["--logging_steps", "1", "--resume"]):
+        app(["train", str(recipe), *again], standalone_mode=False)
+        assert f"Complete: {run} has 2 steps" in capsys.readouterr().out
+    assert (run / "steps.jsonl").read_bytes() == written
+    assert "learning_rate is 0.1" in refusal("train", recipe, "--resume", "--learning_rate", "0.1")
+    # Killed between the last checkpoint and the end: it gets the model that the checkpoint holds.
+    (run / "model.safetensors").unlink()
+    (run / "phases.json").unlink()
+    app(["train", str(recipe), "--resume"], standalone_mode=False)
+    assert (run / "model.safetensors").read_bytes() == (run / "checkpoint-2" / "model.safetensors").read_bytes()
+    # With more to do it goes on.
+    app(["train", str(recipe), "--resume", "auto", "--max_steps", "3"], standalone_mode=False)
+    assert steps(run) == [1, 2, 3]
+
+
+def test_a_complete_run_without_checkpoints_or_by_its_budget_of_tokens_is_complete_too(tmp_path, recipe, capsys):
+    for flags in (["--save_strategy", "no"], ["--max_steps", "50", "--max_sampled_tokens", "300"]):
+        run = tmp_path / flags[0].strip("-")
+        app(["train", str(recipe), *flags, "--output_dir", str(run)], standalone_mode=False)
+        capsys.readouterr()
+        app(["train", str(recipe), *flags, "--output_dir", str(run), "--resume"], standalone_mode=False)
+        assert f"Complete: {run} has {len(steps(run))} steps" in capsys.readouterr().out
+    app(
+        [
+            "train",
+            str(recipe),
+            "--num_train_epochs",
+            "1",
+            "--max_steps",
+            "-1",
+            "--task_size",
+            "4",
+            "--output_dir",
+            str(tmp_path / "epochs"),
+        ],
+        standalone_mode=False,
+    )
+    capsys.readouterr()
+    app(
+        [
+            "train",
+            str(recipe),
+            "--num_train_epochs",
+            "1",
+            "--max_steps",
+            "-1",
+            "--task_size",
+            "4",
+            "--output_dir",
+            str(tmp_path / "epochs"),
+            "--resume",
+        ],
+        standalone_mode=False,
+    )
+    assert "Complete" in capsys.readouterr().out
+
+
+def test_resume_auto_begins_where_nothing_is_there_yet_and_where_no_checkpoint_was_reached(tmp_path, recipe):
+    run = tmp_path / "run"
+    assert "checkpoint to resume from" in refusal("train", recipe, "--resume")
+    app(["train", str(recipe), "--resume", "auto", "--save_strategy", "no", "--max_steps", "1"], standalone_mode=False)
+    assert steps(run) == [1]
+    # What a kill before the first checkpoint leaves: a record, a half-written checkpoint, no model.
+    (run / "phases.json").unlink()
+    (run / "model.safetensors").unlink()
+    (run / "checkpoint-1").mkdir()
+    assert "learning_rate is 0.1" in refusal("train", recipe, "--resume", "auto", "--learning_rate", "0.1")
+    app(["train", str(recipe), "--resume", "auto"], standalone_mode=False)
+    assert steps(run) == [1, 2]
+    assert sorted(f.name for f in (run / "rollouts").iterdir()) == ["generation_000000.parquet", "generation_000001.parquet"]
+
+
+def test_resume_auto_leaves_what_is_no_stopped_run_alone(tmp_path, recipe):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.safetensors").write_bytes(b"somebody's")
+    assert "a directory without a run in it" in refusal("train", recipe, "--resume", "auto")
+    assert (run / "model.safetensors").read_bytes() == b"somebody's"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_sigterm_writes_a_checkpoint_and_the_resumed_run_is_the_uninterrupted_one(tmp_path, recipe):
+    many = ["--max_steps", "12", "--gradient_accumulation_steps", "2", "--num_iterations", "2", "--save_steps", "12"]
+    app(["train", str(recipe), *many, "--output_dir", str(tmp_path / "whole")], standalone_mode=False)
+    run = tmp_path / "run"
+    started = subprocess.Popen(command("train", recipe, *many), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    until = time.monotonic() + 240
+    while time.monotonic() < until and not (run / "steps.jsonl").exists() and started.poll() is None:
+        time.sleep(0.02)
+    started.send_signal(signal.SIGTERM)
+    said, _ = started.communicate(timeout=240)
+    assert started.returncode == 75, said
+    [checkpoint] = run.glob("checkpoint-*")
+    step = int(checkpoint.name.rpartition("-")[2])
+    assert f"Stopped by SIGTERM after step {step}" in said
+    assert step % 2 == 0  # each generation batch feeds two
+    assert step < 12
+    assert not (run / "model.safetensors").exists()
+    assert "budget of tokens" not in said
+    app(["train", str(recipe), *many, "--resume", "auto"], standalone_mode=False)
+    losses = [
+        [json.loads(line)["metrics"]["loss"] for line in (folder / "steps.jsonl").read_text().splitlines()]
+        for folder in (run, tmp_path / "whole")
+    ]
+    assert losses[0] == losses[1]
+    assert (run / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_without_the_command_line_no_signal_is_caught(tmp_path, recipe):
+    app(["train", str(recipe)], standalone_mode=False)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -13,6 +13,7 @@ from rlvr_graders.cli.grade_math import grade_math_file
 from rlvr_graders.errors import DataError, SandboxError
 from rlvr_graders.grades import Grade
 from rlvr_graders.math import MathReward, grade_math, math_accuracy, parse_gold, worker
+from rlvr_graders.math.grade import is_solution
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -125,6 +126,43 @@ def test_a_gold_answer_that_cannot_be_read_is_an_error(text):
 )  # fmt: skip
 def test_a_gold_answer_may_be_a_solution(text, answer):
     assert parse_gold(text).text == answer
+
+
+SOLUTIONS = [
+    "Natalia sold 48/2 = 24 clips in May. Natalia sold 48+24 = 72 clips altogether.",
+    "We add 16 and 3, and from the sum we take 4 away\nso that in the end 15 of them are left",
+    "16-3=13\n13+5=18",
+    "First, let $x$ be the number of eggs that Janet sells every single day, and $y$ the number of the eggs that her ducks lay in one single week",
+    "The ducks lay 16 eggs.\nShe eats 3.\nShe sells 13.",
+]
+
+
+@pytest.mark.parametrize("text", SOLUTIONS)
+def test_a_gold_that_is_a_whole_solution_without_a_marked_answer_is_refused_at_once(text, monkeypatch):
+    monkeypatch.setattr(worker, "ask", lambda request, deadline_s: pytest.fail("the worker was asked"))
+    with pytest.raises(DataError, match="a whole solution, and it marks no answer"):
+        parse_gold(text)
+    for _ in range(3):
+        assert grade_math(text, "\\boxed{72}").reason == "bad_gold"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("She sells 48/2 = 24 clips. The answer is 24.", "24"), ("16-3=13\n13+5=18\n#### 18", "18"), ("Answer: 24", "24"), ("**24**", "24"),
+     ("We add. Then we see:\n\n**Final Answer:** 24", "24")],
+)  # fmt: skip
+def test_a_solution_that_states_its_answer_is_a_gold(text, answer):
+    assert grade_math(text, f"\\boxed{{{answer}}}").score == 1
+    assert grade_math(text, "\\boxed{25}").score == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = 2 or x = 3, where k is an integer", "\\text{the function is increasing on the whole real line}", "no solution", "Dr. Smith", "St. Louis, Missouri",
+     "\\begin{pmatrix}1 & 2\\\\\n3 & 4\\end{pmatrix}", "x=1\ny", "A. 12", "3.5 m. per s.", "all integers n such that n is divisible by 4"],
+)  # fmt: skip
+def test_a_long_answer_is_no_solution(text):
+    assert not is_solution(text)
 
 
 def test_every_gsm8k_reference_solution_is_right_and_no_neighbour_is(data_folder):

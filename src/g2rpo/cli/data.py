@@ -194,7 +194,11 @@ def check(
                 box = open_sandbox(level)
             result = run_check(problems, guard=guard, sandbox=box)
             print(f"{one or 'problems'}: {result.problems} problems, {result.references} reference solutions graded, {result.traces} traces"
-                  + (f" in {result.steps} steps ({result.concluding} state the answer, of {result.hidden} nothing may be revealed)" if result.traces else ""))  # fmt: skip
+                  + (f" in {result.steps} steps" if result.traces else ""))  # fmt: skip
+            if result.concluding or result.hidden:
+                print(
+                    f"  {result.concluding} of the traces contain their answer; guidance stops before it. In {result.hidden} it comes so early that guidance has nothing to show."
+                )
             found += [(one, fault) for fault in result.faults]
     finally:
         if box is not None:

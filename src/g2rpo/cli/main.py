@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+import typer.core
 from rlvr_graders.cli.files import check_folder
 from rlvr_graders.cli.main import SentenceErrors, grade
 
@@ -36,23 +37,55 @@ def _main(
     """Guided reinforcement learning with verifiable rewards for small language models."""
 
 
-@app.command(context_settings=FIELDS)
+class _ResumeWithoutValue(typer.core.TyperCommand):
+    """`--resume` alone means `--resume always`: Typer knows no option that may go without its value."""
+
+    def parse_args(self, ctx, args):
+        words = []
+        for i, word in enumerate(args):
+            alone = word == "--resume" and (
+                i + 1 == len(args) or args[i + 1].startswith("-") or args[i + 1].endswith((".yaml", ".yml"))
+            )
+            words += ["--resume", "always"] if alone else [word]
+        return super().parse_args(ctx, words)
+
+
+@app.command(context_settings=FIELDS, cls=_ResumeWithoutValue)
 def train(
     context: typer.Context,
     recipe: RecipeFile,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of output_dir.")] = False,
+    resume: Annotated[
+        str, typer.Option(help="Go on from the last checkpoint of output_dir. --resume auto begins where there is none yet.")
+    ] = "never",
 ) -> None:
     """Train with guided GRPO.
 
-    Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`).
+    Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`). Exit codes: 0 the run is complete
+    (also with --resume of a complete one), 2 something is wrong, 75 SIGTERM stopped it at a checkpoint: go on with --resume.
     """
+    from g2rpo.errors import ConfigError
     from g2rpo.training.run.phase_times import in_words
     from g2rpo.training.run.recipe import read_yaml, resolve
+    from g2rpo.training.run.resuming import STOPPED_BY_SIGNAL, RunStopped, StopOnSigterm
+    from g2rpo.training.run.train import complete
     from g2rpo.training.run.train import train as run
 
     quiet()
-    trainer = run(resolve(read_yaml(recipe), context.args), resume=resume)
-    main = trainer.accelerator.is_main_process
+    if resume not in ("never", "always", "auto"):
+        raise ConfigError("--resume", resume, expected="auto, or nothing behind it", then="Other flags follow as --field value.")
+    resolved = resolve(read_yaml(recipe), context.args)
+    folder, main = resolved.training.output_dir, resolved.training.process_index == 0
+    if resume != "never" and (here := complete(resolved)):
+        if main:
+            print(f"Complete: {folder} has {here}. Nothing is left to do; to train on, raise max_steps or max_sampled_tokens.")
+        return
+    try:
+        trainer = run(resolved, resume="auto" if resume == "auto" else resume == "always", callbacks=[StopOnSigterm])
+    except RunStopped as stop:
+        stop.trainer.accelerator.end_training()
+        if main:
+            print(f"Stopped by SIGTERM after step {stop.step}; checkpoint-{stop.step} in {folder} is whole. Go on with --resume.")
+        raise typer.Exit(STOPPED_BY_SIGNAL) from None
     trainer.accelerator.end_training()  # leaves the process group in order: without it, gloo may abort at exit
     if main:
         print(f"Time: {in_words(trainer.phases.read())}")

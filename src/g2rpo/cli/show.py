@@ -60,4 +60,6 @@ def body(row: dict, decode) -> Text:
     if given:
         text.append("⟦" + decode(given) + "⟧", style="black on yellow")
     text.append(decode(completion[len(given) :]))
+    if decode(completion).strip() != row["completion"].strip():  # tokens that the rewards do not see, such as the end of a turn
+        text.append(f"\n    graded: {row['completion']}", style="dim")
     return text

@@ -12,6 +12,7 @@ A grade is a score and a reason. `score` None means *not scored*: the gold answe
 model.
 """
 
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -53,31 +54,60 @@ class Gold:
     """Meant as words: letter case does not matter."""
 
 
-@lru_cache(maxsize=65_536)
+_GOLD_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_NEXT_SENTENCE = re.compile(r"[.!?]\s+(?=[A-Z$\\])|[^\s\\]\s*\n\s*(?=\S)")
+MAX_GOLD_WORDS = 20
+"""An answer with more words is a solution."""
+
+
+def is_solution(text: str) -> bool:
+    """Whether a gold answer is a whole solution that marks no answer: nothing that a model states can equal it.
+
+    It is one with more than `MAX_GOLD_WORDS` words, with several sentences or lines of words, or with several lines of equations.
+    """
+    if extract_answer(text) is not None:
+        return False
+    words, breaks = len(_GOLD_WORD.findall(text)), len(_NEXT_SENTENCE.findall(text.strip()))
+    equations = sum("=" in line for line in text.splitlines()) if "\\begin" not in text else 0
+    return words > MAX_GOLD_WORDS or (breaks > 0 and words >= 6) or (breaks > 0 and equations > 1)
+
+
 def parse_gold(text: str) -> Gold:
-    r"""Reads a gold answer, which may be a bare answer, `\boxed{…}` or a solution that ends in `#### …`.
+    r"""Reads a gold answer, which may be a bare answer, or a solution that states one (`\boxed{…}`, `#### …`, "the answer is …").
 
     Raises:
-        DataError: It is empty, too long or malformed; such a row must never reach training, for nothing can be right.
+        DataError: It is empty, too long, malformed, or a solution that states no answer; such a row must never reach training,
+            for nothing can be right.
         WorkerFailed, WorkerTimeout: Only for a gold answer that math-verify alone could read.
     """
-    expected, then = (
-        "an answer such as 42, \\frac{1}{2} or B",
-        "Correct the row or leave it out.",
-    )
-    if not isinstance(text, str):
-        raise DataError("The gold answer", text, expected=expected, then=then)
-    stated = extract_answer(text) if "####" in text or "\\boxed" in text or "<answer>" in text else None
+    read = _parsed(text) if isinstance(text, str) else _refusal(text)
+    if isinstance(read, DataError):
+        raise read
+    return read
+
+
+def _refusal(text: object) -> DataError:
+    return DataError("The gold answer", text, expected="an answer such as 42, \\frac{1}{2} or B",
+                     then="Correct the row or leave it out.")  # fmt: skip
+
+
+@lru_cache(maxsize=65_536)
+def _parsed(text: str) -> Gold | DataError:
+    """The error is kept as well as the answer: many completions are graded against one gold answer."""
+    if is_solution(text):
+        return DataError("The gold answer", text, expected="the final answer alone; this is a whole solution, and it marks no answer",
+                         then="Name the column of the answer (columns: {answer: ...}), or mark it with \\boxed{} or ####.")  # fmt: skip
+    stated = extract_answer(text)
     answer = stated.text if stated else text.strip()
     if not answer or len(answer) > MAX_ANSWER_CHARS:
-        raise DataError("The gold answer", text, expected=expected, then=then)
+        return _refusal(text)
     spelling = normalise(answer)
     quantity = parse_quantity(spelling)
     if quantity is not None:
         return Gold(answer, spelling, quantity, None, scalar(spelling))
     shape = parse_shape(spelling)
     if not balanced(spelling) or not _readable(shape):
-        raise DataError("The gold answer", text, expected=expected, then=then)
+        return _refusal(text)
     return Gold(answer, spelling, None, choice_letter(spelling), shape, _is_worded(spelling))
 
 

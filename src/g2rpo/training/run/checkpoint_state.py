@@ -64,6 +64,16 @@ class SavesGuidanceState:
                            then="Resume with the same settings, or start a new run.")  # fmt: skip
         return saved
 
+    def _issue_warnings_after_load(self, load_result):
+        """Says nothing of weights that are missing in a checkpoint because they are stored under the name of those they are tied to."""
+        names: dict[int, set[str]] = {}
+        for name, weight in self.model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(weight), set()).add(name)
+        missing = set(load_result.missing_keys)
+        tied = {name for shared in names.values() if shared - missing for name in shared}
+        kept = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=kept))
+
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:

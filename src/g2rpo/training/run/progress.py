@@ -20,6 +20,7 @@ class ShowProgress(TrainerCallback):
         self.began = self.last_line = 0.0
         self.first_tokens: float | None = None
         self.first_step = 0
+        self.sampled = 0.0
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.began, self.first_step = time.monotonic(), state.global_step
@@ -39,6 +40,7 @@ class ShowProgress(TrainerCallback):
             return
         if self.first_tokens is None:
             self.first_tokens = (logs.get(SAMPLED) or 0) - (logs.get("guidance/tokens/sampled") or 0)
+        self.sampled = logs.get(SAMPLED) or 0
         # How far this run is: by its steps or by its budget of tokens, whichever ends first.
         steps = (state.global_step - self.first_step) / max(1, state.max_steps - self.first_step)
         budget = getattr(args, "max_sampled_tokens", None)
@@ -64,7 +66,8 @@ class ShowProgress(TrainerCallback):
     def on_train_end(self, args, state, control, **kwargs):
         if self.bar is not None:
             self.bar.stop()
-        if state.is_world_process_zero and state.global_step < state.max_steps:
+        budget = getattr(args, "max_sampled_tokens", None)
+        if state.is_world_process_zero and state.global_step < state.max_steps and budget and self.sampled >= budget:
             print(f"Stopped at step {state.global_step} of {state.max_steps}: the budget of tokens is spent.", flush=True)
 
     def note(self, logs: dict) -> str:

@@ -1,38 +1,31 @@
 """`g2rpo train`: from a resolved recipe to a finished run directory."""
 
-import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
 from typing import Any
 
-from accelerate.logging import get_logger
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from trl import get_peft_config, get_quantization_config
 
 from g2rpo.data.load import to_rows
-from g2rpo.errors import ConfigError, RunError
+from g2rpo.errors import ConfigError
 from g2rpo.evaluation.checkpoint import trainable_place
 from g2rpo.models import BUILTIN
 from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
 from g2rpo.training.run import phase_times as phases
-from g2rpo.training.run.checkpoint_state import STATE_FILE
 from g2rpo.training.run.libraries import check_libraries, library_words
 from g2rpo.training.run.preflight import check_gold, check_problems
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe
+from g2rpo.training.run.resuming import Progress, Resume, begin_again, checkpoint_to_resume, finish, progress, was_stopped_early
 from g2rpo.training.run.run_directory import RecordSteps, RunDirectory, manifest
 from g2rpo.training.trainer import GuidedGRPOTrainer
-
-logger = get_logger(__name__)
 
 
 def train(
     recipe: Recipe,
     *,
-    resume: bool = False,
+    resume: Resume = False,
     quiet: bool = False,
     callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
 ) -> GuidedGRPOTrainer:
@@ -40,7 +33,8 @@ def train(
 
     Args:
         recipe: What to run.
-        resume: Go on from the last checkpoint of its output_dir.
+        resume: True goes on from the last checkpoint of its output_dir. "auto" does so where there is one, and begins (again)
+            where there is none.
         quiet: No progress display.
         callbacks: Each is called with the trainer and gives a callback to add.
 
@@ -55,11 +49,15 @@ def train(
                           then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.")  # fmt: skip
     check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
-    checkpoint = usable_checkpoint(args) if resume else None
-    args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    if resume and args.process_index == 0:
+    here = progress(args) if resume == "auto" else None
+    goes_on = resume is True or (here is not None and (here.complete or here.checkpoint is not None))
+    checkpoint = checkpoint_to_resume(args) if goes_on else None
+    _add_model_options(recipe)
+    main = args.process_index == 0
+    if main and (goes_on or (here is not None and was_stopped_early(run))):
         run.same_settings(recipe.to_json())
-    with nullcontext() if resume or args.process_index != 0 else run.claimed():
+        begin_again(run, checkpoint)
+    with nullcontext() if goes_on or not main else run.claimed():
         rewards = recipe.data.reward_functions()
         trainer = _made_ready(recipe, run, rewards, checkpoint)
     trainer.rollout_sinks.append(run.write_rollouts)
@@ -80,6 +78,28 @@ def train(
     if trainer.accelerator.is_main_process and run.steps_file.exists():
         run.write_phases(phases.total(run.steps()))
     return trainer
+
+
+def complete(recipe: Recipe) -> Progress | None:
+    """How far the run in a recipe's output_dir came, where nothing is left to do; None where something is.
+
+    Raises:
+        RunError: it was started with other settings.
+    """
+    args = recipe.training
+    here, run = progress(args), RunDirectory(args.output_dir)
+    if not here.complete:
+        return None
+    _add_model_options(recipe)
+    if args.process_index == 0:
+        run.same_settings(recipe.to_json())
+        finish(run, here.checkpoint)
+    return here
+
+
+def _add_model_options(recipe: Recipe) -> None:
+    args = recipe.training
+    args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
 
 
 def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoint: str | None) -> GuidedGRPOTrainer:
@@ -143,27 +163,3 @@ def model_init_kwargs(model: Any) -> dict[str, Any]:
     dtype = model.dtype or ("float32" if model.model_name_or_path in BUILTIN else "auto")
     options = {"revision": model.model_revision, "attn_implementation": model.attn_implementation, "dtype": dtype}
     return {name: value for name, value in options.items() if value is not None}
-
-
-def usable_checkpoint(args: Any) -> str:
-    """The newest whole checkpoint of a run; one that a kill left half-written is passed over.
-
-    Raises:
-        RunError: there is none, or the run has nothing left to do.
-    """
-    found = Path(args.output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-*")
-    folders = sorted((f for f in found if f.name.rpartition("-")[2].isdigit()), key=lambda f: int(f.name.rpartition("-")[2]))
-    whole = [f for f in folders if (f / STATE_FILE).exists() and (f / "trainer_state.json").exists()]  # the last that is written
-    if not whole:
-        raise RunError("output_dir", args.output_dir, expected="a whole checkpoint to resume from",
-                       then="There is none: remove the directory or choose another output_dir, and start without --resume. "
-                       "Set save_strategy: steps and save_steps to have one next time.")  # fmt: skip
-    if folders[-1] != whole[-1]:
-        logger.warning(f"{folders[-1]} is not whole (the run was stopped while writing it); going on from {whole[-1].name}.")
-    step = json.loads((whole[-1] / "trainer_state.json").read_text())["global_step"]
-    totals = json.loads((whole[-1] / STATE_FILE).read_text())["totals"]
-    spent = totals["tokens/sampled_total"] + totals.get("tokens/imitated_total", 0)
-    if 0 < args.max_steps <= step or spent >= (args.max_sampled_tokens or math.inf):
-        raise RunError("run", f"{step} steps, {spent:.0f} sampled tokens", expected="something left to do: it is complete",
-                       then="Raise max_steps or max_sampled_tokens to train on.")  # fmt: skip
-    return str(whole[-1])

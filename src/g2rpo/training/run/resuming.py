@@ -1,0 +1,170 @@
+"""Runs that start over by themselves: which checkpoint a run goes on from, whether anything is left to do, and a clean end on SIGTERM."""
+
+import json
+import math
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import torch
+from accelerate.logging import get_logger
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from g2rpo.errors import RunError
+from g2rpo.training.run.checkpoint_state import STATE_FILE
+from g2rpo.training.run.run_directory import RunDirectory
+
+Resume = bool | Literal["auto"]
+STOPPED_BY_SIGNAL = 75
+"""Exit code of a run that SIGTERM ended at a checkpoint: sysexits' EX_TEMPFAIL, "try again"."""
+ENDED = "phases.json"
+"""What a run writes when all else is written."""
+_ONLY_FOR_TRAINING = (
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "rng_state",
+    "trainer_state",
+    "guidance_state",
+    "global_step",
+    "zero_to_fp32",
+    "latest",
+)
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the run in a directory has come."""
+
+    checkpoint: str | None
+    """Its newest whole checkpoint; one that a kill left half-written is passed over."""
+    steps: int = 0
+    sampled_tokens: float = 0.0
+    complete: bool = False
+    """Nothing is left to do under the present settings."""
+
+    def __str__(self) -> str:
+        return f"{self.steps} steps, {self.sampled_tokens:.0f} sampled tokens"
+
+
+def progress(args: Any) -> Progress:
+    """What is in `args.output_dir`, measured by the settings `args`."""
+    run = Path(args.output_dir)
+    found = sorted(_numbered(run), key=_step)
+    whole = [f for f in found if (f / STATE_FILE).exists() and (f / "trainer_state.json").exists()]  # the last that is written
+    if whole and found[-1] != whole[-1]:
+        logger.warning(f"{found[-1]} is not whole (the run was stopped while writing it); going on from {whole[-1].name}.")
+    saved = json.loads((whole[-1] / "trainer_state.json").read_text()) if whole else {}
+    steps = saved.get("global_step", 0)
+    tokens = json.loads((whole[-1] / STATE_FILE).read_text())["totals"]["tokens/sampled_total"] if whole else 0.0
+    if (run / ENDED).exists() and (last := _last_step(run)):  # a run may end after its last checkpoint
+        steps, tokens = max(steps, last[0]), max(tokens, last[1])
+    planned = args.max_steps if args.max_steps > 0 else math.inf
+    if args.max_steps <= 0 and saved.get("num_train_epochs") == math.ceil(args.num_train_epochs):
+        planned = saved["max_steps"]
+    complete = bool(steps) and (steps >= planned or tokens >= (args.max_sampled_tokens or math.inf))
+    return Progress(str(whole[-1]) if whole else None, steps, tokens, complete)
+
+
+def _numbered(run: Path) -> list[Path]:
+    return [f for f in run.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if f.name.rpartition("-")[2].isdigit()]
+
+
+def _step(folder: Path) -> int:
+    return int(folder.name.rpartition("-")[2])
+
+
+def _last_step(run: Path) -> tuple[int, float] | None:
+    lines = RunDirectory(run).steps() if (run / "steps.jsonl").exists() else []
+    return (lines[-1]["step"], lines[-1]["metrics"].get("guidance/tokens/sampled_total") or 0.0) if lines else None
+
+
+def checkpoint_to_resume(args: Any) -> str:
+    """The checkpoint that a run goes on from.
+
+    Raises:
+        RunError: there is none, or the run has nothing left to do.
+    """
+    here = progress(args)
+    if here.complete:
+        raise RunError("run", str(here), expected="something left to do: it is complete",
+                       then="Raise max_steps or max_sampled_tokens to train on.")  # fmt: skip
+    if here.checkpoint is None:
+        raise RunError("output_dir", args.output_dir, expected="a whole checkpoint to resume from",
+                       then="There is none: start without --resume in another output_dir, or with --resume auto, which begins again. "
+                       "Set save_strategy: steps and save_steps to have one next time.")  # fmt: skip
+    return here.checkpoint
+
+
+def finish(run: RunDirectory, checkpoint: str | None) -> None:
+    """Gives a complete run its model, where the run was killed between its last checkpoint and the end."""
+    if checkpoint is None or any(run.path.glob("*.safetensors")):
+        return
+    for file in Path(checkpoint).iterdir():
+        if file.is_file() and not file.name.startswith(_ONLY_FOR_TRAINING):
+            shutil.copy2(file, run.path / file.name)
+
+
+def was_stopped_early(run: RunDirectory) -> bool:
+    """Whether a directory holds a run that neither came to its end nor to a whole checkpoint."""
+    return (run.path / "resolved.json").exists() and not (run.path / ENDED).exists()
+
+
+def begin_again(run: RunDirectory, checkpoint: str | None) -> None:
+    """Takes back that a run has come to its end; without a checkpoint, all that it had written."""
+    (run.path / ENDED).unlink(missing_ok=True)
+    if checkpoint is not None:
+        return
+    for file in (run.steps_file, run.evaluations_file, *run.rollouts.glob("*.parquet")):
+        file.unlink(missing_ok=True)
+    for folder in _numbered(run.path):
+        shutil.rmtree(folder)
+
+
+class RunStopped(Exception):
+    """SIGTERM ended the run after a step, and the checkpoint of that step is whole."""
+
+    def __init__(self, step: int, trainer: Any) -> None:
+        super().__init__(f"stopped by SIGTERM after step {step}")
+        self.step, self.trainer = step, trainer
+
+
+class StopOnSigterm(TrainerCallback):
+    """Ends a run at SIGTERM as a scheduler sends it before it takes the machine away.
+
+    The step that runs is finished, and those that the same generation batch feeds, so that the resumed run is the uninterrupted
+    one; then a checkpoint is written. Of several processes, one that is told stops all. A second signal ends the process at once.
+
+    Raises:
+        RunStopped: from `trainer.train()`, when all is written.
+    """
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer, self.told, self.stopping = trainer, False, False
+        self.before: Any = None
+
+    def _tell(self, number: int, frame: FrameType | None) -> None:
+        self.told = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.before = signal.signal(signal.SIGTERM, self._tell)
+
+    def on_step_end(self, args, state, control, **kwargs):
+        accelerator = self.trainer.accelerator
+        told = self.told
+        if accelerator.num_processes > 1:
+            told = bool(accelerator.reduce(torch.tensor(float(told), device=accelerator.device), reduction="sum") > 0)
+        inside = self.trainer._step % (args.steps_per_generation * self.trainer.num_iterations)
+        if told and not inside and not control.should_training_stop and state.global_step < state.max_steps:
+            self.stopping = control.should_save = control.should_training_stop = True
+
+    def on_train_end(self, args, state, control, **kwargs):
+        signal.signal(signal.SIGTERM, self.before or signal.SIG_DFL)
+        if self.stopping:
+            raise RunStopped(state.global_step, self.trainer)

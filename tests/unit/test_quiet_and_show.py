@@ -1,0 +1,56 @@
+"""What is said of a run and what is not: harmless messages of the libraries are quiet, all others are heard."""
+
+import logging
+from collections import namedtuple
+
+import pytest
+
+from g2rpo import GuidedGRPOTrainer
+from g2rpo.cli.quiet import quiet
+from g2rpo.cli.show import body
+from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
+
+Loaded = namedtuple("Loaded", ["missing_keys", "unexpected_keys"])
+
+
+def test_tied_weights_are_not_missing_and_others_are(make_model, tokenizer, rows, config, monkeypatch):
+    trainer = GuidedGRPOTrainer(
+        make_model(), [lambda completions, **_: [0.0] * len(completions)], config(), rows(8), processing_class=tokenizer
+    )
+    said = []
+    monkeypatch.setattr("transformers.trainer.logger.warning", said.append)
+    trainer._issue_warnings_after_load(Loaded(["lm_head.weight"], []))
+    assert said == []
+    trainer._issue_warnings_after_load(Loaded(["lm_head.weight", "model.norm.weight"], []))
+    trainer._issue_warnings_after_load(Loaded(["lm_head.weight", "model.embed_tokens.weight"], []))
+    assert [message.partition(": ")[2] for message in said] == [
+        "['model.norm.weight'].",
+        "['lm_head.weight', 'model.embed_tokens.weight'].",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "heard"),
+    [("['top_k']", 0), ("['temperature', 'top_p']", 0), ("['num_beams']", 1), ("['top_k', 'penalty_alpha']", 1)],
+)
+def test_sampling_settings_that_greedy_decoding_ignores_are_quiet(flags, heard):
+    quiet()
+    logger, records = logging.getLogger("transformers.generation.configuration_utils"), []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logger.addHandler(handler)
+    try:
+        logger.warning(f"The following generation flags are not valid and may be ignored: {flags}.")
+        logger.warning("Something else.")
+    finally:
+        logger.removeHandler(handler)
+    assert len(records) == heard + 1
+
+
+def test_show_says_which_text_was_graded():
+    row = {"token_ids": [1, 2, 3, 4], "token_origin": [PROMPT, GUIDANCE, SAMPLED, SAMPLED], "completion": "given said"}
+    words = {1: "question ", 2: "given ", 3: "said", 4: "<end>"}
+    shown = body(row, lambda ids: "".join(words[i] for i in ids)).plain
+    assert shown == "    ⟦given ⟧said<end>\n    graded: given said"
+    words[4] = ""
+    assert "graded" not in body(row, lambda ids: "".join(words[i] for i in ids)).plain
