@@ -34,6 +34,7 @@ from g2rpo.models import resolve_model
 from g2rpo.sampling.sample import sample_rows
 from g2rpo.seeds import seed_of
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.distributed import ChecksLaunch
 from g2rpo.training.dynamic_sampling import assemble, choose, has_spread, more_problems
 from g2rpo.training.fast.sampler_logprobs import ReusesSamplerLogProbs
 from g2rpo.training.fast.update import FastUpdate
@@ -51,7 +52,14 @@ logger = get_logger(__name__)
 
 
 class GuidedGRPOTrainer(
-    ReusesSamplerLogProbs, FastUpdate, EvaluatesHeldOut, SavesGuidanceState, ResumesInAnyEpoch, NoLocalCard, GRPOTrainer
+    ReusesSamplerLogProbs,
+    FastUpdate,
+    EvaluatesHeldOut,
+    SavesGuidanceState,
+    ResumesInAnyEpoch,
+    ChecksLaunch,
+    NoLocalCard,
+    GRPOTrainer,
 ):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
