@@ -438,4 +438,5 @@ def test_outputs_in_the_dtype_of_the_parameters_are_taken(make_trainer):
     width = batch["completion_ids"].shape[1]
     logps, entropies, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width, compute_entropy=True)
     assert logps.dtype == entropies.dtype == torch.float32
-    assert torch.isfinite(logps).all() and logps.min() < 0
+    assert torch.isfinite(logps).all()
+    assert logps.min() < 0
