@@ -4,6 +4,8 @@ import inspect
 
 import trl
 from trl import GRPOTrainer
+from trl.generation.vllm_client import VLLMClient
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.models import unwrap_model_for_generation
 from trl.trainer import utils
 
@@ -98,3 +100,11 @@ def test_seam_rollout_func_contract():
     assert "self.rollout_func(prompts, self)" in source
     assert '{"prompt_ids", "completion_ids", "logprobs"}' in source
     assert 'extra_fields.pop("env_mask", None)' in source
+
+
+def test_seam_vllm_generate():
+    """`vllm_rows.row_budgets` stands between `VLLMGeneration.generate` and its engine or client."""
+    source = inspect.getsource(VLLMGeneration.generate)
+    assert "self.llm.generate(vllm_prompts, sampling_params=sampling_params, use_tqdm=False)" in source
+    assert "self.vllm_client.generate(" in source
+    assert {"prompts", "features", "max_tokens", "generation_kwargs"} <= set(parameters(VLLMClient.generate))

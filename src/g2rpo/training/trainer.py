@@ -13,6 +13,7 @@ With the controller `none` no rollout function is installed, and with `fast` off
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -45,6 +46,7 @@ from g2rpo.training.run.epoch_order import ResumesInAnyEpoch
 from g2rpo.training.run.phase_times import PhaseClock
 from g2rpo.training.run.preflight import check_data, check_run, check_template, driving_reward
 from g2rpo.training.run.run_directory import NoLocalCard
+from g2rpo.training.vllm_rows import row_budgets
 
 UNSCORED_BATCHES = 3
 """So many generation batches in a row without one scored rollout stop the run: it cannot learn."""
@@ -199,8 +201,9 @@ class GuidedGRPOTrainer(
         prompts = [list(s.prompt_ids + s.guidance_ids) for s in starts]
         budgets = [self.max_completion_length - len(s.guidance_ids) for s in starts]
         if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
-            # num_generations=1: in server mode vLLM would otherwise give the whole group the first row's prefix.
-            ids, logprobs = self._generate_single_turn(prompts, images, fields, num_generations=1)
+            with row_budgets(self.vllm_generation, budgets) if self.use_vllm else nullcontext():
+                # num_generations=1: in server mode vLLM would otherwise give the whole group the first row's prefix.
+                ids, logprobs = self._generate_single_turn(prompts, images, fields, num_generations=1)
             return [
                 (x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))
             ]
