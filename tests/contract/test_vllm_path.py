@@ -113,16 +113,16 @@ def test_an_engine_continues_each_row_from_its_own_prefix(
     trainer = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(8), processing_class=tokenizer)
     engine, generation = over_an_engine(trainer)
     kept = {}
-    close = trainer._close_round
+    regroup, generate = trainer._advantages, trainer._round
     closed = {}
+    trainer._advantages = lambda output, *args: kept.update(output) or regroup(output, *args)
 
-    def watched(output):
-        kept.update(output)
-        result = close(output)
-        closed.update(output)
-        return result
+    def watched(rows, number):
+        scored = generate(rows, number)
+        closed.update(scored.output)
+        return scored
 
-    trainer._close_round = watched
+    trainer._round = watched
     trainer.train()
 
     assert generation.synced == 1

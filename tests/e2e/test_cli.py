@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from g2rpo.cli.doctor import run_doctor
 from typer.testing import CliRunner
 
+from g2rpo.cli.doctor import run_doctor
 from g2rpo.cli.fields import print_fields
 from g2rpo.cli.main import app
 

@@ -207,12 +207,12 @@ def test_wrong_values_are_named(base, fields, message):
 @pytest.mark.parametrize("kwargs", [{"window": 3}, '{"window": 3}'], ids=["mapping", "json"])
 def test_hyperparameters_come_as_mapping_or_json(base, kwargs):
     recipe = resolve({**base, "guidance_controller": "paper", "guidance_controller_kwargs": kwargs})
-    assert recipe.training.controller().window == 3
+    assert recipe.training.controller.window == 3
 
 
 def test_hyperparameters_come_as_a_flag(base):
     flags = ["--guidance_controller", "paper", "--guidance_controller_kwargs", '{"window": 3}']
-    assert resolve(base, flags).training.controller().window == 3
+    assert resolve(base, flags).training.controller.window == 3
 
 
 def test_the_model_defaults_to_the_built_in_one(base):

@@ -16,8 +16,8 @@ class GuidedPrompt:
     trace_length: int
     """Guidance tokens that the leak guard would allow at most; 0 for a problem without a usable trace."""
     key: str
-    member: int
-    """Slot in the group, 0 .. G-1."""
+    rollout_index: int
+    """Index in the group, 0 .. G - 1."""
 
     @property
     def fraction(self) -> float:
@@ -33,12 +33,12 @@ class GuidedPrompt:
 class Outcome:
     """One finished rollout, as the controllers and the statistics see it.
 
-    `reward` is the weighted sum that the advantages come from, `success` the single reward that drives the controller
-    (accuracy, in [0, 1]); either is None when the rollout was not scored.
+    `reward` is the weighted sum that the advantages come from, `success` the primary reward, which the controller
+    listens to (accuracy, in [0, 1]); either is None when the rollout was not scored.
     """
 
     key: str
-    member: int
+    rollout_index: int
     guided: bool
     guidance_tokens: int
     fraction: float
@@ -46,6 +46,15 @@ class Outcome:
     success: float | None
     reward: float | None
     advantage: float = 0.0
+
+    @classmethod
+    def of(
+        cls, start: GuidedPrompt, sampled_tokens: int, *, success: float | None, reward: float | None, advantage: float
+    ) -> "Outcome":
+        """What came of a guided prompt."""
+        return cls(
+            start.key, start.rollout_index, start.guided, len(start.guidance_ids), start.fraction, sampled_tokens, success, reward, advantage
+        )  # fmt: skip
 
 
 PROMPT, GUIDANCE, SAMPLED = 0, 1, 2

@@ -25,7 +25,7 @@ from g2rpo.training.run.budget import StopAtBudget
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
-from g2rpo.training.run.run_directory import NoLocalCard, RecordSteps, RunDirectory, manifest
+from g2rpo.training.run.run_directory import RecordSteps, RunDirectory, manifest
 from g2rpo.training.run.train import held_out, loading, model_init_kwargs
 
 
@@ -101,7 +101,7 @@ def completions_dataset(
     return Dataset.from_list(rows)
 
 
-class TraceSFTTrainer(EvaluatesHeldOut, NoLocalCard, SFTTrainer):
+class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
     """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
 
     trained_tokens = 0
@@ -115,6 +115,10 @@ class TraceSFTTrainer(EvaluatesHeldOut, NoLocalCard, SFTTrainer):
         labels = (inputs["labels"] != -100).sum()
         self.trained_tokens += int(self.accelerator.reduce(labels, reduction="sum"))
         return super().training_step(model, inputs, num_items_in_batch)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        if self.hub_model_id is not None:  # beside a local run it would only say less than manifest.json
+            super().create_model_card(*args, **kwargs)
 
 
 @dataclass(frozen=True)

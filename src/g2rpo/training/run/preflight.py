@@ -13,7 +13,6 @@ from datasets import Dataset
 from g2rpo.data.completion import style
 from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
-from g2rpo.method.controllers.fixed import Fixed
 from g2rpo.sampling.draw import warpers
 from g2rpo.training.config import GuidedGRPOConfig
 
@@ -56,8 +55,8 @@ def drives(func: Any) -> bool:
     return getattr(func, "drives_guidance", not from_trl)
 
 
-def driving_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
-    """Index of the reward that drives the controller and counts as success.
+def primary_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
+    """Index of the primary reward: the controller listens to it, and it counts as success.
 
     Raises:
         ConfigError: a name or index that no reward has, or no single candidate when none is named.
@@ -293,13 +292,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     if too_long > len(lengths) / 2:
         logger.warning(f"{too_long} of {len(lengths)} traces do not fit into max_completion_length ({trainer.max_completion_length}) with their "
                        "answer. A rollout that is shown nearly all of such a trace is cut before it can answer.")  # fmt: skip
-    controller = planner.controller
-    if type(controller) is Fixed and args.unit == "tokens" and controller.length > max(lengths):
-        raise ConfigError(
-            "length", controller.length,
-            expected=f"at most {max(lengths)} tokens, the longest that any trace of this data may be revealed",
-            then="Every trace is shorter, so every guided rollout would start at the end of its trace. Lower the length.",
-        )  # fmt: skip
+    planner.controller.check_traces(max(lengths), args.unit)
     report = DataReport(
         rows=total, checked=len(rows), without_trace=len(rows) - len(lengths), prompt_tokens_max=max(prompts),
         trace_tokens_median=statistics.median(lengths), trace_tokens_max=max(lengths), revealable_share=statistics.fmean(shares),

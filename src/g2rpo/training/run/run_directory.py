@@ -29,7 +29,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 import g2rpo
 from g2rpo.data.problem import Problem
@@ -259,14 +259,6 @@ def manifest(problems: Sequence[Problem], seed: int) -> dict[str, Any]:
 
 def _may_change(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in MAY_CHANGE)
-
-
-class NoLocalCard(Trainer):
-    """Mixed into a trainer: TRL's model card is for the hub. Beside a run it would only say less than `manifest.json`."""
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        if self.hub_model_id is not None:
-            super().create_model_card(*args, **kwargs)
 
 
 class writing:

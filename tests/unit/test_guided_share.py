@@ -3,7 +3,9 @@
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.method.guided_share import default_ratio, guided_count, is_guided, nearest_strata
+from g2rpo.method.controllers.adaptive_profile import AdaptiveProfile
+from g2rpo.method.controllers.profile import Profile
+from g2rpo.method.guided_share import guided_count, nearest_strata
 
 TABLE = [
     (0, 8, 0), (1, 8, 8), (1, 2, 2), (0.5, 2, 1), (0.5, 8, 4),
@@ -16,13 +18,11 @@ TABLE = [
 @pytest.mark.parametrize(("alpha", "group_size", "count"), TABLE)
 def test_guided_count(alpha, group_size, count):
     assert guided_count(alpha, group_size) == count
-    members = [is_guided(m, alpha, group_size) for m in range(group_size)]
-    assert members == [True] * count + [False] * (group_size - count)
 
 
 @pytest.mark.parametrize(("alpha", "group_size"), [(0.06, 8), (0.01, 10), (0.24, 2)])
 def test_an_alpha_that_rounds_to_nobody_is_refused_and_says_what_would_do(alpha, group_size):
-    with pytest.raises(ConfigError, match=f"Expected at least {0.5 / group_size:g}, or 0.*rounds to no guided member"):
+    with pytest.raises(ConfigError, match=f"Expected at least {0.5 / group_size:g}, or 0.*rounds to no guided rollout"):
         guided_count(alpha, group_size)
 
 
@@ -43,6 +43,6 @@ def test_no_stratum_is_ever_one_row(wanted, guidable, group_size, count):
 
 @pytest.mark.parametrize(("group_size", "count"), [(4, 2), (5, 3), (6, 4), (7, 5), (8, 6), (10, 7), (12, 9), (16, 12)])
 def test_an_unset_ratio_of_an_adaptive_share_leaves_whole_strata(group_size, count):
-    assert guided_count(default_ratio(group_size, 0.75), group_size) == count
+    assert guided_count(AdaptiveProfile().default_ratio(group_size), group_size) == count
     assert min(count, group_size - count) >= 2
-    assert default_ratio(group_size, None) == 0.5
+    assert Profile().default_ratio(group_size) == 0.5
