@@ -53,13 +53,20 @@ def train(
         raise ConfigError("eval_strategy", str(args.eval_strategy), expected="no, or suites to evaluate on",
                           then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.")  # fmt: skip
     run = RunDirectory(args.output_dir)
-    checkpoint = usable_checkpoint(args) if resume else None
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    if resume and args.process_index == 0:
-        run.same_settings(recipe.to_json())
-    with nullcontext() if resume or args.process_index != 0 else run.claimed():
-        rewards = recipe.data.reward_functions()
-        trainer = _made_ready(recipe, run, rewards, checkpoint)
+    with run.claimed(resume) if args.process_index == 0 else nullcontext():
+        checkpoint = usable_checkpoint(args) if resume else None
+        if resume and args.process_index == 0:
+            run.same_settings(recipe.to_json())
+        return _trained(recipe, run, checkpoint, quiet, callbacks)
+
+
+def _trained(
+    recipe: Recipe, run: RunDirectory, checkpoint: str | None, quiet: bool, callbacks: Sequence[Callable[[Any], TrainerCallback]]
+) -> GuidedGRPOTrainer:
+    args = recipe.training
+    rewards = recipe.data.reward_functions()
+    trainer = _made_ready(recipe, run, rewards, checkpoint)
     trainer.rollout_sinks.append(run.write_rollouts)
     trainer.add_callback(RecordSteps(run, trainer))
     for callback in (PrinterCallback, ProgressCallback):
