@@ -120,7 +120,8 @@ def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, An
         return
     if not getattr(tokenizer, "chat_template", None):
         raise ConfigError("chat template of the model's tokenizer", None, expected="one: the prompts are conversations, and it renders them",
-                          then="Take the model's chat variant, save a template with its tokenizer, or give the prompts as plain text.")  # fmt: skip
+                          then="Take the model's chat variant, save a template with its tokenizer, or put finished prompts, as text, in a column named prompt "
+                          "(one mapped by columns is a question and becomes a conversation).")  # fmt: skip
     try:
         tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
     except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
