@@ -103,7 +103,7 @@ def test_seam_rollout_func_contract():
 
 
 def test_seam_vllm_generate():
-    """`vllm_rows.row_budgets` stands between `VLLMGeneration.generate` and its engine or client."""
+    """`engine.row_budgets` stands between `VLLMGeneration.generate` and its engine or client."""
     source = inspect.getsource(VLLMGeneration.generate)
     assert "self.llm.generate(vllm_prompts, sampling_params=sampling_params, use_tqdm=False)" in source
     assert "self.vllm_client.generate(" in source

@@ -46,6 +46,7 @@ def train(
 
     Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`).
     """
+    from g2rpo.training.engine.start import end
     from g2rpo.training.run.phase_times import in_words
     from g2rpo.training.run.recipe import read_yaml, resolve
     from g2rpo.training.run.train import train as run
@@ -53,7 +54,7 @@ def train(
     quiet()
     trainer = run(resolve(read_yaml(recipe), context.args), resume=resume)
     main = trainer.accelerator.is_main_process
-    trainer.accelerator.end_training()  # leaves the process group in order: without it, gloo may abort at exit
+    end(trainer)
     if main:
         print(f"Time: {in_words(trainer.phases.read())}")
         print(f"Run directory: {trainer.args.output_dir}   (look into it with: g2rpo show {trainer.args.output_dir})")

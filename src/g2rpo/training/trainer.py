@@ -38,6 +38,8 @@ from g2rpo.seeds import seed_of
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.distributed import ChecksLaunch
 from g2rpo.training.dynamic_sampling import SamplesAgain
+from g2rpo.training.engine.row_budgets import row_budgets
+from g2rpo.training.engine.start import engine_checked
 from g2rpo.training.fast.sampler_logprobs import ReusesSamplerLogProbs
 from g2rpo.training.fast.update import FastUpdate
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut
@@ -47,7 +49,6 @@ from g2rpo.training.run.epoch_order import resumable_in_any_epoch
 from g2rpo.training.run.phase_times import PhaseClock
 from g2rpo.training.run.preflight import check_data, check_run, check_template, primary_reward
 from g2rpo.training.step_batch import ScoredRound, StepBatch
-from g2rpo.training.vllm_rows import row_budgets
 
 UNSCORED_BATCHES = 3
 """So many generation batches in a row without one scored rollout stop the run: it cannot learn."""
@@ -95,7 +96,7 @@ class GuidedGRPOTrainer(
             if args.guidance_trace_source == "other":
                 train_dataset = with_other_traces(train_dataset, args.guidance_trace_column, args.seed)
             kwargs["rollout_func"] = self._guided_rollout
-        with warnings.catch_warnings():
+        with engine_checked(args), warnings.catch_warnings():
             # TRL warns that rollout_func is experimental; our contract tests watch it.
             warnings.filterwarnings("ignore", message=".*'rollout_func'.*", category=UserWarning)
             super().__init__(model, reward_funcs, args, train_dataset, **kwargs)
