@@ -26,6 +26,8 @@ from safetensors.torch import load_file, save_file
 from trl.generation.vllm_client import VLLMClient
 from vllm.platforms import current_platform
 
+from g2rpo.evaluation.engines import processor_options
+
 EXTENSION = f"{__name__}.PlainWeights"
 WEIGHTS_FOLDER = "G2RPO_WEIGHTS_FOLDER"
 """Environment variable: where weights are put down for a server; it must see the folder under the same name. The folder for temporary
@@ -50,10 +52,7 @@ class PlainWeights:
 
 def engine_options() -> dict[str, Any]:
     """What `vllm.LLM` is told beside TRL's options; sets the environment that vLLM reads."""
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    # Compiling takes minutes, which models that one trains on a processor never earn back.
-    return {"worker_extension_cls": EXTENSION, "enforce_eager": True}
+    return {"worker_extension_cls": EXTENSION, **processor_options()}
 
 
 class FolderClient(VLLMClient):
