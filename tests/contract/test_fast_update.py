@@ -420,3 +420,23 @@ def test_trl_is_left_as_it_was(make_trainer, monkeypatch):
     trainer = make_trainer()
     update(trainer, rollouts(trainer), levers(trainer), monkeypatch)
     assert (trl_utils._use_triton, trl_utils._ChunkedLogProbFunction) == before
+
+
+def test_outputs_in_the_dtype_of_the_parameters_are_taken(make_trainer):
+    """FSDP2 with mixed precision rounds what a model returns (`MixedPrecisionPolicy.output_dtype`)."""
+    trainer = make_trainer()
+    batch = rollouts(trainer)
+
+    def rounded(module, args, output):
+        output.log_probs, output.entropy = output.log_probs.bfloat16(), output.entropy.bfloat16()
+        return output
+
+    trainer.model.register_forward_hook(rounded)
+    trainer.levers = dataclasses.replace(levers(trainer), share=False)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    width = batch["completion_ids"].shape[1]
+    logps, entropies, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, width, compute_entropy=True)
+    assert logps.dtype == entropies.dtype == torch.float32
+    assert torch.isfinite(logps).all()
+    assert logps.min() < 0

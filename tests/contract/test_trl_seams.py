@@ -5,6 +5,8 @@ import re
 
 import trl
 from trl import GRPOTrainer
+from trl.generation.vllm_client import VLLMClient
+from trl.generation.vllm_generation import VLLMGeneration
 from trl.models import unwrap_model_for_generation
 from trl.trainer import utils
 
@@ -107,3 +109,11 @@ def test_the_loss_types_are_those_that_trl_computes():
     source = inspect.getsource(GRPOTrainer._compute_loss)
     tests = re.findall(r"self\.loss_type (?:==|in) (\[[^]]*\]|\"[a-z_]+\")", source)
     assert {name for test in tests for name in re.findall(r"[a-z_]+", test)} == set(LOSS_TYPES)
+
+
+def test_seam_vllm_generate():
+    """`engine.row_budgets` stands between `VLLMGeneration.generate` and its engine or client."""
+    source = inspect.getsource(VLLMGeneration.generate)
+    assert "self.llm.generate(vllm_prompts, sampling_params=sampling_params, use_tqdm=False)" in source
+    assert "self.vllm_client.generate(" in source
+    assert {"prompts", "features", "max_tokens", "generation_kwargs"} <= set(parameters(VLLMClient.generate))

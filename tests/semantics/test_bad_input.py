@@ -1,6 +1,7 @@
 """Everything wrong with settings, rows, tokenizer or rhythm is a sentence before training starts, not a crash in its middle."""
 
 import copy
+import json
 
 import pytest
 from datasets import Dataset, IterableDataset
@@ -430,7 +431,16 @@ def test_a_model_without_a_chat_template(refused, make_model, tokenizer, tmp_pat
     other.chat_template = None
     make_model().save_pretrained(tmp_path / "base")
     other.save_pretrained(tmp_path / "base")
-    refused("chat template of the model's tokenizer", model_name_or_path=str(tmp_path / "base"))
+    model = str(tmp_path / "base")
+    refused(r"chat template of the model's tokenizer.*as text, in a column named prompt", model_name_or_path=model)
+    # The advice, taken; a mapped column would be a conversation again.
+    lines = [json.dumps({"prompt": f"{i}+1=", "q": f"{i}+1?", "answer": str(i + 1), "trace": "one more"}) for i in range(8)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    data = {"task": None, "dataset_path": str(tmp_path / "mine.jsonl"), "rewards": ["exact"], "model_name_or_path": model}
+    refused("chat template of the model's tokenizer", columns={"prompt": "q"}, **data)
+    fields = {"max_steps": 1, "per_device_train_batch_size": 8, "max_completion_length": 32, "guidance_leak_guard": "off"}
+    given = {"output_dir": str(tmp_path / "run"), "use_cpu": True, "bf16": False, "report_to": "none", **data, **fields}
+    assert train(resolve(given), quiet=True).state.global_step == 1
 
 
 def test_data_without_what_guidance_needs_point_to_the_recipe(refused, tmp_path):

@@ -64,6 +64,7 @@ def train(
     (also with --resume of a complete one), 2 something is wrong, 75 SIGTERM stopped it at a checkpoint: go on with --resume.
     """
     from g2rpo.errors import ConfigError
+    from g2rpo.training.engine.start import end
     from g2rpo.training.run.phase_times import in_words
     from g2rpo.training.run.recipe import read_yaml, resolve
     from g2rpo.training.run.resuming import STOPPED_BY_SIGNAL, RunStopped, StopOnSigterm
@@ -82,11 +83,11 @@ def train(
     try:
         trainer = run(resolved, resume="auto" if resume == "auto" else resume == "always", callbacks=[StopOnSigterm])
     except RunStopped as stop:
-        stop.trainer.accelerator.end_training()
+        end(stop.trainer)
         if main:
             print(f"Stopped by SIGTERM after step {stop.step}; checkpoint-{stop.step} in {folder} is whole. Go on with --resume.")
         raise typer.Exit(STOPPED_BY_SIGNAL) from None
-    trainer.accelerator.end_training()  # leaves the process group in order: without it, gloo may abort at exit
+    end(trainer)
     if main:
         print(f"Time: {in_words(trainer.phases.read())}")
         print(f"Run directory: {trainer.args.output_dir}   (look into it with: g2rpo show {trainer.args.output_dir})")

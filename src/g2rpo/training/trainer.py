@@ -14,6 +14,7 @@ installed, and with `fast` off as well every step is TRL's own, bit for bit. `fa
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,7 +37,10 @@ from g2rpo.sampling.sample import sample_rows
 from g2rpo.seeds import seed_of
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.demonstrations import Demonstrates
+from g2rpo.training.distributed import ChecksLaunch
 from g2rpo.training.dynamic_sampling import SamplesAgain
+from g2rpo.training.engine.row_budgets import row_budgets
+from g2rpo.training.engine.start import engine_checked
 from g2rpo.training.fast.sampler_logprobs import ReusesSamplerLogProbs
 from g2rpo.training.fast.update import FastUpdate
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut
@@ -53,7 +57,7 @@ logger = get_logger(__name__)
 
 
 class GuidedGRPOTrainer(
-    SamplesAgain, Demonstrates, ReusesSamplerLogProbs, FastUpdate, EvaluatesHeldOut, SavesGuidanceState, GRPOTrainer
+    SamplesAgain, Demonstrates, ReusesSamplerLogProbs, FastUpdate, EvaluatesHeldOut, SavesGuidanceState, ChecksLaunch, GRPOTrainer
 ):
     """TRL's `GRPOTrainer` whose groups are partly guided by ground-truth reasoning traces (arXiv 2508.13023).
 
@@ -93,7 +97,7 @@ class GuidedGRPOTrainer(
             if args.guidance_trace_source == "other":
                 train_dataset = with_other_traces(train_dataset, args.guidance_trace_column, args.seed)
             kwargs["rollout_func"] = self._guided_rollout
-        with warnings.catch_warnings():
+        with engine_checked(args), warnings.catch_warnings():
             # TRL warns that rollout_func is experimental; our contract tests watch it.
             warnings.filterwarnings("ignore", message=".*'rollout_func'.*", category=UserWarning)
             super().__init__(model, reward_funcs, args, train_dataset, **kwargs)
@@ -202,8 +206,9 @@ class GuidedGRPOTrainer(
         prompts = [list(s.prompt_ids + s.guidance_ids) for s in starts]
         budgets = [self.max_completion_length - len(s.guidance_ids) for s in starts]
         if self.use_vllm or self.use_transformers_continuous_batching or images is not None:
-            # num_generations=1: in server mode vLLM would otherwise give the whole group the first row's prefix.
-            ids, logprobs = self._generate_single_turn(prompts, images, fields, num_generations=1)
+            with row_budgets(self.vllm_generation, budgets) if self.use_vllm else nullcontext():
+                # num_generations=1: in server mode vLLM would otherwise give the whole group the first row's prefix.
+                ids, logprobs = self._generate_single_turn(prompts, images, fields, num_generations=1)
             return [
                 (x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))
             ]

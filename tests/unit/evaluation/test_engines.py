@@ -6,6 +6,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from g2rpo.errors import ConfigError
+from g2rpo.evaluation import engines
 from g2rpo.evaluation.checkpoint import Checkpoint
 from g2rpo.evaluation.decoding import PRESETS, Decoding, decoding
 from g2rpo.evaluation.engines import Request, TransformersEngine, batches, engine_name, open_engine, requests
@@ -46,9 +47,22 @@ def test_batches_hold_like_lengths_the_longest_first():
 def test_unknown_engines():
     with pytest.raises(ConfigError, match="auto, transformers or vllm"):
         engine_name("tgi")
-    with pytest.raises(ConfigError, match="vLLM installed and an accelerator"):
+    with pytest.raises(ConfigError, match="vLLM installed, and an accelerator or the build"):
         engine_name("vllm")
     assert engine_name("auto") == "transformers"
+
+
+def test_vllm_on_a_processor_where_it_is_built_for_one(monkeypatch):
+    platforms = ModuleType("vllm.platforms")
+    platforms.current_platform = SimpleNamespace(is_cpu=lambda: True)
+    monkeypatch.setitem(sys.modules, "vllm", ModuleType("vllm"))
+    monkeypatch.setitem(sys.modules, "vllm.platforms", platforms)
+    monkeypatch.setattr(engines, "find_spec", lambda name: object())
+    assert engine_name("vllm") == "vllm"
+    assert engine_name("auto") == "transformers"  # its start takes longer than most evaluations on a processor
+    platforms.current_platform.is_cpu = lambda: False
+    with pytest.raises(ConfigError, match="vLLM installed, and an accelerator or the build"):
+        engine_name("vllm")
 
 
 def test_greedy_rows_are_those_of_generate(make_model, tokenizer):
@@ -88,6 +102,7 @@ def test_vllm_gets_ids_budgets_and_seeds(monkeypatch, make_model, tokenizer, tmp
     assert engine(plan) == [[3, 2], [1, 2]]
     engine.close()
     assert calls["init"]["max_model_len"] == 64
+    assert calls["init"]["enforce_eager"]  # on a processor
     assert calls["init"]["dtype"] == "float32"
     assert calls["init"]["model"] != str(tmp_path)  # the merged weights, not the adapter's folder
     first = calls["params"][0]

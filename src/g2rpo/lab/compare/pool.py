@@ -1,6 +1,5 @@
 """Runs the matrix in parallel processes, skips what is done, and keeps the others going when one fails."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from g2rpo.errors import RunError
 from g2rpo.lab.compare.arm_run import LOG, SPEC, read_result
 from g2rpo.lab.compare.live_table import Progress
 from g2rpo.lab.compare.spec import RunResult, RunSpec, source_digest
+from g2rpo.training.run.lock import locked
 
 POLL_S = 0.25
 HOPELESS = 2
@@ -35,8 +34,7 @@ def run_all(specs: Sequence[RunSpec], root: Path, jobs: int, progress: Progress,
     Raises:
         RunError: a run's process failed (the others are finished first), results of other code, or another comparison at work here.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with _alone(root), progress:
+    with locked(root, "output"), progress:
         waiting = [s for s in specs if not _done(root / s.folder, other_code)]
         for spec in specs:
             if spec not in waiting:
@@ -111,15 +109,3 @@ def _points(log: Path) -> list[dict]:
     """Evaluations in a run's log so far; a line that is still being written is none."""
     lines = log.read_text(errors="replace").splitlines()
     return [json.loads(line) for line in lines if line.startswith('{"spent"') and line.endswith("}")]
-
-
-@contextmanager
-def _alone(root: Path):
-    """Two comparisons in one folder would remove each other's runs."""
-    with (root / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RunError("output", str(root.parent), expected="a folder in which no other comparison is at work",
-                           then="Wait for it to end, or name another folder.") from None  # fmt: skip
-        yield

@@ -202,7 +202,8 @@ class FastUpdate:
             part = rows.take(chunk)
             with self.accelerator.autocast(), score_labelled_positions_only(input_ids.device):
                 part, found = self._scores_of(model, part)
-            spread = lambda values, rows=part: rows.spread(values, input_ids.shape[1])[:, -logits_to_keep:]  # noqa: E731
+            # A sharded model may give its outputs in the dtype of its parameters (FSDP2's `output_dtype`).
+            spread = lambda values, rows=part: rows.spread(values.float(), input_ids.shape[1])[:, -logits_to_keep:]  # noqa: E731
             logps = logps.index_copy(0, chunk, spread(found[0]))
             if compute_entropy:
                 entropies = entropies.index_copy(0, chunk, spread(found[1]))

@@ -216,6 +216,7 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
     if args.dynamic_sampling_rounds > 1 and not isinstance(trainer.train_dataset, Dataset):
         raise ConfigError("dynamic_sampling_rounds", args.dynamic_sampling_rounds, expected="1 with a streamed training set: further problems are drawn from all of it",
                           then="Load the data without streaming.")  # fmt: skip
+    _check_dropout(trainer)
     if trainer.planner is None:
         return None
     if style(args.guidance_style).before_trace and trainer.planner.prompt_tail.rstrip().endswith("</think>"):
@@ -239,6 +240,24 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
 
 def _prompt_opens_think(trainer: "GuidedGRPOTrainer") -> bool:
     return trainer.planner.prompt_tail.rstrip().endswith("<think>")
+
+
+def _check_dropout(trainer: "GuidedGRPOTrainer") -> None:
+    """Log-probabilities of the old policy are computed by a model in training, dropout on, as the new ones are."""
+    dropout = max(
+        (
+            float(c.lora_dropout)
+            for c in (getattr(trainer.model, "peft_config", None) or {}).values()
+            if hasattr(c, "lora_dropout")
+        ),
+        default=0.0,
+    )
+    several = trainer.args.gradient_accumulation_steps % (trainer.args.steps_per_generation * trainer.num_iterations) != 0
+    corrected = trainer.use_vllm and trainer.vllm_importance_sampling_correction
+    if dropout > 0 and (several or corrected):
+        compared = "the engine's, which has no dropout" if corrected else "those of another draw of dropout"
+        logger.warning(f"lora_dropout is {dropout:g}: log-probabilities are compared with {compared}, and rows look off-policy that are not. "
+                       "Set lora_dropout to 0.")  # fmt: skip
 
 
 def _check_rhythm(args: GuidedGRPOConfig) -> None:
@@ -321,8 +340,9 @@ def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: 
     """A prompt and a whole completion must fit into the model."""
     config = trainer.model.config.get_text_config()
     room = getattr(config, "max_position_embeddings", None)
-    if trainer.use_vllm and trainer.args.vllm_max_model_length:
-        room = min(room or trainer.args.vllm_max_model_length, trainer.args.vllm_max_model_length)
+    engine = trainer.vllm_generation.max_model_length if trainer.use_vllm else None  # of a server, what it was started with
+    if engine:
+        room = min(room or engine, engine)
     worst = max(range(len(rows)), key=lambda i: lengths[i])
     if room is not None and lengths[worst] + trainer.max_completion_length > room:
         raise DataError(

@@ -21,6 +21,7 @@ from g2rpo.training.run.run_directory import RunDirectory
 Resume = bool | Literal["auto"]
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that SIGTERM ended at a checkpoint: sysexits' EX_TEMPFAIL, "try again"."""
+SPENT = ("tokens/sampled_total", "tokens/imitated_total")
 ENDED = "phases.json"
 """What a run writes when all else is written."""
 _ONLY_FOR_TRAINING = (
@@ -61,7 +62,8 @@ def progress(args: Any) -> Progress:
         logger.warning(f"{found[-1]} is not whole (the run was stopped while writing it); going on from {whole[-1].name}.")
     saved = json.loads((whole[-1] / "trainer_state.json").read_text()) if whole else {}
     steps = saved.get("global_step", 0)
-    tokens = json.loads((whole[-1] / STATE_FILE).read_text())["totals"]["tokens/sampled_total"] if whole else 0.0
+    totals = json.loads((whole[-1] / STATE_FILE).read_text())["totals"] if whole else {}
+    tokens = sum(totals.get(name, 0.0) for name in SPENT)
     if (run / ENDED).exists() and (last := _last_step(run)):  # a run may end after its last checkpoint
         steps, tokens = max(steps, last[0]), max(tokens, last[1])
     planned = args.max_steps if args.max_steps > 0 else math.inf
@@ -81,7 +83,7 @@ def _step(folder: Path) -> int:
 
 def _last_step(run: Path) -> tuple[int, float] | None:
     lines = RunDirectory(run).steps() if (run / "steps.jsonl").exists() else []
-    return (lines[-1]["step"], lines[-1]["metrics"].get("guidance/tokens/sampled_total") or 0.0) if lines else None
+    return (lines[-1]["step"], sum(lines[-1]["metrics"].get(f"guidance/{name}") or 0.0 for name in SPENT)) if lines else None
 
 
 def checkpoint_to_resume(args: Any) -> str:

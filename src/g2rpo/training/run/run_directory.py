@@ -7,6 +7,7 @@
     rollouts/*.parquet  one file per generation batch: ids, origin of each token, texts, rewards, advantages
     phases.json         seconds per phase of the whole run, the sum over `steps.jsonl`
     checkpoint-N/       TRL's checkpoint and `guidance_state.json`
+    .lock               which process is writing, while one is
 
 Lines are flushed one by one: a killed run keeps all but the step it was in. A resumed run first drops what was written after its
 checkpoint, so that no step stands twice.
@@ -36,6 +37,7 @@ from g2rpo.data.problem import Problem
 from g2rpo.errors import RunError
 from g2rpo.method.controller import state_to_log
 from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
+from g2rpo.training.run.lock import locked
 
 MAY_CHANGE = (
     "max_steps", "num_train_epochs", "max_sampled_tokens",  # how far it goes
@@ -73,18 +75,20 @@ class RunDirectory:
         self.rollouts = self.path / "rollouts"
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
-        """Makes the directory and sees that it can be written, before a model is loaded; inside, the run is made ready.
+    def claimed(self, resume: bool = False) -> Iterator[None]:
+        """Makes the directory this process's own; without `resume`, sees that it is a new run's and can be written, before a model is loaded.
 
-        What is refused inside leaves no empty directory behind.
+        Inside, the run is made ready and runs. What is refused inside leaves no empty directory behind.
 
         Raises:
-            RunError: it holds a run or a model already, or cannot be written.
+            RunError: another process is writing it; or it holds a run or a model already, or cannot be written.
         """
         made = [folder for folder in (self.path, *self.path.parents) if not os.path.exists(folder)]
         try:
-            self._claim()
-            yield
+            with locked(self.path):
+                if not resume:
+                    self._claim()
+                yield
         except BaseException:
             for folder in made:
                 with suppress(OSError):  # it never came to be, or something has been written into it

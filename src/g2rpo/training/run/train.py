@@ -51,15 +51,23 @@ def train(
     run = RunDirectory(args.output_dir)
     here = progress(args) if resume == "auto" else None
     goes_on = resume is True or (here is not None and (here.complete or here.checkpoint is not None))
-    checkpoint = checkpoint_to_resume(args) if goes_on else None
     _add_model_options(recipe)
     main = args.process_index == 0
-    if main and (goes_on or (here is not None and was_stopped_early(run))):
-        run.same_settings(recipe.to_json())
-        begin_again(run, checkpoint)
-    with nullcontext() if goes_on or not main else run.claimed():
-        rewards = recipe.data.reward_functions()
-        trainer = _made_ready(recipe, run, rewards, checkpoint)
+    starts_over = here is not None and not goes_on and was_stopped_early(run)
+    with run.claimed(goes_on or starts_over) if main else nullcontext():
+        checkpoint = checkpoint_to_resume(args) if goes_on else None
+        if main and (goes_on or starts_over):
+            run.same_settings(recipe.to_json())
+            begin_again(run, checkpoint)
+        return _trained(recipe, run, checkpoint, quiet, callbacks)
+
+
+def _trained(
+    recipe: Recipe, run: RunDirectory, checkpoint: str | None, quiet: bool, callbacks: Sequence[Callable[[Any], TrainerCallback]]
+) -> GuidedGRPOTrainer:
+    args = recipe.training
+    rewards = recipe.data.reward_functions()
+    trainer = _made_ready(recipe, run, rewards, checkpoint)
     trainer.rollout_sinks.append(run.write_rollouts)
     trainer.add_callback(RecordSteps(run, trainer))
     for callback in (PrinterCallback, ProgressCallback):
