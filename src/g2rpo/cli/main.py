@@ -124,19 +124,25 @@ def fields(
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option(help="Where comparison.json, the page and the runs go.")] = Path("runs/demo"),
-    seeds: Annotated[int, typer.Option(help="Seeds per arm.")] = 4,
+    output: Annotated[
+        Path | None, typer.Option(help="Where comparison.json, the page and the runs go; default runs/demo, runs/real-demo.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds per arm instead of 4, or 2 with --pretrained.")] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time; 0 is one per core.")] = 0,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="SmolLM2-135M on word problems instead of the built-in model; some 30 minutes.")
+    ] = False,
 ) -> None:
-    """Watch the built-in model learn, in minutes, on a CPU.
+    """Watch a small model learn, in minutes, on a CPU.
 
     GRPO, guided GRPO and SFT at equal budgets.
     """
     from g2rpo.lab.demo import run_demo
     from g2rpo.lab.report.write import write_report
 
+    output = output or Path("runs/real-demo" if pretrained else "runs/demo")
     check_folder("--output", output)
-    run_demo(output, seeds=seeds, jobs=jobs)
+    run_demo(output, seeds=seeds, jobs=jobs, pretrained=pretrained)
     print(f"The page: {write_report(output)}")
 
 
