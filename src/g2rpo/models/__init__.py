@@ -7,6 +7,9 @@ builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps 
 """
 
 from pathlib import Path
+from typing import Any
+
+from g2rpo.errors import ConfigError
 
 _HERE = Path(__file__).parent
 BUILTIN = {
@@ -20,3 +23,17 @@ BUILTIN = {
 def resolve_model(name: str) -> str:
     """The folder of a built-in model for its name; any other name or path as it is."""
     return str(BUILTIN[name]) if name in BUILTIN else name
+
+
+def load_tokenizer_of(name: str) -> Any:
+    """The tokenizer of a folder, a hub name or a built-in model.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(resolve_model(name))
+    except (OSError, ValueError) as error:
+        raise ConfigError("model", name, expected="a folder or hub name with a tokenizer, or builtin", then=str(error).splitlines()[0]) from error  # fmt: skip
