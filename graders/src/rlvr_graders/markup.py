@@ -104,7 +104,8 @@ def undecorated(text: str) -> str:
     end = len(text)
     while end and _PICTURE.match(text, end - 1):
         end -= 1
-    bare = text[_ARROWS.match(text).end() : end]
+    arrows = _ARROWS.match(text)
+    bare = text[arrows.end() if arrows else 0 : end]
     text = bare if any(c.isalnum() for c in bare) else text.strip()
     for opening, closing in _QUOTES.items():
         inner = text[len(opening) : -len(closing)]

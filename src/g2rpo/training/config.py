@@ -42,6 +42,7 @@ NUMBERS: dict[str, Rule] = {
                      "steps_per_generation", "generation_batch_size", "num_iterations", "num_generations_eval", "max_length", "task_size",
                      "max_sampled_tokens", "eval_limit", "eval_max_tokens"), _COUNT),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), _BELOW_1),
+    "few_shot": (lambda x: x >= 0, "0 (none) or more"),
     "min_p": _SHARE,
     "top_p": (lambda x: 0 < x <= 1, "a number above 0, at most 1"),
     "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),

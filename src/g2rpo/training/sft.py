@@ -139,7 +139,7 @@ def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> Tra
     name = recipe.model.model_name_or_path
     model = trainable_place(name, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems()
+    problems = recipe.data.problems(style_name=settings.style)
     rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(

@@ -14,9 +14,10 @@ from functools import lru_cache
 
 from rlvr_graders.math import worker
 from rlvr_graders.math.exact_value import TooLarge, exact_value
-from rlvr_graders.math.expressions import Malformed, Node, Unsupported, parse_expression
+from rlvr_graders.math.expressions import Malformed, Unsupported, parse_expression
 from rlvr_graders.math.latex import UNIT, balanced
 from rlvr_graders.math.numbers import Quantity, parse_quantity, same_quantity
+from rlvr_graders.math.tree import Node
 from rlvr_graders.math.units import Unit, parse_unit
 
 MAX_LEAF_CHARS = 1_000

@@ -131,9 +131,10 @@ def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
     from rlvr_graders.math.exact_value import TooLarge
     from rlvr_graders.math.expressions import Unsupported, parse_expression
     from rlvr_graders.math.precision import same_relation
+    from rlvr_graders.math.tree import Negative, Sum
 
     try:
-        a, b = (("add", parse_expression(l), ("neg", parse_expression(r))) for l, r in (gold, answer))  # noqa: E741
+        a, b = (Sum(parse_expression(left), Negative(parse_expression(right))) for left, right in (gold, answer))
         return {"equal": bool(same_relation(a, b, positive)), "detail": "relation"}
     except Unsupported:
         return _by_math_verify("=".join(gold), "=".join(answer)) if not positive else {"equal": None, "detail": "relation"}

@@ -16,7 +16,9 @@ import yaml
 from rlvr_graders.registry import get_reward, importable_from
 from trl import ModelConfig
 
+from g2rpo.data.completion import style
 from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
+from g2rpo.data.few_shot import with_examples
 from g2rpo.data.load import instructed, load_problems
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
@@ -59,6 +61,9 @@ class DataConfig:
     columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
     system_prompt: str | None = _setting(None, "System message before every problem.")
     instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
+    few_shot: int = _setting(
+        0, "Worked examples in front of each problem, drawn from the training problems, never the problem itself."
+    )
     task: str | None = _setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
     task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
     task_size: int = _setting(2000, "Problems to draw.")
@@ -76,8 +81,15 @@ class DataConfig:
     )
     reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
 
-    def problems(self, split: str | None = None) -> list[Problem]:
-        """Loads or draws the problems, each with the trace it is to have."""
+    def problems(self, split: str | None = None, style_name: str = "think_answer") -> list[Problem]:
+        """Loads or draws the problems, each with the trace it is to have, and with worked examples in the named completion style."""
+        problems = self._with_traces(split)
+        if not self.few_shot:
+            return problems
+        pool = problems if split in (None, self.dataset_split) else self._with_traces(None)
+        return with_examples(problems, pool, self.few_shot, style(style_name))
+
+    def _with_traces(self, split: str | None) -> list[Problem]:
         problems = self._problems(split)
         if self.task is not None:
             problems = [altered(p, noise=self.trace_noise, style=self.trace_style) for p in problems]

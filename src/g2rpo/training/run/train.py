@@ -111,7 +111,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
     """Everything that can be refused, and then the run's config: data, model, trainer, suites, in the order of what they cost."""
     args = recipe.training
     model = trainable_place(recipe.model.model_name_or_path, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems()
+    problems = recipe.data.problems(style_name=args.guidance_style)
     check_problems(problems, args)
     for found in disappointments(problems):
         logger.warning(str(found))
