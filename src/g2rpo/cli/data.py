@@ -5,7 +5,7 @@ SET is a known name (`gsm8k`), a recipe (`recipes/mine.yaml`: its data, as it wo
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -175,6 +175,8 @@ def check(
     limit: Limit = None, guard: Guard = "strict", out: Out = None,
     level: Annotated[str, typer.Option(help="Sandbox level for reference programs.")] = "auto",
     shown: Annotated[int, typer.Option(min=0, help="Faults to print.")] = 20,
+    model: Annotated[str | None, typer.Option(help="Its tokens count, to find traces that are too long. Default: the recipe's.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Tokens that a completion may have. Default: the recipe's.")] = None,
 ) -> None:  # fmt: skip
     """Run golds, references and traces through the graders.
 
@@ -184,8 +186,10 @@ def check(
 
     from g2rpo.curation.check import check as run_check
     from g2rpo.curation.check import shared
+    from g2rpo.data.disappointments import disappointments
 
     asked, found, sets, box = Asked(name, split, folder, config, source, columns, limit), [], {}, None
+    tokens, budget = _completion_tokens(asked, model, max_tokens)
     check_file("--out", out, reads=asked.reads())
     try:
         for one in asked.splits():
@@ -200,6 +204,8 @@ def check(
                     f"  {result.concluding} of the traces contain their answer; guidance stops before it. In {result.hidden} it comes so early that guidance has nothing to show."
                 )
             found += [(one, fault) for fault in result.faults]
+            for disappointing in disappointments(problems, tokens=tokens, budget=budget):
+                print(f"  {disappointing}")
     finally:
         if box is not None:
             box.close()
@@ -207,6 +213,34 @@ def check(
         found += [("train", fault) for fault in shared(sets["train"], sets["test"])]
     _list_faults(found, out, shown)
     raise typer.Exit(1 if found else 0)
+
+
+def _completion_tokens(
+    asked: Asked, model: str | None, budget: int | None
+) -> "tuple[Callable[[Problem], int] | None, int | None]":
+    """How long a problem's completion is, and may be: by the options, else by the recipe; None where neither says."""
+    from g2rpo.data.completion import full_completion, style
+    from g2rpo.models import load_tokenizer_of
+
+    recipe = asked.recipe
+    if recipe is not None:
+        model, budget = (
+            model or recipe.model.model_name_or_path,
+            budget or getattr(recipe.training, "max_completion_length", None),
+        )
+    if budget is None:
+        return None, None
+    tokenizer = load_tokenizer_of(model or "builtin")
+    written = style(getattr(recipe.training, "guidance_style", "think_answer") if recipe else "think_answer")
+
+    def tokens(problem: "Problem") -> int:
+        return (
+            len(tokenizer(full_completion(problem, written), add_special_tokens=False)["input_ids"])
+            if problem.answer is not None
+            else 0
+        )
+
+    return tokens, budget
 
 
 def _list_faults(found: "Sequence[tuple[str | None, Any]]", out: Path | None, shown: int) -> None:
@@ -232,18 +266,11 @@ def stats(
     """
     from collections import Counter
 
-    from transformers import AutoTokenizer
-
     from g2rpo.curation.lengths import QUANTILES, lengths
-    from g2rpo.models import resolve_model
+    from g2rpo.models import load_tokenizer_of
 
     problems = Asked(name, split, folder, config, source, columns, limit).problems()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve_model(model))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "model", model, expected="a folder or hub name with a tokenizer, or builtin", then=str(error).splitlines()[0]
-        ) from error
+    tokenizer = load_tokenizer_of(model)
     print(f"{len(problems)} problems, {sum(bool(p.trace) for p in problems)} with a trace; tokens of {model}")
     for what, count in (("source", Counter(p.source for p in problems)), ("difficulty", Counter(p.difficulty for p in problems))):
         if len(count) > 1:

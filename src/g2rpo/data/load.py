@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from g2rpo.data import files
 from g2rpo.data.catalog import known, source_of
+from g2rpo.data.disappointments import conflicting_rows
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES, reader
 from g2rpo.errors import ConfigError, DataError, nearest
@@ -169,10 +170,18 @@ def _unique(problems: list[Problem], places: list[int], duplicates: str, where: 
             raise DataError(f"key of two different problems of {where}, rows {places[before]} and {places[index]},", problem.key,
                             expected="a key of its own for every problem",
                             then="Mend the key column, or leave it out of the columns: the prompt is the key then.")  # fmt: skip
+    conflicting = [places[i] for i in conflicting_rows(problems)] if repeated else []
+    told = (
+        f"same question, different answers: {len(conflicting)} of {len(problems)} problems (first row {conflicting[0]})."
+        if conflicting
+        else ""
+    )
     if repeated and duplicates == "error":
         one, other, key = repeated[0]
         raise DataError(f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them, in rows {one} and {other},", key,
-                        expected="every problem once", then="Set dataset_duplicates to drop (keeps the first of each) or to keep.")  # fmt: skip
+                        expected="every problem once", then=f"{told} Set dataset_duplicates to drop (keeps the first of each) or to keep.".strip())  # fmt: skip
+    if told and duplicates == "drop":  # whoever keeps them is told of them by what looks at the whole set
+        logger.warning("%s The first of each is kept, which may be the wrong one.", told)
     return result
 
 

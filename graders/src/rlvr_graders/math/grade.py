@@ -96,7 +96,7 @@ def _parsed(text: str) -> Gold | DataError:
     """The error is kept as well as the answer: many completions are graded against one gold answer."""
     if is_solution(text):
         return DataError("The gold answer", text, expected="the final answer alone; this is a whole solution, and it marks no answer",
-                         then="Name the column of the answer (columns: {answer: ...}), or mark it with \\boxed{} or ####.")  # fmt: skip
+                         then="Name the column of the answer instead, or mark the answer with \\boxed{} or ####.")  # fmt: skip
     stated = extract_answer(text)
     answer = stated.text if stated else text.strip()
     if not answer or len(answer) > MAX_ANSWER_CHARS:

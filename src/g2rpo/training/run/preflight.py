@@ -11,6 +11,7 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from g2rpo.data.completion import style
+from g2rpo.data.disappointments import longer_than_budget
 from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.sampling.draw import warpers
@@ -285,7 +286,8 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
 
     whole_style = style(args.guidance_style).opened_by(planner.prompt_tail)
     around = len(trainer._tokenizer(whole_style.between + whole_style.after_answer, add_special_tokens=False)["input_ids"])
-    lengths, shares, too_long, unusable = [], [], 0, []
+    lengths, shares, unusable = [], [], []
+    too_long: list[int] = []
     for number, row in enumerate(rows):
         trace = planner.trace(row)
         if not trace.ids:
@@ -296,7 +298,8 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
         lengths.append(len(trace.ids))
         shares.append(min(1.0, len(trace.ids) / whole))
         target = trainer._tokenizer(_target(row, args), add_special_tokens=False)["input_ids"]
-        too_long += whole + around + len(target) > trainer.max_completion_length
+        if whole + around + len(target) > trainer.max_completion_length:
+            too_long.append(number * (stride if total else 1))
     if unusable and args.guidance_missing_trace == "error":
         row = rows[unusable[0]]
         raise DataError(
@@ -308,15 +311,14 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     if not lengths:
         raise DataError(f"column {args.guidance_trace_column!r}", expected="a usable trace in at least one row",
                         then="Without traces, train with guidance_controller: none.")  # fmt: skip
-    if too_long == len(lengths):
+    if len(too_long) == len(lengths):
         raise ConfigError(
             "max_completion_length", trainer.max_completion_length,
-            expected=f"room for a trace and its answer; {too_long} of {len(lengths)} traces do not fit (longest prefix: {max(lengths)} tokens)",
+            expected=f"room for a trace and its answer; {len(too_long)} of {len(lengths)} traces do not fit (longest prefix: {max(lengths)} tokens)",
             then="Guided rollouts could never finish. Raise max_completion_length or drop long traces.",
         )  # fmt: skip
-    if too_long > len(lengths) / 2:
-        logger.warning(f"{too_long} of {len(lengths)} traces do not fit into max_completion_length ({trainer.max_completion_length}) with their "
-                       "answer. A rollout that is shown nearly all of such a trace is cut before it can answer.")  # fmt: skip
+    if too_long:
+        logger.warning(str(longer_than_budget(too_long, total or len(rows), trainer.max_completion_length)))
     planner.controller.check_traces(max(lengths), args.unit)
     report = DataReport(
         rows=total, checked=len(rows), without_trace=len(rows) - len(lengths), prompt_tokens_max=max(prompts),

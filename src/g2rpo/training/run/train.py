@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from accelerate.logging import get_logger
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import get_peft_config, get_quantization_config
 
+from g2rpo.data.disappointments import disappointments
 from g2rpo.data.load import to_rows
 from g2rpo.errors import ConfigError
 from g2rpo.evaluation.checkpoint import trainable_place
@@ -18,8 +20,11 @@ from g2rpo.training.run.preflight import check_gold, check_problems
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe
 from g2rpo.training.run.resuming import Progress, Resume, begin_again, checkpoint_to_resume, finish, progress, was_stopped_early
+from g2rpo.training.run.rollout_table import RolloutTable
 from g2rpo.training.run.run_directory import RecordSteps, RunDirectory, manifest
 from g2rpo.training.trainer import GuidedGRPOTrainer
+
+logger = get_logger(__name__)
 
 
 def train(
@@ -68,7 +73,7 @@ def _trained(
     args = recipe.training
     rewards = recipe.data.reward_functions()
     trainer = _made_ready(recipe, run, rewards, checkpoint)
-    trainer.rollout_sinks.append(run.write_rollouts)
+    trainer.rollout_sinks += [run.write_rollouts, RolloutTable(trainer)]
     trainer.add_callback(RecordSteps(run, trainer))
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
@@ -116,6 +121,8 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
     model = trainable_place(recipe.model.model_name_or_path, trust_remote_code=args.trust_remote_code)
     problems = recipe.data.problems(style_name=args.guidance_style)
     check_problems(problems, args)
+    for found in disappointments(problems):
+        logger.warning(str(found))
     for reward in rewards:
         if warm_up := getattr(reward, "warm_up", None):
             warm_up()  # comes up while the model is loaded
