@@ -110,6 +110,29 @@ def test_a_failed_group_gets_its_demonstration_in_place_of_its_last_rollout(trai
     assert trainer.imitated_tokens == sum(int(b["completion_mask"][b["advantages"] != 0].sum()) for b in trainer.seen)
 
 
+def test_luffy_has_the_whole_demonstration_as_one_of_the_group(train, tokenizer):
+    """arXiv 2504.14945: advantage over the joint mean, no std; - A p / (p + 0.1) on its tokens."""
+    from g2rpo.training.presets import preset
+
+    def right_where_shown(completions, trace, **columns):
+        return [float(t in c[0]["content"]) for c, t in zip(completions, trace, strict=True)]
+
+    fields = {**preset("luffy"), "guidance_ratio": 0.25}
+    trainer = train(reward=right_where_shown, max_steps=1, fast=False, shuffle_dataset=False, **fields)
+    batch = trainer.seen[0]
+    shown = batch["guidance_tokens"] > 0
+    assert shown.sum() == 2
+    wanted = {completion_of(tokenizer, row) for row in trainer.train_dataset}
+    for i in shown.nonzero().flatten():
+        ids = batch["completion_ids"][i][batch["completion_mask"][i].bool()]
+        assert ids[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(ids[:-1]) in wanted
+        assert batch["guidance_tokens"][i] == len(ids)  # nothing is sampled after it
+    assert batch["advantages"][shown].tolist() == pytest.approx([0.75, 0.75])  # 1 - mean of (1, 0, 0, 0)
+    assert batch["advantages"][~shown].tolist() == pytest.approx([-0.25] * 6)
+    assert trainer.imitated_tokens == batch["guidance_tokens"].sum()
+
+
 def test_a_kl_term_is_refused(config):
     with pytest.raises(ConfigError, match=r"beta is 0.04. Expected 0 with demonstrations"):
         config(beta=0.04, guidance_warm_start=True)

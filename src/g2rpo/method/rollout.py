@@ -18,6 +18,8 @@ class GuidedPrompt:
     key: str
     rollout_index: int
     """Index in the group, 0 .. G - 1."""
+    whole: bool = False
+    """Whether the guidance is a demonstration: a whole completion, end of turn included, after which nothing is sampled."""
 
     @property
     def fraction(self) -> float:

@@ -27,7 +27,7 @@ LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vesp
 """Those of TRL, which would say only at the first step that it does not know another."""
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
-DEMONSTRATIONS = ("none", "failed_groups")
+DEMONSTRATIONS = ("none", "member", "failed_groups")
 
 Rule = tuple[Callable[[float], bool], str]
 _AT_LEAST_0: Rule = (lambda x: 0 <= x < math.inf, "a finite number, 0 or more")
@@ -137,7 +137,9 @@ class GuidedGRPOConfig(GRPOConfig):
         "and between steps of RL.",
     )
     guidance_demonstrations: str = _setting(
-        "none", "Demonstrations inside steps of RL: none, or failed_groups (one in each group without a success)."
+        "none",
+        "Demonstrations inside steps of RL: none, member (guided rollouts are whole demonstrations) or failed_groups (one in each group "
+        "without a success).",
     )
     guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
     guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
@@ -241,7 +243,7 @@ class GuidedGRPOConfig(GRPOConfig):
                               expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
                               then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
         self._check_guidance_loss(count)
-        imitates = self.guidance_warm_start or self.guidance_demonstrations != "none"
+        imitates = self.guidance_warm_start or self.guidance_demonstrations == "failed_groups"
         if imitates and self.beta:
             raise ConfigError("beta", self.beta, expected="0 with demonstrations: their tokens have no KL term",
                               then="Set guidance_warm_start to false and guidance_demonstrations to none, or beta to 0.")  # fmt: skip

@@ -2,12 +2,14 @@
 
     warm start      whole steps of imitation without sampling, one demonstration per group, while hardly any group has a success
                     (`method/warm_start.py` says when)
+    member          inside a step of RL, each guided rollout is the whole demonstration of its problem (LUFFY, arXiv 2504.14945)
     failed groups   inside a step of RL, one row of a group without a success gives way to the demonstration of its problem
 
 Their tokens count in the budget as imitated tokens.
 """
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +18,7 @@ from g2rpo.data.completion import full_completion, style
 from g2rpo.data.problem import Problem
 from g2rpo.method.planner import row_key
 from g2rpo.method.prefix import encode_plain
-from g2rpo.method.rollout import Outcome
+from g2rpo.method.rollout import GuidedPrompt, Outcome
 from g2rpo.method.warm_start import WarmStart, WarmStartState
 
 
@@ -38,6 +40,13 @@ class Demonstrates:
         text = full_completion(problem, style(args.guidance_style).opened_by(self.planner.prompt_tail))
         ids = [*encode_plain(self._tokenizer, text)[0], self._tokenizer.eos_token_id]
         return ids if len(ids) <= self.max_completion_length else []
+
+    def demonstrated(self, start: GuidedPrompt, row: dict[str, Any]) -> GuidedPrompt:
+        """The guided prompt with its problem's whole demonstration as guidance; as it is where it is unguided, or there is none."""
+        ids = self.demonstration(row) if start.guided else []
+        if not ids:
+            return start
+        return replace(start, guidance_ids=tuple(ids), trace_length=len(ids), whole=True)
 
     @property
     def imitates(self) -> bool:
@@ -91,13 +100,17 @@ class Demonstrates:
             for name, value in (("tool_mask", 1), ("importance_sampling_ratio", 1), ("guidance_tokens", end), ("verified", 1)):
                 if name in output:
                     output[name][i] = value
-        counts = torch.tensor([sum(map(len, added.values())), len(added)], device=output["advantages"].device)
-        tokens, number = self.accelerator.reduce(counts, reduction="sum").tolist()
-        if number:
+        if self.count_imitated(sum(map(len, added.values()))):
             self._score_demonstrations(output, list(added))
             output["num_items_in_batch"] = self.tokens_in_loss(output)
-        self._totals["tokens/imitated_total"] += float(tokens)
-        self._metrics["train"]["guidance/tokens/imitated"].append(float(tokens))
+
+    def count_imitated(self, tokens: int) -> float:
+        """Adds the demonstration tokens of this process, and of all others, to the budget; returns their sum."""
+        everyones = torch.tensor(float(tokens), device=self.accelerator.device)
+        total = self.accelerator.reduce(everyones, reduction="sum").item()
+        self._totals["tokens/imitated_total"] += total
+        self._metrics["train"]["guidance/tokens/imitated"].append(total)
+        return total
 
     def _score_demonstrations(self, output: dict[str, Any], added: list[int]) -> None:
         """Log-probabilities under the old policy, where the loss compares with it. All processes go forward together."""

@@ -32,14 +32,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "beta": 0.04,
         "use_bias_correction_kl": False,  # on in TRL since 1.12; neither the paper nor its code weighs the KL term
     },
-    # arXiv 2504.14945: the whole demonstration as one of eight, shaped, mean only. Not reproduced: the demonstration's own answer (the
-    # model writes it), and the unclipped objective (guidance tokens are clipped from the second update on one batch).
+    # arXiv 2504.14945: the whole demonstration, with its own answer, as one of eight, shaped, mean only. Not reproduced: the unclipped
+    # objective (guidance tokens are clipped from the second update on one batch).
     "luffy": {
         "guidance_controller": "fixed",
         "guidance_controller_kwargs": {"length": 1.0},
         "guidance_unit": "fraction",
         "guidance_ratio": 0.125,
         "guidance_loss": "luffy",
+        "guidance_demonstrations": "member",
         "guidance_advantages": "joint",
         "guidance_leak_guard": "off",
         "loss_type": "dr_grpo",
