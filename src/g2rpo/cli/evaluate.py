@@ -16,6 +16,7 @@ from g2rpo.errors import ConfigError
 from g2rpo.evaluation.decoding import decoding
 from g2rpo.evaluation.evaluate import EvalOptions, evaluate, grade_completions
 from g2rpo.evaluation.suite import load_suite, names
+from g2rpo.io import json_object
 
 PLAIN_EVERY_S = 5.0
 
@@ -38,7 +39,9 @@ def run_eval(
     check_folder("--out", out)
     wanted = [name for name in suites.split(",") if name]
     settings = EvalOptions(
-        ks=_numbers(k), template_kwargs=_json(template_kwargs),
+        ks=_numbers(k),
+        template_kwargs={} if template_kwargs is None else
+        json_object("chat-template-kwargs", template_kwargs, example='{"enable_thinking": false}'),
         # Completions from elsewhere are not drawn: the preset does not matter to them.
         decoding=decoding("paper" if completions else preset, temperature=temperature, top_p=top_p, top_k=top_k), **options,
     )  # fmt: skip
@@ -143,20 +146,6 @@ def _numbers(text: str) -> tuple[int, ...]:
         return tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
         raise ConfigError("k", text, expected="numbers with commas between them", then="Write --k 1,4,8.") from None
-
-
-def _json(text: str | None) -> dict[str, Any]:
-    if text is None:
-        return {}
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigError("chat-template-kwargs", text, expected="a JSON object", then=f"It does not parse: {error}.") from None
-    if not isinstance(value, dict):
-        raise ConfigError(
-            "chat-template-kwargs", text, expected="a JSON object", then='Write it like {"enable_thinking": false}.'
-        )
-    return value
 
 
 def _slug(model: str) -> str:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rlvr_graders.cli.files import check_file
 
 from g2rpo.errors import ConfigError
+from g2rpo.io import json_object
 from g2rpo.lab.simulate.simulation import SCENARIOS, Simulation, scenario, simulate
 from g2rpo.method.controllers import get_controller
 
@@ -25,7 +26,8 @@ def run_simulation(
         raise ConfigError("scenario", "all", expected="one scenario per figure", then="Name one scenario, or write .json.")
     if steps < 1 or seeds < 1:
         raise ConfigError("steps, seeds", (steps, seeds), expected="at least 1 of each", then="Leave them out for 1000 and 3.")
-    rule = get_controller(controller, **_hyperparameters(hyperparameters))
+    kwargs = json_object("kwargs", hyperparameters or "{}", example='{"initial_length": 1536}')
+    rule = get_controller(controller, **kwargs)
     console = Console(highlight=False, width=120)
     names = list(SCENARIOS) if scenario_name == "all" else [scenario_name]
     everything: list[Simulation] = []
@@ -62,16 +64,6 @@ def write(results: list[Simulation], output: Path) -> None:
         content = json.dumps([r.to_json() for r in results]).encode()
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_bytes(content)
-
-
-def _hyperparameters(text: str) -> dict:
-    try:
-        values = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        raise ConfigError("kwargs", text, expected="a JSON object", then=f"It does not parse: {error}.") from error
-    if not isinstance(values, dict):
-        raise ConfigError("kwargs", text, expected="a JSON object", then='Write it like {"initial_length": 1536}.')
-    return values
 
 
 def _mean(values: list[float]) -> float:

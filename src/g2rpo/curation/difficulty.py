@@ -16,6 +16,7 @@ from g2rpo.errors import ConfigError, RunError
 from g2rpo.evaluation.checkpoint import Checkpoint
 from g2rpo.evaluation.decoding import Decoding
 from g2rpo.evaluation.engines import engine_name, open_engine, requests
+from g2rpo.io import write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,10 @@ class PassRates:
             raise RunError(f"{', '.join(sorted(differs))} of {self.path}", {name: before.get(name) for name in differs},
                            expected=f"what is asked for now: { {name: settings.get(name) for name in differs} }",
                            then="Choose another file, or remove this one with its settings.")  # fmt: skip
-        beside.write_text(json.dumps(dict(settings), indent=1, sort_keys=True) + "\n")
+        write_json(beside, dict(settings), sort_keys=True)
         if self.path.exists():
             whole = [line for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-            self.path.write_text("".join(whole), encoding="utf-8")  # the last line of a killed run may be half a line
+            write_text(self.path, "".join(whole))  # the last line of a killed run may be half a line
             self.done = {row["key"]: row for row in map(json.loads, whole)}
 
     def add(self, row: dict[str, Any]) -> None:

@@ -11,13 +11,13 @@ interrupted it; other settings are refused.
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from g2rpo.errors import RunError
 from g2rpo.evaluation.metrics import Sample
+from g2rpo.io import write_json, write_text
 
 
 class SuiteDirectory:
@@ -47,7 +47,7 @@ class SuiteDirectory:
             raise RunError(
                 "out", str(self.path), expected="a folder without samples of unknown settings", then="Choose another --out."
             )
-        write_json(self.settings_file, settings)
+        write_json(self.settings_file, settings, ensure_ascii=False)
 
     def settings(self) -> dict[str, Any]:
         if not self.settings_file.exists():
@@ -68,8 +68,8 @@ class SuiteDirectory:
 
     def finish(self, samples: Sequence[Sample], results: dict[str, Any]) -> None:
         """The samples in their final order, then the results: where these are, the evaluation is whole."""
-        _replace(self.samples_file, "".join(map(_line, samples)))
-        write_json(self.path / "results.json", results)
+        write_text(self.samples_file, "".join(map(_line, samples)))
+        write_json(self.path / "results.json", results, ensure_ascii=False)
 
     def results(self) -> dict[str, Any] | None:
         file = self.path / "results.json"
@@ -79,7 +79,7 @@ class SuiteDirectory:
         """One entry of the manifest per session that worked on this suite."""
         file = self.path / "manifest.json"
         before = json.loads(file.read_text())["sessions"] if file.exists() else []
-        write_json(file, {"sessions": [*before, facts]})
+        write_json(file, {"sessions": [*before, facts]}, ensure_ascii=False)
 
     def _drop_torn_line(self) -> None:
         if not self.samples_file.exists():
@@ -91,18 +91,8 @@ class SuiteDirectory:
                 file.truncate(len(whole))
 
 
-def write_json(path: Path, value: Any) -> None:
-    _replace(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
 def _line(sample: Sample) -> str:
     return json.dumps(dataclasses.asdict(sample), ensure_ascii=False) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", errors="replace")
-    os.replace(part, path)
 
 
 def _first_difference(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> tuple[str, Any, Any] | None:

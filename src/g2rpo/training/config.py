@@ -5,7 +5,6 @@ Two differ from TRL on purpose: `gradient_checkpointing` is off (small models ne
 (the run record has a line per step). `save_steps` must keep to whole generation batches (`training/preflight.py`).
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from trl import GRPOConfig
 
 from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, nearest
+from g2rpo.io import json_object
 from g2rpo.method.advantages import GROUPINGS
 from g2rpo.method.controller import UNITS, Controller, Unit
 from g2rpo.method.controllers import get_controller
@@ -167,7 +167,9 @@ class GuidedGRPOConfig(GRPOConfig):
         check_numbers(vars(self))
         super().__post_init__()
         if isinstance(self.guidance_controller_kwargs, str):
-            self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
+            self.guidance_controller_kwargs = json_object(
+                "guidance_controller_kwargs", self.guidance_controller_kwargs, example='{"window": 2}'
+            )
         _one_of("loss_type", self.loss_type, LOSS_TYPES)
         _one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
@@ -324,16 +326,6 @@ class GuidedGRPOConfig(GRPOConfig):
                         expected="a share of the trace in (0, 1], since guidance_unit is fraction",
                         then=f"Set it in guidance_controller_kwargs, for example {{{name!r}: 0.5}}, or count in tokens.",
                     )
-
-
-def json_object(name: str, text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(name, text, expected="a JSON object", then=f"It does not parse: {error}.") from error
-    if not isinstance(value, dict):
-        raise ConfigError(name, text, expected="a JSON object", then='Write it like {"window": 2}.')
-    return value
 
 
 def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:

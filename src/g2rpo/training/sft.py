@@ -19,7 +19,8 @@ from g2rpo.data.completion import full_completion, style
 from g2rpo.data.problem import Problem
 from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
-from g2rpo.training.config import GuidedGRPOConfig, check_numbers, json_object
+from g2rpo.io import json_object
+from g2rpo.training.config import GuidedGRPOConfig, check_numbers
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.run.budget import StopAtBudget
 from g2rpo.training.run.libraries import check_libraries
@@ -59,7 +60,9 @@ def _settings(given: dict[str, Any]) -> "SFTSettings":
     check_numbers(shared)
     style(shared["guidance_style"])
     if isinstance(shared["chat_template_kwargs"], str):
-        shared["chat_template_kwargs"] = json_object("chat_template_kwargs", shared["chat_template_kwargs"])
+        shared["chat_template_kwargs"] = json_object(
+            "chat_template_kwargs", shared["chat_template_kwargs"], example='{"enable_thinking": false}'
+        )
     return SFTSettings(*shared.values())
 
 

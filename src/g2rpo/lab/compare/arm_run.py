@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from g2rpo.io import write_text
 from g2rpo.lab.compare.experiment import stage_recipe
 from g2rpo.lab.compare.spec import RunResult, RunSpec, source_digest, spec_from_json
 
@@ -227,6 +228,4 @@ if __name__ == "__main__":
     _follow_parent()
     here = Path(sys.argv[1])
     result = execute(spec_from_json(json.loads((here / SPEC).read_text())), here)
-    part = here / (RESULT + ".part")
-    part.write_text(json.dumps(asdict(result)))
-    os.replace(part, here / RESULT)
+    write_text(here / RESULT, json.dumps(asdict(result)))

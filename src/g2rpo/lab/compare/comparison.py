@@ -10,6 +10,7 @@ from typing import Any
 
 from g2rpo.evaluation.statistics.aggregates import iqm_interval, probability_of_improvement, spent_to_reach
 from g2rpo.evaluation.statistics.seeds import accuracy_interval, difference_interval
+from g2rpo.io import write_text
 from g2rpo.lab.compare import reliability
 from g2rpo.lab.compare.arm_run import mean
 from g2rpo.lab.compare.experiment import BASE, Experiment
@@ -39,9 +40,7 @@ def compare(experiment: Experiment, output: Path, *, jobs: int = 0, other_code: 
     results = run_all(specs, output / RUNS, jobs or os.cpu_count() or 1, Progress(specs, console), other_code)
     check_runs(experiment, specs, results, output / RUNS)
     summary = summarise(experiment, results, output)
-    part = output / (FILE + ".part")
-    part.write_text(as_text(summary) + "\n", encoding="utf-8")
-    os.replace(part, output / FILE)
+    write_text(output / FILE, as_text(summary) + "\n")
     print_tables(console, summary)
     return summary
 

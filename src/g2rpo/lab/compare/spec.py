@@ -121,7 +121,7 @@ class RunResult:
         return sum(self.scores) / len(self.scores)
 
 
-DECIDES_NOTHING = ("cli", "lab/report")
+DECIDES_NOTHING = (Path("cli"), Path("lab/report"))
 """Packages that only show results."""
 
 
@@ -132,7 +132,12 @@ def source_digest() -> str:
     for package in (g2rpo, rlvr_graders):
         root = Path(package.__file__).parent
         for path in sorted(root.rglob("*")):
-            name = path.relative_to(root).as_posix()
-            if path.is_file() and "__pycache__" not in name and not name.startswith(DECIDES_NOTHING):
-                digest.update(name.encode() + b"\0" + path.read_bytes())
+            name = path.relative_to(root)
+            if path.is_file() and _decides(name):
+                digest.update(name.as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def _decides(name: Path) -> bool:
+    """Whether a file of a package may change a result, from its path below the package."""
+    return "__pycache__" not in name.parts and not any(name.is_relative_to(package) for package in DECIDES_NOTHING)

@@ -1,7 +1,6 @@
 """What a checkpoint of a guided run holds besides TRL's own: the controller's state, and the counts that feed the record."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors import SafetensorError
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from g2rpo.errors import RunError
+from g2rpo.io import write_json
 from g2rpo.method.controller import state_from_json, state_to_json
 from g2rpo.method.warm_start import WarmStartState
 
@@ -44,9 +44,7 @@ class SavesGuidanceState:
             logger.warning(f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
                            "anew, so it will not repeat this one exactly.")  # fmt: skip
         if self.args.should_save:
-            part = folder / (STATE_FILE + ".part")
-            part.write_text(json.dumps(self.guidance_state(), indent=2))
-            os.replace(part, folder / STATE_FILE)
+            write_json(folder / STATE_FILE, self.guidance_state())
 
     def read_guidance_state(self, checkpoint: str | Path) -> dict[str, Any]:
         """The saved state of a checkpoint.

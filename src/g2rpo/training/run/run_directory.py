@@ -35,6 +35,7 @@ from transformers import TrainerCallback
 import g2rpo
 from g2rpo.data.problem import Problem
 from g2rpo.errors import RunError
+from g2rpo.io import replacing, write_json, write_text
 from g2rpo.method.controller import state_to_log
 from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
 from g2rpo.training.run.lock import locked
@@ -150,8 +151,8 @@ class RunDirectory:
             facts = {**first, "resumed": [*first.get("resumed", []), {k: facts[k] for k in ("commit", "command", "versions")}]}
         with writing(self.path):
             self.rollouts.mkdir(parents=True, exist_ok=True)
-            _write_json(self.path / "resolved.json", config)
-            _write_json(path, facts)
+            write_json(self.path / "resolved.json", config, default=str)
+            write_json(path, facts, default=str)
 
     def append(self, record: StepRecord) -> None:
         with writing(self.steps_file), self.steps_file.open("a") as file:
@@ -186,20 +187,18 @@ class RunDirectory:
     def _rewind(self, step: int, generations: int) -> None:
         if self.steps_file.exists():
             kept = [r for r in self.steps() if r["step"] <= step]
-            part = self.steps_file.with_suffix(".part")
-            part.write_text("".join(json.dumps(r) + "\n" for r in kept))
-            os.replace(part, self.steps_file)
+            write_text(self.steps_file, "".join(json.dumps(r) + "\n" for r in kept))
         if self.evaluations_file.exists():
             lines = [line for line in self.evaluations_file.read_text().splitlines() if line.endswith("}")]
             kept = [line + "\n" for line in lines if json.loads(line)["step"] <= step]
-            self.evaluations_file.write_text("".join(kept))
+            write_text(self.evaluations_file, "".join(kept))
         for file in self.rollouts.glob("*.parquet"):
             if int(file.stem.rpartition("_")[2]) >= generations:
                 file.unlink()
 
     def write_phases(self, seconds: dict[str, float]) -> None:
         with writing(self.path):
-            _write_json(self.path / "phases.json", seconds)
+            write_json(self.path / "phases.json", seconds)
 
     def write_rollouts(self, generation: int, rows: list[dict[str, Any]]) -> None:
         """One Parquet file; `token_origin` has one code per token of prompt + completion (0 prompt, 1 guidance, 2 sampled)."""
@@ -214,9 +213,8 @@ class RunDirectory:
         file = self.rollouts / f"generation_{generation:06d}.parquet"
         with writing(file):
             self.rollouts.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            pq.write_table(pa.Table.from_pylist(table), part)
-            os.replace(part, file)
+            with replacing(file) as part:
+                pq.write_table(pa.Table.from_pylist(table), part)
 
 
 class RecordSteps(TrainerCallback):
@@ -278,12 +276,6 @@ class writing:
         if isinstance(error, OSError):
             raise RunError(f"writing {self.path}", error.strerror or str(error), expected="room and permission to write",
                            then="What was written before is whole. Free some space, then continue with --resume.") from error  # fmt: skip
-
-
-def _write_json(path: Path, value: Any) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2, default=str) + "\n")
-    os.replace(part, path)
 
 
 def _version(name: str) -> str | None:
