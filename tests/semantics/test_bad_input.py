@@ -432,7 +432,7 @@ def test_a_model_without_a_chat_template(refused, make_model, tokenizer, tmp_pat
     make_model().save_pretrained(tmp_path / "base")
     other.save_pretrained(tmp_path / "base")
     model = str(tmp_path / "base")
-    refused(r"chat template of the model's tokenizer.*as text, in a column named prompt", model_name_or_path=model)
+    refused(r"chat template of the model's tokenizer.*Set prompt_format to text for a base model", model_name_or_path=model)
     # The advice, taken; a mapped column would be a conversation again.
     lines = [json.dumps({"prompt": f"{i}+1=", "q": f"{i}+1?", "answer": str(i + 1), "trace": "one more"}) for i in range(8)]
     (tmp_path / "mine.jsonl").write_text("\n".join(lines))

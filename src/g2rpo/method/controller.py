@@ -59,6 +59,9 @@ class Controller:
     unit: ClassVar[Unit] = "fraction"
     """The unit of the published form of the rule; the setting `guidance_unit` overrides it."""
 
+    warm_start: ClassVar[bool] = False
+    """Whether an unset `guidance_warm_start` is on; published rules have none."""
+
     def initial(self) -> Any:
         """The state before the first step."""
         return NoState()

@@ -131,10 +131,10 @@ class GuidedGRPOConfig(GRPOConfig):
     guidance_trace_source: str = _setting(
         "own", "Whose trace guides a problem: its own, or, as a control, that of an other problem."
     )
-    guidance_warm_start: bool = _setting(
-        False,
+    guidance_warm_start: bool | None = _setting(
+        None,
         "Imitate demonstrations (trace and answer), without sampling, while hardly any group has a success: by measurement, before "
-        "and between steps of RL.",
+        "and between steps of RL. Default: on with adaptive_profile where beta is 0 and the traces are the problems' own.",
     )
     guidance_demonstrations: str = _setting(
         "none",
@@ -187,6 +187,8 @@ class GuidedGRPOConfig(GRPOConfig):
         self._controller = get_controller(self.guidance_controller, **(self.guidance_controller_kwargs or {}))
         if self.guidance_ratio is None:
             self.guidance_ratio = self._controller.default_ratio(self.num_generations)
+        if self.guidance_warm_start is None:
+            self.guidance_warm_start = self._controller.warm_start and not self.beta and self.guidance_trace_source == "own"
         self._check_combinations()
 
     @property

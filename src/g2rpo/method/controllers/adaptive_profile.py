@@ -29,6 +29,7 @@ class AdaptiveProfile(Profile):
 
     most_guided: ClassVar[float] = 0.75
     """The share of a group that may be guided where `guidance_ratio` is not set, in whole strata."""
+    warm_start: ClassVar[bool] = True
 
     def default_ratio(self, group_size: int) -> float:
         most = self.most_guided * group_size
