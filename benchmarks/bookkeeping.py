@@ -13,11 +13,11 @@ import tempfile
 import time
 from collections import defaultdict
 
-from g2rpo.comparison.demo import EXPERIMENT
-from g2rpo.guidance.planner import Planner
-from g2rpo.training import run as training_run
-from g2rpo.training.recipe import read_yaml, resolve
-from g2rpo.training.record import RecordSteps, RunDirectory
+from g2rpo.lab.demo import EXPERIMENT
+from g2rpo.method.planner import Planner
+from g2rpo.training.run import train as training_run
+from g2rpo.training.run.recipe import read_yaml, resolve
+from g2rpo.training.run.run_directory import RecordSteps, RunDirectory
 from g2rpo.training.trainer import GuidedGRPOTrainer
 
 

@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from g2rpo.rewards.code import CodeReward
-from g2rpo.training.recipe import read_yaml, resolve
-from g2rpo.training.run import train
+from rlvr_graders.code import CodeReward
+from g2rpo.training.run.recipe import read_yaml, resolve
+from g2rpo.training.run.train import train
 from g2rpo.training.trainer import GuidedGRPOTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "programs.yaml"

@@ -1,4 +1,4 @@
-"""Decoding: the loop of `g2rpo.generation` against `model.generate`, the same prompts, the same lengths.
+"""Decoding: the loop of `g2rpo.sampling` against `model.generate`, the same prompts, the same lengths.
 
     python -m benchmarks.decode [CASE ...] [--rounds 5] [--clock cpu] [--json FILE]
 
@@ -26,7 +26,7 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from benchmarks import scripted
 from benchmarks.limits import ROOF, Shape, product_rate
-from g2rpo.generation.sample import sample_rows
+from g2rpo.sampling.sample import sample_rows
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 SMOLLM2 = {"vocabulary": 49_152, "model": "smollm2-135m", "groups": 4, "longest": 200, "precision": "bf16"}

@@ -1,6 +1,6 @@
 r"""Our math grader and math-verify alone, on labelled answer pairs and on GSM8K: wrong verdicts and time per verdict.
 
-    python benchmarks/math_grader.py [--pairs tests/data/math_pairs.jsonl] [--gsm8k DIR] [--limit 500] [--list]
+    python benchmarks/math_grader.py [--pairs graders/tests/data/math_pairs.jsonl] [--gsm8k DIR] [--limit 500] [--list]
 
 math-verify is tried three ways and judged by its best: as TRL's `accuracy_reward` calls it (gold as it stands, LaTeX
 only for the completion), and with gold and completion both boxed or both plain, under its defaults. Its time limits
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from g2rpo.rewards.math import grade_math, worker
+from rlvr_graders.math import grade_math, worker
 
 
 def ours(gold: str, answer: str) -> bool | None:
@@ -89,7 +89,7 @@ def gsm8k_pairs(folder: Path, limit: int | None) -> tuple[list[dict], list[dict]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=Path, nargs="*", default=[Path("tests/data/math_pairs.jsonl")])
+    parser.add_argument("--pairs", type=Path, nargs="*", default=[Path("graders/tests/data/math_pairs.jsonl")])
     parser.add_argument("--gsm8k", type=Path, help="folder with train.jsonl and test.jsonl")
     parser.add_argument("--limit", type=int, help="GSM8K answers at most")
     parser.add_argument("--list", action="store_true", help="print every wrong verdict")

@@ -25,13 +25,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from g2rpo.rewards.code.evalplus import evalplus_tests, inputs_of, program_of
-from g2rpo.rewards.code.grade import grade_programs
-from g2rpo.rewards.code.tests import FunctionTests, parse_tests
-from g2rpo.rewards.sandbox import Call, ExecRequest, bwrap, script
-from g2rpo.rewards.sandbox.inside.zygote import PRELOADED
-from g2rpo.rewards.sandbox.levels import make_pool
-from g2rpo.rewards.sandbox.worker import INTERPRETER_OPTIONS, environment, interpreter
+from rlvr_graders.code.evalplus import evalplus_tests, inputs_of, program_of
+from rlvr_graders.code.grade import grade_programs
+from rlvr_graders.code.tests import FunctionTests, parse_tests
+from rlvr_graders.sandbox import Call, ExecRequest, bwrap, script
+from rlvr_graders.sandbox.inside.zygote import PRELOADED
+from rlvr_graders.sandbox.levels import make_pool
+from rlvr_graders.sandbox.worker import INTERPRETER_OPTIONS, environment, interpreter
 
 WORKERS = len(os.sched_getaffinity(0))
 ADD = "def add(a, b):\n    return a + b\n"

@@ -6,7 +6,7 @@
 Both sides train the same random-weights model on the same prompts, rewards and seeds, unguided, with rollouts of scripted lengths
 (`scripted.py`), each in a process of its own, step by step in turn (`sides.py`): a ratio compares steps that ran side by side. By default ours draws what TRL draws; guided runs draw from a stream per row,
 which is cheaper (`--seeded`). Both count
-their phases with the same clock (`g2rpo.training.phases`). Stock TRL runs with its defaults (gradient checkpointing on;
+their phases with the same clock (`g2rpo.training.run.phase_times`). Stock TRL runs with its defaults (gradient checkpointing on;
 `--no-checkpointing` turns it off), both in the same precision (`--precision`), one thread each.
 
 `ratio` is stock's median seconds over ours, above 1 where ours is faster; the interval (95 %) is a bootstrap over the pairs of steps.
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.sides import SIDES, Case, Side, run, to_json
-from g2rpo.training.phases import PHASES
+from g2rpo.training.run.phase_times import PHASES
 
 SMOLLM2 = {"model": "smollm2-135m", "vocabulary": 49_152, "prompt": 64, "completion": 96, "lengths": "uneven", "pairs": 3}
 CASES = (

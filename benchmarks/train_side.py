@@ -12,7 +12,7 @@ from trl import GRPOConfig, GRPOTrainer
 from benchmarks.scripted import SPREAD, Layout, lengths, model, rows, scripted_reward, tokenizer
 from benchmarks.sides import Case, Step, peak_mib
 from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
-from g2rpo.training.phases import PhaseClock
+from g2rpo.training.run.phase_times import PhaseClock
 
 
 class TakeTurns(TrainerCallback):

@@ -14,9 +14,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 @pytest.fixture(scope="session")
 def tokenizer():
     """A byte-level BPE with Qwen3's chat markers and think tags."""
-    from g2rpo.base_model.tokenizer import train_tokenizer
+    from g2rpo.models.tokenizer import train_tokenizer
     from g2rpo.data.completion import STYLES, full_completion
-    from g2rpo.tasks import FAMILIES, make
+    from g2rpo.data.tasks import FAMILIES, make
 
     texts = ["user\n", "assistant\n", "system\n"]
     for family in FAMILIES:
@@ -70,7 +70,7 @@ def checkpoint(tmp_path, make_model, tokenizer):
 def rows():
     """`rows(8, steps=3)`: a trainer's data set of chain problems."""
     from g2rpo.data.load import to_rows
-    from g2rpo.tasks import make
+    from g2rpo.data.tasks import make
 
     def build(n: int = 8, steps: int = 3, family: str = "chains", split: str = "train"):
         return to_rows(make(family, split, n, steps=steps))

@@ -10,9 +10,9 @@ from trl import GRPOTrainer
 from trl.trainer import utils as trl_utils
 
 from g2rpo import GuidedGRPOTrainer
-from g2rpo.training import fast_update
-from g2rpo.training.fast_update import FastUpdate
-from g2rpo.training.update_levers import Levers, levers
+from g2rpo.training.fast import update as fast_update
+from g2rpo.training.fast.update import FastUpdate
+from g2rpo.training.fast.optimizations import Levers, levers
 
 SEQUENCE = {"importance_sampling_level": "sequence"}
 LOSSES = {

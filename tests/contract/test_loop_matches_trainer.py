@@ -5,7 +5,7 @@ import torch
 from transformers import GenerationConfig
 
 from g2rpo import GuidedGRPOTrainer
-from g2rpo.training.loop import guided_grpo
+from g2rpo.method.loop import guided_grpo
 
 STEPS = 3
 
@@ -98,7 +98,7 @@ def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fie
 
 def test_the_trainer_scores_tokens_as_the_sampler_drew_them(make_model, tokenizer, rows, config):
     """Log-probabilities of sampled tokens under the training forward equal those under generation, within 1e-5 in float32."""
-    from g2rpo.generation.sample import sample_rows
+    from g2rpo.sampling.sample import sample_rows
 
     args = config(guidance_controller="fixed", guidance_controller_kwargs={"length": 10}, temperature=0.8)
     trainer = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(4, steps=4), processing_class=tokenizer)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from g2rpo.tasks import make
+from g2rpo.data.tasks import make
 
 SCRIPT = Path(__file__).with_name("distributed_run.py")
 

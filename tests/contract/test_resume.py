@@ -10,10 +10,10 @@ from g2rpo import GuidedGRPOTrainer
 from g2rpo.data.curriculum import in_order
 from g2rpo.data.load import to_rows
 from g2rpo.errors import RunError
-from g2rpo.tasks import make
-from g2rpo.training.recipe import resolve
-from g2rpo.training.record import RunDirectory
-from g2rpo.training.run import train
+from g2rpo.data.tasks import make
+from g2rpo.training.run.recipe import resolve
+from g2rpo.training.run.run_directory import RunDirectory
+from g2rpo.training.run.train import train
 
 
 def length_reward(completions, **columns):

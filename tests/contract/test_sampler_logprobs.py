@@ -5,7 +5,7 @@ import torch
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.errors import ConfigError
-from g2rpo.training.fast_update import FastUpdate
+from g2rpo.training.fast.update import FastUpdate
 
 GUIDED = {"guidance_controller": "fixed", "guidance_controller_kwargs": {"length": 12}}
 UNGUIDED = {"guidance_controller": "none", "guidance_seeded_sampling": True}

@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 from g2rpo.cli.main import app
-from g2rpo.comparison import demo
+from g2rpo.lab import demo
 
 
 @pytest.mark.slow

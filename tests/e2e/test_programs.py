@@ -10,10 +10,10 @@ import pytest
 
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.errors import DataError, SandboxError
-from g2rpo.rewards.code import CodeReward
-from g2rpo.tasks import make
-from g2rpo.training.preflight import check_gold
-from g2rpo.training.recipe import read_yaml, resolve
+from rlvr_graders.code import CodeReward
+from g2rpo.data.tasks import make
+from g2rpo.training.run.preflight import check_gold
+from g2rpo.training.run.recipe import read_yaml, resolve
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "programs.yaml"
 
@@ -60,7 +60,7 @@ def _without_first(solution: str) -> str:
 
 
 def test_two_training_steps(no_leftovers, checkpoint, tmp_path):
-    from g2rpo.training.run import train
+    from g2rpo.training.run.train import train
 
     small = "--task_size 16 --num_generations 4 --per_device_train_batch_size 8 --max_steps 2 --max_completion_length 160"
     where = ["--model_name_or_path", checkpoint("qwen3"), "--output_dir", str(tmp_path / "run"), "--disable_tqdm", "true"]

@@ -22,8 +22,8 @@ from transformers import TrainingArguments
 from g2rpo.data.completion import style
 from g2rpo.data.load import load_problems
 from g2rpo.data.sources import reader
-from g2rpo.guidance.members import guided_count
-from g2rpo.training.recipe import Recipe, read_flags, read_yaml, resolve
+from g2rpo.method.guided_share import guided_count
+from g2rpo.training.run.recipe import Recipe, read_flags, read_yaml, resolve
 from g2rpo.training.sft import resolve_sft, train_sft
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -199,7 +199,7 @@ def test_fine_tuning_sees_what_the_arms_see():
 
 
 def test_newcomers_recipe_is_an_arm_of_the_demo():
-    from g2rpo.comparison.demo import EXPERIMENT
+    from g2rpo.lab.demo import EXPERIMENT
 
     values, demo = read_yaml(path("chains")), read_yaml(EXPERIMENT)
     assert {key for key, value in demo["shared"].items() if values.get(key) != value} == {"max_steps"}  # the budget ends both
@@ -387,7 +387,7 @@ def read_run(run: Path) -> tuple[list[dict], list[dict]]:
 
 @pytest.mark.parametrize("name", RL)
 def test_two_steps_on_a_tiny_model_of_the_same_kind(name, flags, tmp_path):
-    from g2rpo.training.run import train
+    from g2rpo.training.run.train import train
 
     values = read_yaml(path(name))
     group = values["num_generations"]
@@ -441,7 +441,7 @@ def test_two_steps_on_a_tiny_model_of_the_same_kind(name, flags, tmp_path):
 
 
 def test_gsm8k_recipe_starts_on_the_whole_of_the_real_data(data_folder, tiny, tmp_path):
-    from g2rpo.training.run import train
+    from g2rpo.training.run.train import train
 
     name = "qwen3-1.7b-gsm8k-1gpu"
     few = "--max_steps 1 --per_device_train_batch_size 8 --gradient_accumulation_steps 1 --max_completion_length 320 --use_vllm false"

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.algo.advantages import GROUPINGS, group_advantages
+from g2rpo.method.advantages import GROUPINGS, group_advantages
 
 LAWS = settings(deadline=None, max_examples=40, derandomize=True)
 

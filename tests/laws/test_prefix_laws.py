@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from g2rpo.guidance.controller import UNITS, Ask
-from g2rpo.guidance.controllers import get_controller
-from g2rpo.guidance.leak import LEAK_GUARDS, leak_start
-from g2rpo.guidance.members import guided_count, is_guided
-from g2rpo.guidance.planner import Planner
-from g2rpo.guidance.prefix import encode_plain, tokenize_trace
+from g2rpo.method.controller import UNITS, Ask
+from g2rpo.method.controllers import get_controller
+from g2rpo.method.leak_guard import LEAK_GUARDS, leak_start
+from g2rpo.method.guided_share import guided_count, is_guided
+from g2rpo.method.planner import Planner
+from g2rpo.method.prefix import encode_plain, tokenize_trace
 
 LAWS = settings(deadline=None, max_examples=50, derandomize=True)
 

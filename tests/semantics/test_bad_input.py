@@ -7,8 +7,8 @@ from datasets import Dataset, IterableDataset
 
 from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
 from g2rpo.errors import ConfigError, DataError, G2RPOError, RunError
-from g2rpo.training.recipe import resolve
-from g2rpo.training.run import train
+from g2rpo.training.run.recipe import resolve
+from g2rpo.training.run.train import train
 from g2rpo.training.sft import resolve_sft, train_sft
 
 
@@ -292,13 +292,13 @@ def test_a_driving_reward_goes_by_name_short_name_or_index(build, wanted):
 
 
 def test_a_driving_reward_goes_by_the_name_that_a_recipe_gives_it(build):
-    from g2rpo.rewards.registry import get_reward
+    from rlvr_graders.registry import get_reward
 
     rewards = [get_reward(name) for name in ("format", "exact", "accuracy")]
     for index, name in enumerate(("format", "exact", "accuracy")):
         assert build(table(), rewards, guidance_reward=name)._driver == index
-    own = get_reward("g2rpo.rewards.exact:exact_match_reward")
-    assert build(table(), [own, accuracy_reward], guidance_reward="g2rpo.rewards.exact:exact_match_reward")._driver == 0
+    own = get_reward("rlvr_graders.exact:exact_match_reward")
+    assert build(table(), [own, accuracy_reward], guidance_reward="rlvr_graders.exact:exact_match_reward")._driver == 0
 
 
 def test_two_rewards_that_could_drive_must_be_told_apart(build):
@@ -309,8 +309,8 @@ def test_two_rewards_that_could_drive_must_be_told_apart(build):
 def test_format_rewards_do_not_drive_by_accident(build):
     from trl.rewards import get_soft_overlong_punishment, think_format_reward
 
-    from g2rpo.rewards.format import tag_count, think_answer_format, think_answer_format_strict
-    from g2rpo.rewards.shaping import reasoning_steps, repetition_penalty
+    from rlvr_graders.format import tag_count, think_answer_format, think_answer_format_strict
+    from rlvr_graders.shaping import reasoning_steps, repetition_penalty
 
     formats = [think_answer_format, think_answer_format_strict, tag_count, reasoning_steps, repetition_penalty(),
                think_format_reward, get_soft_overlong_punishment(10, 5)]  # fmt: skip
@@ -320,7 +320,7 @@ def test_format_rewards_do_not_drive_by_accident(build):
 
 
 def test_format_rewards_alone_drive_only_when_named(build):
-    from g2rpo.rewards.format import think_answer_format
+    from rlvr_graders.format import think_answer_format
 
     with pytest.raises(ConfigError, match=r"0 of the rewards \(format_reward\) could"):
         build(table(), [think_answer_format])

@@ -5,10 +5,10 @@ import torch
 import transformers as hf
 from transformers import GenerationConfig
 
-from g2rpo.generation import sample as sampling
-from g2rpo.generation.cache import RowCache
-from g2rpo.generation.prefill import batches, carriers, common_prefix
-from g2rpo.generation.sample import sample_rows, why_not
+from g2rpo.sampling import sample as sampling
+from g2rpo.sampling.cache import RowCache
+from g2rpo.sampling.prefill import batches, carriers, common_prefix
+from g2rpo.sampling.sample import sample_rows, why_not
 
 V = 97
 SMALL = {

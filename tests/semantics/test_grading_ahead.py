@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from g2rpo import GuidedGRPOTrainer
-from g2rpo.rewards.extract import completion_text
+from rlvr_graders.extract import completion_text
 
 
 class Told:

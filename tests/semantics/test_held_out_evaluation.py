@@ -5,8 +5,8 @@ import json
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.training.recipe import resolve
-from g2rpo.training.run import train
+from g2rpo.training.run.recipe import resolve
+from g2rpo.training.run.train import train
 from g2rpo.training.sft import resolve_sft, train_sft
 
 BASE = {
@@ -43,7 +43,7 @@ def test_training_is_the_same_with_and_without_evaluation(tmp_path, preset, samp
 
 
 def test_the_best_checkpoint_is_kept_and_loaded(tmp_path, monkeypatch):
-    from g2rpo.training.held_out import HeldOut
+    from g2rpo.training.held_out_evaluation import HeldOut
 
     accuracies = iter([0.2, 0.7, 0.4, 0.1])
     whole = HeldOut.measure
@@ -63,7 +63,7 @@ def test_the_best_checkpoint_is_kept_and_loaded(tmp_path, monkeypatch):
 
 
 def test_evaluation_before_the_first_step_measures_the_base_model(checkpoint, tmp_path):
-    from g2rpo.evaluation.run import EvalOptions, evaluate
+    from g2rpo.evaluation.evaluate import EvalOptions, evaluate
 
     place = checkpoint("qwen3")
     fields = {**BASE, **EVALUATED, "max_steps": 1, "eval_on_start": True, "model_name_or_path": place}

@@ -8,13 +8,13 @@ import transformers as hf
 from accelerate.utils import convert_outputs_to_fp32
 from transformers import GenerationConfig
 
-from g2rpo.generation import packed
-from g2rpo.generation import sample as sampling
-from g2rpo.generation.library import LibraryForward
-from g2rpo.generation.prefill import prefill
-from g2rpo.generation.prepared import PreparedForward
-from g2rpo.generation.recognise import product_type, why_not_prepared
-from g2rpo.generation.sample import sample_rows
+from g2rpo.sampling import packed
+from g2rpo.sampling import sample as sampling
+from g2rpo.sampling.library import LibraryForward
+from g2rpo.sampling.prefill import prefill
+from g2rpo.sampling.prepared import PreparedForward
+from g2rpo.sampling.recognise import product_type, why_not_prepared
+from g2rpo.sampling.sample import sample_rows
 
 V = 97
 SMALL = {
@@ -188,7 +188,7 @@ REFUSED = {
 def test_a_model_that_was_changed_keeps_the_librarys_pass_and_one_line_says_why(reason, caplog):
     model = REFUSED[reason](build(KINDS["llama"]()))
     sampling._say.cache_clear()
-    with caplog.at_level(logging.INFO, "g2rpo.generation.sample"):
+    with caplog.at_level(logging.INFO, "g2rpo.sampling.sample"):
         for _ in range(2):
             assert isinstance(sampling._forward(model), LibraryForward)
     assert caplog.text.count("Decoding with the library's forward pass") == 1
@@ -201,5 +201,5 @@ def test_other_families_and_windows_keep_the_librarys_pass():
 
 
 def test_too_little_memory_for_copies_keeps_the_librarys_pass(monkeypatch):
-    monkeypatch.setattr("g2rpo.generation.recognise.FREE_MEMORY", 0.0)
+    monkeypatch.setattr("g2rpo.sampling.recognise.FREE_MEMORY", 0.0)
     assert "memory are free" in why_not_prepared(build(KINDS["llama"]()))

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
-from g2rpo.data.other_trace import with_other_traces
+from g2rpo.data.trace_assignment import with_other_traces
 from g2rpo.errors import ConfigError, DataError
-from g2rpo.guidance.controllers import get_controller
-from g2rpo.guidance.controllers.uniform import Uniform
+from g2rpo.method.controllers import get_controller
+from g2rpo.method.controllers.uniform import Uniform
 from g2rpo.training.dynamic_sampling import assemble, choose, has_spread, more_problems
 from g2rpo.training.presets import PRESETS, preset
 
@@ -68,7 +68,7 @@ class Theirs(Uniform):
 
 def test_a_rule_of_another_package_trains(trained, monkeypatch):
     entry = types.SimpleNamespace(name="theirs", load=lambda: Theirs)
-    monkeypatch.setattr("g2rpo.guidance.controllers.entry_points", lambda group: [entry] if group == "g2rpo.controllers" else [])
+    monkeypatch.setattr("g2rpo.method.controllers.entry_points", lambda group: [entry] if group == "g2rpo.controllers" else [])
     trainer = trained(guidance_controller="theirs", guidance_ratio=0.5)
     assert get_controller("theirs") == Theirs()
     logs = [r for r in trainer.state.log_history if "loss" in r]

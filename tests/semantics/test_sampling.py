@@ -5,8 +5,8 @@ import torch
 from transformers import GenerationConfig
 
 from g2rpo.errors import ConfigError
-from g2rpo.generation.draw import CHUNK, InverseCDF, _invert
-from g2rpo.generation.sample import Sampled, sample_rows
+from g2rpo.sampling.draw import CHUNK, InverseCDF, _invert
+from g2rpo.sampling.sample import Sampled, sample_rows
 from g2rpo.seeds import seed_of
 
 CONFIG = GenerationConfig(do_sample=True, temperature=1.0)
@@ -114,7 +114,7 @@ def test_an_end_known_to_the_model_alone_leaves_no_filler_either(make_model, sam
 
 
 def next_token_probabilities(model, prompt, config):
-    from g2rpo.generation.draw import warpers
+    from g2rpo.sampling.draw import warpers
 
     with torch.no_grad():
         logits = model(torch.tensor([prompt])).logits[:, -1]
@@ -150,7 +150,7 @@ def test_seeded_sampling_draws_from_the_softmax(make_model, sample, settings):
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_the_logprobs_returned_are_the_models_own_under_teacher_forcing(sample, settings):
     """Within 1e-4 in float32: cached, left-padded decoding against one plain forward pass per row."""
-    from g2rpo.generation.draw import warpers
+    from g2rpo.sampling.draw import warpers
 
     config = GenerationConfig(**{"do_sample": True, "temperature": 1.0, **settings})
     for prompt, row in zip(PROMPTS, sample(PROMPTS, [12, 9, 5, 12], SEEDS, config), strict=True):

@@ -10,7 +10,7 @@ from datasets import Dataset
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.data.completion import full_completion, style
 from g2rpo.errors import ConfigError
-from g2rpo.tasks import make
+from g2rpo.data.tasks import make
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 SPECIAL = {
@@ -97,7 +97,7 @@ def test_two_steps_of_training_run_under_every_template(make_trainer, name):
 
 @pytest.mark.parametrize("marker", sorted({m for ms in SPECIAL.values() for m in ms} | set(EOS.values())))
 def test_no_familys_markers_in_a_trace_become_control_tokens(as_in, name, marker):
-    from g2rpo.guidance.prefix import encode_plain
+    from g2rpo.method.prefix import encode_plain
 
     tok = as_in(name)
     ids, _ = encode_plain(tok, f"one {marker} two")

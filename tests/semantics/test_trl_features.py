@@ -10,8 +10,8 @@ from transformers import PrinterCallback
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.errors import ConfigError, DataError
-from g2rpo.guidance.controllers import get_controller
-from g2rpo.guidance.planner import Planner
+from g2rpo.method.controllers import get_controller
+from g2rpo.method.planner import Planner
 from g2rpo.training.presets import preset
 
 
@@ -324,7 +324,7 @@ def test_a_trace_shared_by_two_answers_is_guarded_for_each(tokenizer):
 def test_unseeded_rows_are_drawn_from_the_whole_vocabulary(make_model, tokenizer):
     from transformers import GenerationConfig
 
-    from g2rpo.generation.sample import sample_rows
+    from g2rpo.sampling.sample import sample_rows
 
     torch.manual_seed(0)
     rows = sample_rows(make_model(), [[5]] * 2000, [1] * 2000, GenerationConfig(do_sample=True), eos_ids=[], pad_id=0)

@@ -6,7 +6,7 @@ import statistics
 import pytest
 import torch
 
-from g2rpo.algo.advantages import EPS, group_advantages
+from g2rpo.method.advantages import EPS, group_advantages
 
 NAN = float("nan")
 

@@ -11,8 +11,8 @@ from g2rpo.data.catalog import CATALOG, source_of
 from g2rpo.data.load import load_named, load_problems, question_text, refuse_overlap
 from g2rpo.data.sources import SOURCES
 from g2rpo.errors import ConfigError, DataError
-from g2rpo.rewards.code.tests import parse_tests
-from g2rpo.types import Problem
+from rlvr_graders.code.tests import parse_tests
+from g2rpo.data.problem import Problem
 
 
 @pytest.fixture(autouse=True)

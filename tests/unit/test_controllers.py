@@ -8,12 +8,12 @@ import time
 import pytest
 
 from g2rpo.errors import ConfigError, RunError
-from g2rpo.guidance.controller import Ask, Table, mean_success, state_from_json, state_to_json, state_to_log
-from g2rpo.guidance.controllers import CONTROLLERS, get_controller
-from g2rpo.guidance.controllers.paper import PaperState
-from g2rpo.guidance.controllers.profile import ProfileState
-from g2rpo.guidance.controllers.released import ReleasedState
-from g2rpo.types import Outcome
+from g2rpo.method.controller import Ask, Table, mean_success, state_from_json, state_to_json, state_to_log
+from g2rpo.method.controllers import CONTROLLERS, get_controller
+from g2rpo.method.controllers.paper import PaperState
+from g2rpo.method.controllers.profile import ProfileState
+from g2rpo.method.controllers.released import ReleasedState
+from g2rpo.method.rollout import Outcome
 
 
 def outcome(success, fraction=0.0, member=0, key="a"):
@@ -267,7 +267,7 @@ def test_target_accuracy_without_data_gives_its_first_guess_and_follows_what_it_
 
 
 def test_the_logistic_fit_maximises_the_posterior():
-    from g2rpo.guidance.controllers.target_accuracy import FIRST_GUESS, SPREAD, fit
+    from g2rpo.method.controllers.target_accuracy import FIRST_GUESS, SPREAD, fit
 
     visits = ((0.2, 0.25, 8.0), (0.5, 0.5, 8.0), (0.9, 1.0, 4.0))
 

@@ -13,8 +13,8 @@ from g2rpo.curation.difficulty import PassRates, measure
 from g2rpo.curation.lengths import lengths
 from g2rpo.curation.likelihood import trace_score
 from g2rpo.errors import ConfigError, G2RPOError, RunError
-from g2rpo.tasks import make
-from g2rpo.types import Problem
+from g2rpo.data.tasks import make
+from g2rpo.data.problem import Problem
 
 
 def ask(key="k", answer="18", trace="16-3=13\n13+5=18", **fields):
@@ -81,8 +81,8 @@ def test_reference_programs_run(pool):
 
 @pytest.fixture(scope="module")
 def pool():
-    from g2rpo.rewards.sandbox.levels import make_pool
-    from g2rpo.rewards.sandbox.worker import WorkerLost
+    from rlvr_graders.sandbox.levels import make_pool
+    from rlvr_graders.sandbox.worker import WorkerLost
 
     try:
         made = make_pool("landlock", 1)
@@ -237,7 +237,7 @@ def test_gpqa_is_never_written(tmp_path):
 
 
 def test_difficulty_of_a_recipe_becomes_its_curriculum(tmp_path):
-    from g2rpo.training.recipe import read_yaml, resolve
+    from g2rpo.training.run.recipe import read_yaml, resolve
 
     recipe = tmp_path / "r.yaml"
     recipe.write_text(

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2rpo.comparison.demo import EXPERIMENT
-from g2rpo.comparison.experiment import read_experiment
-from g2rpo.comparison.spec import BUDGETS, RunResult, spec_from_json
-from g2rpo.comparison.treatment import ORIGIN, check_runs
+from g2rpo.lab.demo import EXPERIMENT
+from g2rpo.lab.compare.experiment import read_experiment
+from g2rpo.lab.compare.spec import BUDGETS, RunResult, spec_from_json
+from g2rpo.lab.compare.treatment import ORIGIN, check_runs
 from g2rpo.errors import ConfigError, RunError
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "experiments").glob("*.yaml"))

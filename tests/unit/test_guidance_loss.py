@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages, verified
+from g2rpo.method.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 from g2rpo.errors import ConfigError
 
 GIVEN, SAMPLED, VOCABULARY = 5, 3, 7

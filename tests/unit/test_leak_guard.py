@@ -3,7 +3,7 @@
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.guidance.leak import leak_start
+from g2rpo.method.leak_guard import leak_start
 
 # "|" marks where the guard must stop; no bar means that the whole trace may be shown.
 STRICT = [

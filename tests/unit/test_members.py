@@ -3,7 +3,7 @@
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.guidance.members import default_ratio, guided_count, is_guided, nearest_strata
+from g2rpo.method.guided_share import default_ratio, guided_count, is_guided, nearest_strata
 
 TABLE = [
     (0, 8, 0), (1, 8, 8), (1, 2, 2), (0.5, 2, 1), (0.5, 8, 4),

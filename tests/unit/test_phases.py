@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from g2rpo import GuidedGRPOTrainer
-from g2rpo.training import phases
-from g2rpo.training.phases import PHASES, PhaseClock, in_words, total
+from g2rpo.training.run import phase_times as phases
+from g2rpo.training.run.phase_times import PHASES, PhaseClock, in_words, total
 
 
 class Hands:

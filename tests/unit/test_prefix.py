@@ -2,9 +2,9 @@
 
 import pytest
 
-from g2rpo.data.trace import clean_trace, strip_calculator_marks
+from g2rpo.data.trace_text import clean_trace, strip_calculator_marks
 from g2rpo.errors import DataError
-from g2rpo.guidance.prefix import TraceTokens, encode_plain, tokenize_trace
+from g2rpo.method.prefix import TraceTokens, encode_plain, tokenize_trace
 
 TEN = TraceTokens(tuple(range(10)), (3, 7, 10))
 

@@ -8,11 +8,11 @@ import pytest
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import to_rows
 from g2rpo.errors import DataError
-from g2rpo.guidance.leak import leak_start
-from g2rpo.rewards.code.extract import extract_code
-from g2rpo.rewards.code.tests import parse_tests
-from g2rpo.tasks import make, programs, split_of
-from g2rpo.types import Problem
+from g2rpo.method.leak_guard import leak_start
+from rlvr_graders.code.extract import extract_code
+from rlvr_graders.code.tests import parse_tests
+from g2rpo.data.tasks import make, programs, split_of
+from g2rpo.data.problem import Problem
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import yaml
 from trl import ModelConfig
 
 from g2rpo.errors import ConfigError
-from g2rpo.tasks import make
+from g2rpo.data.tasks import make
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.presets import PRESETS, preset
-from g2rpo.training.recipe import DataConfig, read_flags, read_yaml, resolve
+from g2rpo.training.run.recipe import DataConfig, read_flags, read_yaml, resolve
 from g2rpo.training.sft import resolve_sft
 
 

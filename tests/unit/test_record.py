@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from g2rpo.errors import RunError
-from g2rpo.training.record import RunDirectory, manifest
-from g2rpo.types import Problem, StepRecord
+from g2rpo.training.run.run_directory import RunDirectory, manifest
+from g2rpo.data.problem import Problem
+from g2rpo.training.run.run_directory import StepRecord
 
 PROBLEMS = [Problem("a", "q", "1", "t"), Problem("b", "q2", "2", "u")]
 

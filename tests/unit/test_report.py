@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from g2rpo.errors import RunError
-from g2rpo.report.figures import MOST_POINTS, lines, smoothed, thinned
-from g2rpo.report.write import markdown_of, write_report
-from g2rpo.types import GUIDANCE, PROMPT, SAMPLED
+from g2rpo.lab.report.figures import MOST_POINTS, lines, smoothed, thinned
+from g2rpo.lab.report.write import markdown_of, write_report
+from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
 
 
 class Outline(HTMLParser):

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.guidance.controllers import get_controller
-from g2rpo.simulation.learner import Attempt, Chain, Logistic
-from g2rpo.simulation.run import SCENARIOS, scenario, simulate, stratified_advantages
+from g2rpo.method.controllers import get_controller
+from g2rpo.lab.simulate.learner import Attempt, Chain, Logistic
+from g2rpo.lab.simulate.simulation import SCENARIOS, scenario, simulate, stratified_advantages
 
 
 def test_logistic_success_by_hand():
@@ -45,7 +45,7 @@ def test_scores_have_mean_zero():
 def test_advantages_are_those_of_training():
     import torch
 
-    from g2rpo.algo.advantages import group_advantages
+    from g2rpo.method.advantages import group_advantages
 
     draw = random.Random(0)
     for _ in range(20):

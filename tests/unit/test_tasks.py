@@ -6,9 +6,9 @@ import pytest
 
 from g2rpo.data.completion import STYLES, Style, full_completion, style
 from g2rpo.errors import ConfigError
-from g2rpo.guidance.leak import leak_start
-from g2rpo.tasks import FAMILIES, make, split_of
-from g2rpo.types import Problem
+from g2rpo.method.leak_guard import leak_start
+from g2rpo.data.tasks import FAMILIES, make, split_of
+from g2rpo.data.problem import Problem
 
 STEP = re.compile(r"(\d+)([-+*])(\d+)=(\d+)")
 
@@ -96,7 +96,7 @@ def test_wrong_arguments_are_named(arguments, message, monkeypatch):
     family, split, n, steps = arguments
     if n > 1000:  # the family is exhausted long before
         n = 10**5
-        import g2rpo.tasks as tasks
+        import g2rpo.data.tasks as tasks
 
         monkeypatch.setattr(tasks, "range", lambda _: range(20_000), raising=False)
     with pytest.raises(ConfigError, match=message):

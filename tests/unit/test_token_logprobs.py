@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from g2rpo.training import token_logprobs
-from g2rpo.training.token_logprobs import TokenLogProbs
+from g2rpo.training.fast import token_logprobs
+from g2rpo.training.fast.token_logprobs import TokenLogProbs
 
 
 @pytest.mark.parametrize("softcap", [None, 3.0])

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from g2rpo.cli.files import check_file, opened
+from rlvr_graders.cli.files import check_file, opened
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from g2rpo.training.recipe import Recipe
-    from g2rpo.types import Problem
+    from g2rpo.training.run.recipe import Recipe
+    from g2rpo.data.problem import Problem
 
 data = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
@@ -55,7 +55,7 @@ class Asked:
     def recipe(self) -> "Recipe | None":
         if not self.name.endswith((".yaml", ".yml")):
             return None
-        from g2rpo.training.recipe import read_yaml, resolve
+        from g2rpo.training.run.recipe import read_yaml, resolve
 
         return resolve(read_yaml(self.name))
 
@@ -95,7 +95,7 @@ class Asked:
 
         place, splits, whole = Path(self.name), [self.split or "train"], ()
         if self.name.endswith((".yaml", ".yml")):
-            from g2rpo.training.recipe import read_yaml
+            from g2rpo.training.run.recipe import read_yaml
 
             recipe = read_yaml(self.name)
             place, splits = Path(recipe.get("dataset_path") or self.name), [self.split or recipe.get("dataset_split", "train")]
@@ -144,7 +144,7 @@ def show(
     With the place where the leak guard stops.
     """
     from g2rpo.data.steps import step_ends
-    from g2rpo.guidance.leak import leak_start
+    from g2rpo.method.leak_guard import leak_start
 
     for problem in Asked(name, split, folder, config, source, columns, limit).problems():
         told = f"difficulty {problem.difficulty:g}, " if problem.difficulty is not None else ""
@@ -182,7 +182,7 @@ def check(
     """
     from g2rpo.curation.check import check as run_check
     from g2rpo.curation.check import shared
-    from g2rpo.rewards.sandbox import open_sandbox
+    from rlvr_graders.sandbox import open_sandbox
 
     asked, found, sets, box = Asked(name, split, folder, config, source, columns, limit), [], {}, None
     check_file("--out", out, reads=asked.reads())
@@ -229,7 +229,7 @@ def stats(
 
     from transformers import AutoTokenizer
 
-    from g2rpo.base_model import resolve_model
+    from g2rpo.models import resolve_model
     from g2rpo.curation.lengths import QUANTILES, lengths
 
     problems = Asked(name, split, folder, config, source, columns, limit).problems()
@@ -302,7 +302,7 @@ def traces(
 
     from g2rpo.curation.check import other_answer
     from g2rpo.curation.likelihood import trace_score
-    from g2rpo.data.traces import check_pick, pick_traces, traces_of
+    from g2rpo.data.trace_choice import check_pick, pick_traces, traces_of
 
     quiet()
     check_pick(pick)
@@ -348,7 +348,7 @@ def difficulty(
     from g2rpo.curation.difficulty import measure
     from g2rpo.evaluation.checkpoint import load_checkpoint
     from g2rpo.evaluation.decoding import Decoding
-    from g2rpo.rewards.registry import get_reward
+    from rlvr_graders.registry import get_reward
 
     quiet()
     asked = Asked(name, split, folder, config, source, columns, limit)

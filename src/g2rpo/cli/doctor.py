@@ -79,7 +79,7 @@ def sandbox_table() -> Table:
     if sys.platform == "win32":
         table.add_row("local", "none on Windows", "", "use a remote sandbox, or the Windows Subsystem for Linux")
         return table
-    from g2rpo.rewards.sandbox.levels import describe_levels
+    from rlvr_graders.sandbox.levels import describe_levels
 
     told: dict[tuple[str, ...], str] = {}
     for level in describe_levels():

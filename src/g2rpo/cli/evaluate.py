@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from g2rpo.cli.files import check_file, check_folder, opened
+from rlvr_graders.cli.files import check_file, check_folder, opened
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError
 from g2rpo.evaluation.decoding import decoding
-from g2rpo.evaluation.run import EvalOptions, evaluate, grade_completions
+from g2rpo.evaluation.evaluate import EvalOptions, evaluate, grade_completions
 from g2rpo.evaluation.suite import load_suite, names
 
 PLAIN_EVERY_S = 5.0
@@ -89,7 +89,7 @@ def _notes(result: dict[str, Any]) -> list[str]:
 
 
 def print_comparison(a: Path, b: Path, output: Path | None) -> None:
-    from g2rpo.evaluation.compare import compare_evaluations
+    from g2rpo.evaluation.compare_evaluations import compare_evaluations
 
     check_file("--output", output)
     compared = compare_evaluations(a, b)

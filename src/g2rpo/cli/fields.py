@@ -12,8 +12,8 @@ def print_fields(search: str = "") -> None:
     from trl import GRPOConfig, ModelConfig
 
     from g2rpo.training.config import GuidedGRPOConfig
-    from g2rpo.training.held_out import HeldOutConfig
-    from g2rpo.training.recipe import DataConfig
+    from g2rpo.training.held_out_evaluation import HeldOutConfig
+    from g2rpo.training.run.recipe import DataConfig
 
     ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - {f.name for f in dataclasses.fields(GRPOConfig)}
     console, shown = Console(), False

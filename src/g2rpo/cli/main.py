@@ -9,7 +9,7 @@ import typer
 
 import g2rpo
 from g2rpo.cli.data import data
-from g2rpo.cli.files import check_folder
+from rlvr_graders.cli.files import check_folder
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import G2RPOError
 
@@ -61,9 +61,9 @@ def train(
 
     Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`).
     """
-    from g2rpo.training.phases import in_words
-    from g2rpo.training.recipe import read_yaml, resolve
-    from g2rpo.training.run import train as run
+    from g2rpo.training.run.phase_times import in_words
+    from g2rpo.training.run.recipe import read_yaml, resolve
+    from g2rpo.training.run.train import train as run
 
     quiet()
     trainer = run(resolve(read_yaml(recipe), context.args), resume=resume)
@@ -80,7 +80,7 @@ def sft(context: typer.Context, recipe: RecipeFile) -> None:
 
     The opponent that guided RL has to beat.
     """
-    from g2rpo.training.recipe import read_yaml
+    from g2rpo.training.run.recipe import read_yaml
     from g2rpo.training.sft import resolve_sft, train_sft
 
     quiet()
@@ -110,8 +110,8 @@ def demo(
 
     GRPO, guided GRPO and SFT at equal budgets.
     """
-    from g2rpo.comparison.demo import run_demo
-    from g2rpo.report.write import write_report
+    from g2rpo.lab.demo import run_demo
+    from g2rpo.lab.report.write import write_report
 
     check_folder("--output", output)
     run_demo(output, seeds=seeds, jobs=jobs)
@@ -132,9 +132,9 @@ def compare(
 
     The results come with intervals. What is done is not done again: start it again after a kill.
     """
-    from g2rpo.comparison.compare import compare as run
-    from g2rpo.comparison.experiment import read_experiment
-    from g2rpo.comparison.pool import OTHER_CODE
+    from g2rpo.lab.compare.comparison import compare as run
+    from g2rpo.lab.compare.experiment import read_experiment
+    from g2rpo.lab.compare.pool import OTHER_CODE
     from g2rpo.errors import ConfigError, nearest
 
     if other_code not in OTHER_CODE:
@@ -157,7 +157,7 @@ def report(
     One self-contained HTML file, and its figures as SVG and PNG.
     """
     from g2rpo.errors import ConfigError
-    from g2rpo.report.write import markdown_of, write_report
+    from g2rpo.lab.report.write import markdown_of, write_report
 
     if markdown:
         print(markdown_of(paths), end="")
@@ -263,7 +263,7 @@ def math(
 
     Lines {"id", "gold", "completion"} in, {"id", "verdict", "score", "reason"} out.
     """
-    from g2rpo.cli.grade_math import grade_math_file
+    from rlvr_graders.cli.grade_math import grade_math_file
 
     _counts(grade_math_file(input, output, deadline_s=deadline_s))
 
@@ -280,7 +280,7 @@ def code(
 
     Lines {"id", "code", "tests"} in, {"id", "verdict", "score", "reason", "wall_s"} out.
     """
-    from g2rpo.cli.grade_code import grade_code
+    from rlvr_graders.cli.grade_code import grade_code
 
     _counts(grade_code(input, output, level=level, timeout_s=timeout_s, allow_unsafe=allow_unsafe))
 

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.text import Text
 
 from g2rpo.errors import ConfigError, RunError
-from g2rpo.report.decode import decoder
-from g2rpo.training.record import RunDirectory
-from g2rpo.types import GUIDANCE
+from g2rpo.lab.report.token_text import decoder
+from g2rpo.training.run.run_directory import RunDirectory
+from g2rpo.method.rollout import GUIDANCE
 
 
 def show_run(path: Path, generation: int | None, groups: int, console: Console | None = None) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from g2rpo.cli.files import check_file
+from rlvr_graders.cli.files import check_file
 from g2rpo.errors import ConfigError
-from g2rpo.guidance.controllers import get_controller
-from g2rpo.simulation.run import SCENARIOS, Simulation, scenario, simulate
+from g2rpo.method.controllers import get_controller
+from g2rpo.lab.simulate.simulation import SCENARIOS, Simulation, scenario, simulate
 
 FIGURES = (".svg", ".png")
 
@@ -55,7 +55,7 @@ def run_simulation(
 
 def write(results: list[Simulation], output: Path) -> None:
     if output.suffix in FIGURES:
-        from g2rpo.simulation.plot import figure
+        from g2rpo.lab.simulate.plot import figure
 
         content = figure(results, output.suffix[1:])
     else:

@@ -7,7 +7,7 @@ block get the completion without the opening tag, so that nothing is ever said t
 from dataclasses import dataclass
 
 from g2rpo.errors import ConfigError, DataError, nearest
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from g2rpo.data.sources.openr1 import TIERS
 from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.seeds import seed_of
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 MODES = ("easy_to_hard", "mixed", "sequential")
 """By rank; in an order drawn anew every epoch (TRL's own shuffling); as the rows stand."""

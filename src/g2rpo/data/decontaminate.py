@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from g2rpo.data.load import question_text
 from g2rpo.errors import ConfigError
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 NGRAM = 13
 _WORD = re.compile(r"[^\W_]+")

@@ -16,7 +16,7 @@ from g2rpo.data import files
 from g2rpo.data.catalog import known, source_of
 from g2rpo.data.sources import SOURCES, reader
 from g2rpo.errors import ConfigError, DataError, nearest
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from g2rpo.base_model import resolve_model
+from g2rpo.models import resolve_model
 from g2rpo.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.errors import DataError, nearest
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 
 def read_completions(path: Path, problems: Sequence[Problem]) -> list[list[str]]:

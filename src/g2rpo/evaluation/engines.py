@@ -96,7 +96,7 @@ class TransformersEngine:
     def __call__(self, batch: Sequence[Request]) -> list[list[int]]:
         from transformers import GenerationConfig
 
-        from g2rpo.generation.sample import sample_rows
+        from g2rpo.sampling.sample import sample_rows
 
         how = self.decoding
         config = GenerationConfig(do_sample=False)

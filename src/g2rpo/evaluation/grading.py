@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from g2rpo.errors import DataError
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class MathGrader:
     votes = True
 
     def __call__(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Judgement]:
-        from g2rpo.rewards.extract import extract_answer
-        from g2rpo.rewards.math import grade_math
+        from rlvr_graders.extract import extract_answer
+        from rlvr_graders.math import grade_math
 
         judged = []
         for problem, text in zip(problems, texts, strict=True):
@@ -49,12 +49,12 @@ class MathGrader:
         return judged
 
     def check(self, problem: Problem) -> None:
-        from g2rpo.rewards.math import MathReward
+        from rlvr_graders.math import MathReward
 
         MathReward().check_row({"answer": problem.answer})
 
     def equal(self, a: str, b: str) -> bool:
-        from g2rpo.rewards.math import grade_math
+        from rlvr_graders.math import grade_math
 
         return a == b or grade_math(a, f"\\boxed{{{b}}}").score == 1
 
@@ -68,7 +68,7 @@ class ExactGrader:
     votes = True
 
     def __call__(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Judgement]:
-        from g2rpo.rewards.extract import extract_answer
+        from rlvr_graders.extract import extract_answer
 
         judged = []
         for problem, text in zip(problems, texts, strict=True):
@@ -85,7 +85,7 @@ class ExactGrader:
             raise DataError("answer", problem.answer, expected="a gold answer", then="Drop the row or fill its answer.")
 
     def equal(self, a: str, b: str) -> bool:
-        from g2rpo.rewards.exact import normalise_text
+        from rlvr_graders.exact import normalise_text
 
         return normalise_text(a) == normalise_text(b)
 
@@ -99,7 +99,7 @@ class CodeGrader:
     votes = False
 
     def __init__(self) -> None:
-        from g2rpo.rewards.code import CodeReward
+        from rlvr_graders.code import CodeReward
 
         self.reward = CodeReward(scoring="all")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.suite import PLACE, Suite
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from g2rpo.errors import ConfigError, nearest
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 HERE = Path(__file__).parent / "suites"
 PLACE = "{problem}"
@@ -51,7 +51,7 @@ class Suite:
             DataError: not there, or a row that cannot be read; says which.
         """
         if self.task is not None:
-            from g2rpo.tasks import make
+            from g2rpo.data.tasks import make
 
             size = self.task["size"] if limit is None else min(limit, self.task["size"])
             low, high = self.task["steps"][0], self.task["steps"][-1]

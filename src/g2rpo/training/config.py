@@ -13,16 +13,16 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from g2rpo.algo.advantages import GROUPINGS
-from g2rpo.algo.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, WEIGHTS
+from g2rpo.method.advantages import GROUPINGS
+from g2rpo.method.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, WEIGHTS
 from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, nearest
-from g2rpo.guidance.controller import UNITS, Controller, Unit
-from g2rpo.guidance.controllers import get_controller
-from g2rpo.guidance.controllers.adaptive_profile import AdaptiveProfile
-from g2rpo.guidance.leak import LEAK_GUARDS
-from g2rpo.guidance.members import default_ratio, guided_count, nearest_strata
-from g2rpo.guidance.prefix import CUTS
+from g2rpo.method.controller import UNITS, Controller, Unit
+from g2rpo.method.controllers import get_controller
+from g2rpo.method.controllers.adaptive_profile import AdaptiveProfile
+from g2rpo.method.leak_guard import LEAK_GUARDS
+from g2rpo.method.guided_share import default_ratio, guided_count, nearest_strata
+from g2rpo.method.prefix import CUTS
 
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")

@@ -18,15 +18,15 @@ from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 from g2rpo.data.completion import full_completion, style
 from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
-from g2rpo.training.budget import StopAtBudget
+from g2rpo.training.run.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers, json_object
-from g2rpo.training.held_out import EvaluatesHeldOut, without_eval_set
-from g2rpo.training.preflight import check_template
-from g2rpo.training.progress import ShowProgress
-from g2rpo.training.recipe import Recipe, merged_with, resolve, typed_value
-from g2rpo.training.record import NoLocalCard, RecordSteps, RunDirectory, manifest
-from g2rpo.training.run import held_out, loading, model_init_kwargs
-from g2rpo.types import Problem
+from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
+from g2rpo.training.run.preflight import check_template
+from g2rpo.training.run.progress import ShowProgress
+from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
+from g2rpo.training.run.run_directory import NoLocalCard, RecordSteps, RunDirectory, manifest
+from g2rpo.training.run.train import held_out, loading, model_init_kwargs
+from g2rpo.data.problem import Problem
 
 
 def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[Recipe, SFTSettings]":

@@ -23,27 +23,27 @@ from trl import GRPOTrainer
 from trl.extras.profiling import profiling_context
 from trl.models import unwrap_model_for_generation
 
-from g2rpo.algo.advantages import group_advantages
-from g2rpo.algo.guidance_loss import COEFFICIENTS, loss_mask, token_advantages, verified
-from g2rpo.algo.transfer import transfer_metrics
-from g2rpo.base_model import resolve_model
-from g2rpo.data.other_trace import with_other_traces
+from g2rpo.method.advantages import group_advantages
+from g2rpo.method.guidance_loss import COEFFICIENTS, loss_mask, token_advantages, verified
+from g2rpo.method.transfer_metrics import transfer_metrics
+from g2rpo.models import resolve_model
+from g2rpo.data.trace_assignment import with_other_traces
 from g2rpo.errors import ConfigError, G2RPOError, RunError
-from g2rpo.generation.sample import sample_rows
-from g2rpo.guidance.planner import Planner, row_key
+from g2rpo.sampling.sample import sample_rows
+from g2rpo.method.planner import Planner, row_key
 from g2rpo.seeds import seed_of
-from g2rpo.training.budget import StopAtBudget
+from g2rpo.training.run.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.dynamic_sampling import assemble, choose, has_spread, more_problems
-from g2rpo.training.epoch_order import ResumesInAnyEpoch
-from g2rpo.training.fast_update import FastUpdate
-from g2rpo.training.guidance_state import SavesGuidanceState
-from g2rpo.training.held_out import EvaluatesHeldOut
-from g2rpo.training.phases import PhaseClock
-from g2rpo.training.preflight import check_data, check_run, check_template, driving_reward
-from g2rpo.training.record import NoLocalCard
-from g2rpo.training.sampler_logprobs import ReusesSamplerLogProbs
-from g2rpo.types import GuidedPrompt, Outcome
+from g2rpo.training.run.epoch_order import ResumesInAnyEpoch
+from g2rpo.training.fast.update import FastUpdate
+from g2rpo.training.run.checkpoint_state import SavesGuidanceState
+from g2rpo.training.held_out_evaluation import EvaluatesHeldOut
+from g2rpo.training.run.phase_times import PhaseClock
+from g2rpo.training.run.preflight import check_data, check_run, check_template, driving_reward
+from g2rpo.training.run.run_directory import NoLocalCard
+from g2rpo.training.fast.sampler_logprobs import ReusesSamplerLogProbs
+from g2rpo.method.rollout import GuidedPrompt, Outcome
 
 UNSCORED_BATCHES = 3
 """So many generation batches in a row without one scored rollout stop the run: it cannot learn."""

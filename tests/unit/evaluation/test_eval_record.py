@@ -4,7 +4,7 @@ import pytest
 
 from g2rpo.errors import RunError
 from g2rpo.evaluation.metrics import Sample
-from g2rpo.evaluation.record import SuiteDirectory
+from g2rpo.evaluation.suite_directory import SuiteDirectory
 
 SETTINGS = {"seed": 0, "suite": {"name": "x", "max_tokens": 5}, "stop": []}
 SAMPLE = Sample("k", 0, 1.0, "equal", "1", "line one\u2028line two \x85 \ud800", 4, True)

@@ -4,7 +4,7 @@ import pytest
 
 from g2rpo.evaluation.grading import ExactGrader
 from g2rpo.evaluation.metrics import Sample, summarise
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 
 def problem(number, difficulty=None):

@@ -24,7 +24,7 @@ from g2rpo.data.sources import (
     verifiable_coding,
 )
 from g2rpo.errors import ConfigError, nearest
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 RECOGNISED = (
     math_curriculum, math, openr1, s1k, deepmath, gpqa, aime, evalplus, humaneval, mbpp, livecodebench, code_cot, verifiable_coding, gsm8k,

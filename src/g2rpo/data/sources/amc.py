@@ -5,7 +5,7 @@
 from typing import Any
 
 from g2rpo.data.sources.cells import answer, question, text
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from g2rpo.data.sources import verifiable_coding
 from g2rpo.data.sources.cells import first
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

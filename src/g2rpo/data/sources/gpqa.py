@@ -9,7 +9,7 @@ from typing import Any
 
 from g2rpo.data.sources.cells import question, text
 from g2rpo.seeds import rng
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 LETTERS = "ABCD"

@@ -16,7 +16,7 @@ from typing import Any
 
 from g2rpo.data.sources.cells import question, text
 from g2rpo.errors import DataError
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 IMPORTS = """from typing import *
 from collections import *

@@ -10,7 +10,7 @@ from typing import Any
 
 from g2rpo.data.sources import openr1
 from g2rpo.data.sources.cells import answer
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from g2rpo.data.sources.cells import question, text
 from g2rpo.errors import DataError
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
 

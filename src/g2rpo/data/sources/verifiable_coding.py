@@ -8,9 +8,9 @@ import json
 from typing import Any
 
 from g2rpo.data.sources.cells import first, program, question, text
-from g2rpo.data.trace import clean_trace
+from g2rpo.data.trace_text import clean_trace
 from g2rpo.errors import DataError
-from g2rpo.types import Problem
+from g2rpo.data.problem import Problem
 
 TRACES = ("generations", "reasoning", "trace")
 

@@ -1,0 +1,273 @@
+"""`g2rpo eval`: a checkpoint on suites, never guided; or completions that something else produced, graded alike."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import g2rpo
+from g2rpo.errors import ConfigError
+from g2rpo.evaluation.checkpoint import Checkpoint, load_checkpoint
+from g2rpo.evaluation.completions import read_completions
+from g2rpo.evaluation.decoding import Decoding
+from g2rpo.evaluation.engines import Engine, Request, batches, engine_name, open_engine, requests
+from g2rpo.evaluation.grading import Graders, check_problems
+from g2rpo.evaluation.metrics import Sample, summarise
+from g2rpo.evaluation.prepared import Prepared, graded, prepare
+from g2rpo.evaluation.suite_directory import SuiteDirectory
+from g2rpo.evaluation.suite import Suite, load_suite
+from g2rpo.data.problem import Problem
+
+Progress = Callable[[str, int, int, int], None]
+"""Called after each batch with the suite, the samples done, all samples, and the right ones among those done."""
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """Everything about an evaluation but the checkpoint, the suites and the place on disk."""
+
+    data: Path | None = None
+    limit: int | None = None
+    ks: tuple[int, ...] = (1,)
+    samples: int | None = None
+    """Samples per problem; the largest k if not given."""
+    decoding: Decoding = field(default_factory=Decoding)
+    seed: int = 0
+    max_tokens: int | None = None
+    """Instead of each suite's own."""
+    system: str | None = None
+    """System message instead of the suites' own: the one that the model was trained with, for example."""
+    instruction: str | None = None
+    """Line after the problem, instead of the suites' own."""
+    template: str = "auto"
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: str | None = None
+    dtype: str = "auto"
+    device: str = "auto"
+    revision: str | None = None
+    engine: str = "auto"
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("limit", self.limit),
+            ("samples", self.samples),
+            ("max_tokens", self.max_tokens),
+            ("batch_size", self.batch_size),
+        ):
+            if value is not None and value < 1:
+                raise ConfigError(name, value, expected="a positive number", then="Leave it out for the default.")
+        if not self.ks or min(self.ks) < 1 or max(self.ks) > self.n:
+            raise ConfigError(
+                "k",
+                list(self.ks),
+                expected=f"numbers from 1 to {self.n}, the samples per problem",
+                then="Raise --samples or lower --k.",
+            )
+        if self.decoding.greedy and self.n > 1:
+            raise ConfigError("samples", self.n, expected="1 with greedy decoding: all samples of a problem would be the same",
+                              then="Add --preset paper, or a --temperature.")  # fmt: skip
+
+    @property
+    def n(self) -> int:
+        return self.samples or max(self.ks, default=1)
+
+
+def evaluate(
+    model: str, suites: Sequence[str], out: Path, options: EvalOptions, progress: Progress | None = None
+) -> dict[str, dict[str, Any]]:
+    """Evaluates a checkpoint; results by suite, as in each `results.json`.
+
+    Everything that can be wrong with the settings, the data and the checkpoint is found before the first completion.
+
+    Raises:
+        ConfigError, DataError, RunError: says what to do.
+    """
+    wanted = [suite.instructed(options.system, options.instruction) for suite in _suites(suites)]
+    engine = engine_name(options.engine)
+    problems = {suite.name: suite.problems(options.data, options.limit) for suite in wanted}
+    on_cpu = {"device": "cpu", "dtype": "stored" if options.dtype == "auto" else options.dtype} if engine == "vllm" else {}
+    loading = {"tokenizer": options.tokenizer, "revision": options.revision, "dtype": options.dtype, "device": options.device}
+    checkpoint = load_checkpoint(model, **{**loading, **on_cpu})
+    graders = Graders()
+    try:
+        ready = [
+            prepare(suite, problems[suite.name], checkpoint.tokenizer, graders, options.template, options.template_kwargs)
+            for suite in wanted
+        ]
+        return _run(ready, checkpoint, engine, out, options, progress)
+    finally:
+        graders.close()
+
+
+def grade_completions(suite_name: str, completions: Path, out: Path, options: EvalOptions) -> dict[str, Any]:
+    """Grades completions that something else produced; results as for a model, lengths in characters.
+
+    The file has one JSON object per line: `completion`, and `key` or `index` (the problem's place in the suite); several lines
+    of one problem are its samples, in their order.
+
+    Raises:
+        DataError: a line that does not fit, or problems without a completion.
+    """
+    [suite] = _suites([suite_name])
+    problems = suite.problems(options.data, options.limit)
+    graders = Graders()
+    try:
+        grader = graders.get(suite.grader)
+        check_problems(problems, grader, suite.name)
+        texts = read_completions(completions, problems)
+        if max(options.ks) > len(texts[0]):
+            raise ConfigError(
+                "k",
+                list(options.ks),
+                expected=f"at most {len(texts[0])}, the completions per problem in {completions}",
+                then="Lower --k.",
+            )
+        folder = SuiteDirectory(out / suite.name)
+        digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
+        folder.claim({"g2rpo": g2rpo.__version__, "suite": suite.to_json(), "problems": _digest(problems), "limit": options.limit,
+                      "samples": len(texts[0]), "completions": digest})  # fmt: skip
+        began, samples = time.time(), []
+        for problem, own in zip(problems, texts, strict=True):
+            judged = grader([problem] * len(own), own)
+            samples.append(
+                [
+                    Sample(problem.key, i, j.score, j.verdict, j.answer, t)
+                    for i, (j, t) in enumerate(zip(judged, own, strict=True))
+                ]
+            )
+        results = {"suite": suite.name, **summarise(problems, samples, options.ks, grader)}
+        folder.finish([s for own in samples for s in own], results)
+        folder.add_session(_session(str(completions), began, sum(map(len, samples)), 0))
+        return results
+    finally:
+        graders.close()
+
+
+def _suites(names: Sequence[str]) -> list[Suite]:
+    if not names:
+        raise ConfigError("suite", expected="at least one suite", then="Name it with --suite; g2rpo eval --list shows them.")
+    suites = [load_suite(name) for name in dict.fromkeys(names)]
+    if len({suite.name for suite in suites}) < len(suites):
+        raise ConfigError("suite", list(names), expected="suites with different names", then="Name each once.")
+    return suites
+
+
+def _run(
+    ready: Sequence[Prepared],
+    checkpoint: Checkpoint,
+    engine_kind: str,
+    out: Path,
+    options: EvalOptions,
+    progress: Progress | None,
+) -> dict[str, dict[str, Any]]:
+    plans = {
+        one.suite.name: requests(
+            one.prompts, [p.key for p in one.problems], options.n,
+            budget=options.max_tokens or one.suite.max_tokens, room=checkpoint.room, seed=options.seed, suite=one.suite.name,
+        )
+        for one in ready
+    }  # fmt: skip
+    longest = {name: max(len(r.ids) + r.budget for r in plan) for name, plan in plans.items()}
+    engine = open_engine(engine_kind, checkpoint, options.decoding, max_length=max(longest.values()))
+    results = {}
+    try:
+        for one in ready:
+            name = one.suite.name
+            rows = options.batch_size or engine.rows(longest[name])
+            folder = SuiteDirectory(out / name)
+            folder.claim(_settings(one, checkpoint, engine, rows, options))
+            results[name] = _one_suite(one, plans[name], checkpoint, engine, rows, folder, options, progress)
+    finally:
+        engine.close()
+    return results
+
+
+def _settings(one: Prepared, checkpoint: Checkpoint, engine: Engine, rows: int, options: EvalOptions) -> dict[str, Any]:
+    """What decides the bytes of the samples. Names and paths are not among it: a checkpoint that was moved is the same one."""
+    ids = hashlib.blake2b(json.dumps(one.prompts).encode(), digest_size=16).hexdigest()
+    return {
+        "g2rpo": g2rpo.__version__,
+        "checkpoint": checkpoint.digest,
+        "suite": one.suite.to_json(),
+        "problems": _digest(one.problems),
+        "limit": options.limit,
+        "template": one.template,
+        "prompts": ids,
+        "decoding": dataclasses.asdict(options.decoding),
+        "samples": options.n,
+        "max_tokens": options.max_tokens or one.suite.max_tokens,
+        "seed": options.seed,
+        "engine": engine.name,
+        "dtype": str(checkpoint.model.dtype).removeprefix("torch."),
+        "device": checkpoint.model.device.type,
+        "batch_size": rows,
+    }
+
+
+def _one_suite(
+    one: Prepared,
+    plan: Sequence[Request],
+    checkpoint: Checkpoint,
+    engine: Engine,
+    rows: int,
+    folder: SuiteDirectory,
+    options: EvalOptions,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    keys = [p.key for p in one.problems]
+    done = {(s.key, s.sample): s for s in folder.samples()}
+    began, before = time.time(), len(done)
+    for batch in batches(plan, rows):
+        missing = [r for r in batch if (keys[r.problem], r.sample) not in done]
+        if missing:  # the whole batch is drawn again, so that its rows round as they did
+            new = graded(one, batch, engine(batch), checkpoint.tokenizer, checkpoint.eos_ids)
+            new = [s for s in new if (s.key, s.sample) not in done]
+            folder.append(new)
+            done |= {(s.key, s.sample): s for s in new}
+        if progress is not None:
+            progress(one.suite.name, len(done), len(plan), sum(s.score == 1 for s in done.values()))
+    samples = [[done[key, i] for i in range(options.n)] for key in keys]
+    results = {
+        "suite": one.suite.name,
+        "template": one.template,
+        **summarise(one.problems, samples, options.ks, one.grader, [len(ids) for ids in one.prompts]),
+    }
+    folder.finish([s for own in samples for s in own], results)
+    if before < len(plan):
+        folder.add_session(_session(checkpoint.name, began, len(plan), before))
+    return results
+
+
+def _digest(problems: Sequence[Problem]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for p in problems:
+        digest.update(json.dumps([p.key, p.prompt, p.answer, p.tests], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _session(what: str, began: float, samples: int, resumed: int) -> dict[str, Any]:
+    import platform
+    import sys
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = {}
+    for name in ("torch", "transformers", "peft", "vllm", "math-verify"):
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "evaluated": what,
+        "command": sys.argv[1:],
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)),
+        "wall_s": round(time.time() - began, 3),
+        "samples": samples - resumed,
+        "samples_found": resumed,
+        "versions": versions,
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }

@@ -1,0 +1,69 @@
+"""What a checkpoint of a guided run holds besides TRL's own: the controller's state, and the counts that feed the record."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate.logging import get_logger
+from safetensors import SafetensorError
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from g2rpo.errors import RunError
+from g2rpo.method.controller import state_from_json, state_to_json
+
+STATE_FILE = "guidance_state.json"
+logger = get_logger(__name__)
+
+
+class SavesGuidanceState:
+    """Mixin in front of `GRPOTrainer`: writes the state with each checkpoint, whole or not at all, and reads it on a resume."""
+
+    def guidance_state(self) -> dict[str, Any]:
+        """What a checkpoint must carry besides TRL's own: the controller's state and the counts that feed the record."""
+        return {
+            "controller": self.args.guidance_controller,
+            "state": state_to_json(self.controller_state),
+            "generations": self._generations,
+            "totals": self._totals,
+        }
+
+    def _save_checkpoint(self, model, trial):
+        folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise RunError(f"writing {folder}", str(error), expected="room and permission to write",
+                           then="Earlier checkpoints are whole. Free some space, then continue with --resume.") from error  # fmt: skip
+        if self._step % (self.args.steps_per_generation * self.num_iterations):
+            logger.warning(f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
+                           "anew, so it will not repeat this one exactly.")  # fmt: skip
+        if self.args.should_save:
+            part = folder / (STATE_FILE + ".part")
+            part.write_text(json.dumps(self.guidance_state(), indent=2))
+            os.replace(part, folder / STATE_FILE)
+
+    def read_guidance_state(self, checkpoint: str | Path) -> dict[str, Any]:
+        """The saved state of a checkpoint.
+
+        Raises:
+            RunError: there is none, or it belongs to another controller.
+        """
+        path = Path(checkpoint) / STATE_FILE
+        if not path.exists():
+            raise RunError("checkpoint", str(checkpoint), expected=f"a file {STATE_FILE} with the controller's state in it",
+                           then="It was not written by a guided run; start from its weights with model_name_or_path instead.")  # fmt: skip
+        saved = json.loads(path.read_text())
+        if saved["controller"] != self.args.guidance_controller:
+            raise RunError("guidance_controller", self.args.guidance_controller, expected=f"{saved['controller']!r}, which the checkpoint was written with",
+                           then="Resume with the same settings, or start a new run.")  # fmt: skip
+        return saved
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            saved = self.read_guidance_state(checkpoint)
+            self.controller_state = state_from_json(self.controller, saved["state"])
+            self._generations, self._totals = saved["generations"], {**self._totals, **saved["totals"]}

@@ -1,0 +1,334 @@
+"""What is checked before the first hour is spent: rewards, columns, rows, traces, lengths, tokenizer, checkpoint rhythm."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from accelerate.logging import get_logger
+from datasets import Dataset
+
+from g2rpo.data.completion import style
+from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.sampling.draw import warpers
+from g2rpo.method.controllers.fixed import Fixed
+from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.data.problem import Problem
+
+if TYPE_CHECKING:
+    from g2rpo.training.trainer import GuidedGRPOTrainer
+
+logger = get_logger(__name__)
+
+ROWS_CHECKED = 20_000
+"""Rows whose traces are encoded before training; of larger sets, evenly spaced ones."""
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What the data offers for guidance, in tokens of the model."""
+
+    rows: int
+    checked: int
+    without_trace: int
+    prompt_tokens_max: int
+    trace_tokens_median: float
+    trace_tokens_max: int
+    revealable_share: float
+    """Mean share of a trace that the leak guard lets a prefix reveal."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def reward_name(func: Any) -> str:
+    """The name TRL logs a reward under."""
+    if isinstance(func, str):
+        return func.split("/")[-1]
+    return getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", type(func).__name__)
+
+
+def drives(func: Any) -> bool:
+    """Whether a reward may drive a controller unasked: format and shaping rewards say no through `drives_guidance`."""
+    from_trl = getattr(func, "__module__", "") in ("trl.rewards.format_rewards", "trl.rewards.other_rewards")
+    return getattr(func, "drives_guidance", not from_trl)
+
+
+def driving_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
+    """Index of the reward that drives the controller and counts as success.
+
+    Raises:
+        ConfigError: a name or index that no reward has, or no single candidate when none is named.
+    """
+    names = [reward_name(f) for f in funcs]
+    wanted = args.guidance_reward
+    if wanted is not None:
+        if str(wanted).lstrip("-").isdigit():
+            if not 0 <= int(wanted) < len(names):
+                raise ConfigError(
+                    "guidance_reward",
+                    wanted,
+                    expected=f"an index below {len(names)}",
+                    then=f"Rewards: {', '.join(names)}.",
+                )
+            return int(wanted)
+        known_as = [(n, n.removesuffix("_reward"), getattr(f, "recipe_name", None)) for n, f in zip(names, funcs, strict=True)]
+        matches = [i for i, n in enumerate(known_as) if wanted in n]
+        if len(matches) != 1:
+            raise ConfigError(
+                "guidance_reward",
+                wanted,
+                expected=f"the name of one reward of this run ({', '.join(names)})",
+                then=nearest(wanted, names),
+            )
+        return matches[0]
+    candidates = [i for i, f in enumerate(funcs) if drives(f)]
+    if len(candidates) == 1 or (candidates and not args.guided):
+        return candidates[0]
+    if not args.guided:
+        return 0
+    raise ConfigError("guidance_reward", None, expected=f"the reward that drives the controller: {len(candidates)} of the rewards ({', '.join(names)}) could",
+                      then="Set guidance_reward to one of the names.")  # fmt: skip
+
+
+def check_problems(problems: Sequence[Problem], args: GuidedGRPOConfig) -> None:
+    """What guidance needs of a recipe's data, told in the words of a recipe: whoever wrote one knows `columns`, not our rows.
+
+    Raises:
+        DataError: no problem has a trace, or none has what the leak guard looks for.
+    """
+    if not args.guided or not problems:
+        return
+    mapping = "columns: {prompt: question, answer: final, trace: solution}"
+    if args.guidance_trace_column == "trace" and not any(p.trace for p in problems):
+        raise DataError("trace", expected="a worked solution for the problems of a guided run; the data give none",
+                        then=f"Name its column in the recipe, for example {mapping}, or train without guidance (guidance_controller: none).")  # fmt: skip
+    if args.guidance_leak_guard != "off" and args.guidance_answer_column == "answer" and all(p.answer is None for p in problems):
+        raise DataError("answer", expected="a final answer for the leak guard to look for; the data give none",
+                        then=f"Name its column in the recipe, for example {mapping}, or set guidance_leak_guard to off for data "
+                        "without answers (programs with tests).")  # fmt: skip
+
+
+def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
+    """A conversation needs a chat template, and one that takes its roles.
+
+    Raises:
+        ConfigError: there is none, or it refuses the conversation (some know no system message, for example).
+    """
+    if not isinstance(prompt, list):
+        return
+    if not getattr(tokenizer, "chat_template", None):
+        raise ConfigError("chat template of the model's tokenizer", None, expected="one: the prompts are conversations, and it renders them",
+                          then="Take the model's chat variant, save a template with its tokenizer, or give the prompts as plain text.")  # fmt: skip
+    try:
+        tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
+    except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
+        raise ConfigError("chat template", f"{type(error).__name__}: {error}", expected=f"one that takes {[m.get('role') for m in prompt]}",
+                          then="Drop the system_prompt, or mend the conversations.") from error  # fmt: skip
+
+
+def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
+    """Columns and rows of the training set, without a tokenizer: before the model is loaded."""
+    if dataset is None:
+        return  # TRL says so itself
+    if isinstance(dataset, Dataset) and len(dataset) == 0:
+        raise DataError("training set", expected="at least one row", then="Check the split and the filters.")
+    columns = dataset.column_names or list(next(iter(dataset)))
+    wanted = ["prompt", args.guidance_trace_column]
+    if args.guidance_leak_guard != "off":
+        wanted.append(args.guidance_answer_column)
+    for column in wanted:
+        if column not in columns:
+            then = {
+                "prompt": "Name the question's column `prompt`, or map it in the recipe's `columns`.",
+                args.guidance_trace_column: "Guidance needs a worked solution per row: set guidance_trace_column, or train without "
+                "guidance (guidance_controller: none).",
+            }.get(column, "The leak guard needs the answer: set guidance_answer_column, or guidance_leak_guard to off for data "
+                  "without answers (programs with tests).")  # fmt: skip
+            raise DataError(
+                f"column {column!r}",
+                expected=f"it among the columns {', '.join(columns)}",
+                then=f"{nearest(column, columns)} {then}",
+            )
+    if isinstance(dataset, Dataset):
+        _check_rows(dataset.select_columns(wanted), args)
+
+
+def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
+    empty = []
+    for number, row in enumerate(rows):
+        trace = row[args.guidance_trace_column]
+        if trace is not None and not isinstance(trace, str):
+            raise DataError(f"column {args.guidance_trace_column!r} of row {number}", trace, expected="a string",
+                            then="If a row has several traces, pick one while loading the data.")  # fmt: skip
+        if not (trace or "").strip():
+            empty.append(number)
+        elif args.guidance_leak_guard != "off" and _empty(row[args.guidance_answer_column]):
+            raise DataError(f"column {args.guidance_answer_column!r} of row {number}", row[args.guidance_answer_column], expected="the final answer",
+                            then="Fill it, drop the row, or set guidance_leak_guard to off.")  # fmt: skip
+    if empty and args.guidance_missing_trace == "error":
+        raise DataError(f"column {args.guidance_trace_column!r}, row {empty[0]} and {len(empty) - 1} more", "", expected="a reasoning trace in every row",
+                        then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.")  # fmt: skip
+
+
+def _empty(answer: Any) -> bool:
+    return answer is None or answer != answer or not str(answer).strip()
+
+
+def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
+    """Asks every reward that can tell (a function `check_row(row) -> None` of its own) whether it can grade each row.
+
+    Raises:
+        DataError: how many rows it cannot, and why for the first. A gold answer nobody can parse would pay everyone nothing.
+    """
+    for func in funcs:
+        check_row = getattr(func, "check_row", None)
+        if check_row is None:
+            continue
+        bad: list[tuple[int, DataError]] = []
+        for number, row in enumerate(dataset):
+            try:
+                check_row(row)
+            except DataError as error:
+                bad.append((number, error))
+        if bad:
+            number, error = bad[0]
+            raise DataError(f"row {number} (and {len(bad) - 1} more) for the reward {reward_name(func)}: {error.what}", error.value,
+                            expected=error.expected, then="Mend or drop these rows before training.") from error  # fmt: skip
+
+
+def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
+    """Everything that needs the tokenizer and the resolved settings. Returns what the data offers; None if unguided."""
+    args: GuidedGRPOConfig = trainer.args
+    tokenizer = trainer._tokenizer
+    for name in ("eos_token_id", "pad_token_id"):
+        if getattr(tokenizer, name) is None:
+            raise ConfigError(f"tokenizer.{name}", None, expected="a token: rollouts end with EOS and batches are filled with pad",
+                              then=f"Set tokenizer.{name.removesuffix('_id')} to a token of the vocabulary.")  # fmt: skip
+    _check_rhythm(args)
+    if args.dynamic_sampling_rounds > 1 and not isinstance(trainer.train_dataset, Dataset):
+        raise ConfigError("dynamic_sampling_rounds", args.dynamic_sampling_rounds, expected="1 with a streamed training set: further problems are drawn from all of it",
+                          then="Load the data without streaming.")  # fmt: skip
+    if trainer.planner is None:
+        return None
+    if style(args.guidance_style).before_trace and trainer.planner.prompt_tail.rstrip().endswith("</think>"):
+        raise ConfigError("guidance_style", args.guidance_style, expected="a style without a think block: the chat template closes it in the prompt",
+                          then='Set guidance_style to boxed, or drop enable_thinking from chat_template_kwargs.')  # fmt: skip
+    if _prompt_opens_think(trainer) and "</think>" not in style(args.guidance_style).between:
+        raise ConfigError("guidance_style", args.guidance_style, expected="a style that closes the think block which the chat template opens",
+                          then="Set guidance_style to think_answer or think_boxed.")  # fmt: skip
+    if args.seeded_sampling:
+        warpers(trainer.generation_config)
+        for name in ("num_return_sequences", "stop_strings", "eos_token_id", "max_new_tokens", "max_length"):
+            if (value := (args.generation_kwargs or {}).get(name)) is not None and (name, value) != ("num_return_sequences", 1):
+                raise ConfigError(f"generation_kwargs[{name!r}]", value, expected="it unset: one rollout per row, ended by the model's EOS or by max_completion_length",
+                                  then="Drop it; rows per problem are num_generations.")  # fmt: skip
+    wanted = args.generation_batch_size // args.num_generations
+    if isinstance(trainer.train_dataset, Dataset) and len(trainer.train_dataset) < wanted:
+        raise DataError("training set", f"{len(trainer.train_dataset)} problems", expected=f"at least {wanted}, the problems of one generation batch: with fewer, not one step is trained",
+                        then="Lower per_device_train_batch_size or steps_per_generation, or add problems.")  # fmt: skip
+    return _check_traces(trainer)
+
+
+def _prompt_opens_think(trainer: "GuidedGRPOTrainer") -> bool:
+    return trainer.planner.prompt_tail.rstrip().endswith("<think>")
+
+
+def _check_rhythm(args: GuidedGRPOConfig) -> None:
+    every = args.optimizer_steps_per_generation
+    # A save_steps below 1 is a share of the run, known only when it starts; checkpoints say then whether they can be resumed.
+    if args.save_strategy == "steps" and every > 1 and args.save_steps >= 1 and args.save_steps % every:
+        raise ConfigError("save_steps", args.save_steps, expected=f"a multiple of {every:g}, the optimizer steps fed by one generation batch",
+                          then="In between, a checkpoint would lose the rest of the batch and not resume exactly.")  # fmt: skip
+
+
+def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
+    args: GuidedGRPOConfig = trainer.args
+    dataset, planner = trainer.train_dataset, trainer.planner
+    total = len(dataset) if isinstance(dataset, Dataset) else 0
+    if total:
+        stride = max(1, -(-total // ROWS_CHECKED))
+        rows = [dataset[i] for i in range(0, total, stride)]
+    else:
+        rows = list(islice(iter(dataset), 256))
+    if isinstance(rows[0]["prompt"], str) and trainer._tokenizer.chat_template:
+        logger.warning("The prompts are plain strings: they reach the model as they are, WITHOUT its chat template. "
+                       "Use conversations ([{'role': 'user', 'content': ...}]) to have it applied.")  # fmt: skip
+    prompts = [len(ids) for ids in trainer._tokenize_prompts([r["prompt"] for r in rows])[0]]
+    _check_prompts(trainer, rows, prompts)
+
+    whole_style = style(args.guidance_style).opened_by(planner.prompt_tail)
+    around = len(trainer._tokenizer(whole_style.between + whole_style.after_answer, add_special_tokens=False)["input_ids"])
+    lengths, shares, too_long, unusable = [], [], 0, []
+    for number, row in enumerate(rows):
+        trace = planner.trace(row)
+        if not trace.ids:
+            unusable.append(number)
+            continue
+        text = whole_style.before_trace + str(row[args.guidance_trace_column])
+        whole = len(trainer._tokenizer(text, add_special_tokens=False)["input_ids"])
+        lengths.append(len(trace.ids))
+        shares.append(min(1.0, len(trace.ids) / whole))
+        target = trainer._tokenizer(_target(row, args), add_special_tokens=False)["input_ids"]
+        too_long += whole + around + len(target) > trainer.max_completion_length
+    if unusable and args.guidance_missing_trace == "error":
+        row = rows[unusable[0]]
+        raise DataError(
+            f"trace of row {unusable[0]} (and of {len(unusable) - 1} more)", row[args.guidance_trace_column],
+            expected=f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer {row.get(args.guidance_answer_column)!r} first appears; it gives away nothing else",
+            then="Drop such rows, set guidance_missing_trace to unguided, or guidance_leak_guard to conclusion if answers are "
+            "small numbers that occur everywhere.",
+        )  # fmt: skip
+    if not lengths:
+        raise DataError(f"column {args.guidance_trace_column!r}", expected="a usable trace in at least one row",
+                        then="Without traces, train with guidance_controller: none.")  # fmt: skip
+    if too_long == len(lengths):
+        raise ConfigError(
+            "max_completion_length", trainer.max_completion_length,
+            expected=f"room for a trace and its answer; {too_long} of {len(lengths)} traces do not fit (longest prefix: {max(lengths)} tokens)",
+            then="Guided rollouts could never finish. Raise max_completion_length or drop long traces.",
+        )  # fmt: skip
+    if too_long > len(lengths) / 2:
+        logger.warning(f"{too_long} of {len(lengths)} traces do not fit into max_completion_length ({trainer.max_completion_length}) with their "
+                       "answer. A rollout that is shown nearly all of such a trace is cut before it can answer.")  # fmt: skip
+    controller = planner.controller
+    if type(controller) is Fixed and args.unit == "tokens" and controller.length > max(lengths):
+        raise ConfigError(
+            "length", controller.length,
+            expected=f"at most {max(lengths)} tokens, the longest that any trace of this data may be revealed",
+            then="Every trace is shorter, so every guided rollout would start at the end of its trace. Lower the length.",
+        )  # fmt: skip
+    report = DataReport(
+        rows=total, checked=len(rows), without_trace=len(rows) - len(lengths), prompt_tokens_max=max(prompts),
+        trace_tokens_median=statistics.median(lengths), trace_tokens_max=max(lengths), revealable_share=statistics.fmean(shares),
+    )  # fmt: skip
+    if report.revealable_share < 0.5:
+        logger.warning(f"The leak guard {args.guidance_leak_guard!r} lets a prefix reveal {report.revealable_share:.0%} of a trace "
+                       "on average. If answers are small numbers that occur early by chance, consider guidance_leak_guard: conclusion.")  # fmt: skip
+    return report
+
+
+def _target(row: dict[str, Any], args: GuidedGRPOConfig) -> str:
+    """What a completion must still write after its trace: the answer, or the program where tests grade one."""
+    if row.get("tests"):
+        tests = json.loads(row["tests"]) if isinstance(row["tests"], str) else row["tests"]
+        return str(tests.get("solution") or "")
+    return str(row.get(args.guidance_answer_column) or "")
+
+
+def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: Sequence[int]) -> None:
+    """A prompt and a whole completion must fit into the model."""
+    config = trainer.model.config.get_text_config()
+    room = getattr(config, "max_position_embeddings", None)
+    if trainer.use_vllm and trainer.args.vllm_max_model_length:
+        room = min(room or trainer.args.vllm_max_model_length, trainer.args.vllm_max_model_length)
+    worst = max(range(len(rows)), key=lambda i: lengths[i])
+    if room is not None and lengths[worst] + trainer.max_completion_length > room:
+        raise DataError(
+            f"prompt of row {worst}", f"{lengths[worst]} tokens",
+            expected=f"at most {room - trainer.max_completion_length}: the model has room for {room} tokens and max_completion_length takes "
+            f"{trainer.max_completion_length}",
+            then="Drop long prompts or lower max_completion_length.",
+        )  # fmt: skip
