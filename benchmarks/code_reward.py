@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from rlvr_graders.code import CodeReward
+
 from g2rpo.training.run.recipe import read_yaml, resolve
 from g2rpo.training.run.train import train
 from g2rpo.training.trainer import GuidedGRPOTrainer

@@ -14,9 +14,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 @pytest.fixture(scope="session")
 def tokenizer():
     """A byte-level BPE with Qwen3's chat markers and think tags."""
-    from g2rpo.models.tokenizer import train_tokenizer
     from g2rpo.data.completion import STYLES, full_completion
     from g2rpo.data.tasks import FAMILIES, make
+    from g2rpo.models.tokenizer import train_tokenizer
 
     texts = ["user\n", "assistant\n", "system\n"]
     for family in FAMILIES:

@@ -5,7 +5,6 @@ import threading
 from itertools import chain
 
 import pytest
-
 from rlvr_graders.ahead import Ahead
 
 

@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
 from g2rpo.data.load import to_rows
-from g2rpo.method.controller import state_to_json
 from g2rpo.data.tasks import make
+from g2rpo.method.controller import state_to_json
 
 KEYS: list[list[str]] = []
 """Of each generation batch, the problems that this process had, in order."""

@@ -11,8 +11,8 @@ from trl.trainer import utils as trl_utils
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.training.fast import update as fast_update
-from g2rpo.training.fast.update import FastUpdate
 from g2rpo.training.fast.optimizations import Levers, levers
+from g2rpo.training.fast.update import FastUpdate
 
 SEQUENCE = {"importance_sampling_level": "sequence"}
 LOSSES = {

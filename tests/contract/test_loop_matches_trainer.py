@@ -77,23 +77,23 @@ def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fie
             make_model(), trainer.planner, [[data[2 * s], data[2 * s + 1]] for s in range(STEPS)], length_reward,
             GenerationConfig(temperature=0.9, do_sample=True), learning_rate=args.learning_rate,
             grouping=args.guidance_advantages, guidance_loss=args.guidance_loss,
-            guidance_loss_coefficient=args.guidance_loss_coefficient,
+            constant=args.guidance_loss_coefficient,
         )
     )  # fmt: skip
-    assert [s.state for s in steps] == spy.states
-    assert any(o.guided for s in steps for o in s.outcomes)
-    for step, theirs, loss in zip(steps, spy.steps, losses, strict=True):
-        for a, b in zip(step.outcomes, theirs, strict=True):
-            assert (a.key, a.member, a.guidance_tokens, a.sampled_tokens, a.success) == (
+    assert [state for _, _, state in steps] == spy.states
+    assert any(o.guided for _, outcomes, _ in steps for o in outcomes)
+    for (own_loss, outcomes, _), theirs, loss in zip(steps, spy.steps, losses, strict=True):
+        for a, b in zip(outcomes, theirs, strict=True):
+            assert (a.key, a.rollout_index, a.guidance_tokens, a.sampled_tokens, a.success) == (
                 b.key,
-                b.member,
+                b.rollout_index,
                 b.guidance_tokens,
                 b.sampled_tokens,
                 b.success,
             )
             assert a.advantage == pytest.approx(b.advantage, abs=1e-5)
-        assert step.loss == pytest.approx(loss, abs=1e-6)
-    assert any(abs(s.loss) > 1e-4 for s in steps)
+        assert own_loss == pytest.approx(loss, abs=1e-6)
+    assert any(abs(own_loss) > 1e-4 for own_loss, _, _ in steps)
 
 
 def test_the_trainer_scores_tokens_as_the_sampler_drew_them(make_model, tokenizer, rows, config):
@@ -106,7 +106,7 @@ def test_the_trainer_scores_tokens_as_the_sampler_drew_them(make_model, tokenize
     starts = []
     for row in trainer.train_dataset:
         ids = trainer._tokenize_prompts([row["prompt"]])[0][0]
-        starts += [planner.start(row, ids, member, trainer.controller_state, 0, 2) for member in range(4)]
+        starts += [planner.guided_prompt(row, ids, member, trainer.controller_state, 0, 2) for member in range(4)]
     sampled = sample_rows(
         model, [s.prompt_ids + s.guidance_ids for s in starts], [30 - len(s.guidance_ids) for s in starts],
         GenerationConfig(temperature=0.8, do_sample=True), eos_ids=trainer.eos_token_ids,

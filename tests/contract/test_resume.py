@@ -9,8 +9,8 @@ import pytest
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.data.curriculum import in_order
 from g2rpo.data.load import to_rows
-from g2rpo.errors import RunError
 from g2rpo.data.tasks import make
+from g2rpo.errors import RunError
 from g2rpo.training.run.recipe import resolve
 from g2rpo.training.run.run_directory import RunDirectory
 from g2rpo.training.run.train import train

@@ -23,17 +23,17 @@ def old_logps(make_model, tokenizer, rows, config, monkeypatch):
         args = config(**{"num_iterations": 2, "temperature": 0.7, **fields})
         trainer = GuidedGRPOTrainer(make_model(initializer_range=0.1), [length_reward], args, rows(8), processing_class=tokenizer)
         batches, scored = [], []
-        close, score = trainer._close_round, FastUpdate._get_per_token_logps_and_entropies
+        regroup, score = trainer._advantages, FastUpdate.score
 
-        def counted(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):
+        def counted(self, model, input_ids, attention_mask, needed_BC, *args, **kwargs):
             if not torch.is_grad_enabled():
-                scored.append((self._scored_BC if self._scored_BC is not None else attention_mask).sum().item())
-            return score(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+                scored.append(needed_BC.sum().item())
+            return score(self, model, input_ids, attention_mask, needed_BC, *args, **kwargs)
 
-        monkeypatch.setattr(FastUpdate, "_get_per_token_logps_and_entropies", counted)
-        trainer._close_round = lambda output: batches.append(dict(output)) or close(output)
+        monkeypatch.setattr(FastUpdate, "score", counted)
+        trainer._advantages = lambda output, *args: batches.append(dict(output)) or regroup(output, *args)
         trainer.train()
-        monkeypatch.setattr(FastUpdate, "_get_per_token_logps_and_entropies", score)
+        monkeypatch.setattr(FastUpdate, "score", score)
         losses = [line["loss"] for line in trainer.state.log_history if "loss" in line]
         return batches[0], batches[0]["old_per_token_logps"], scored, losses
 
@@ -60,8 +60,8 @@ def test_where_a_batch_is_used_once_nothing_is_asked_of_the_sampler(make_model, 
     model.config._name_or_path = str(tmp_path / "model")
     trainer = GuidedGRPOTrainer(model, [length_reward], args, rows(8), processing_class=tokenizer)
     seen = []
-    close = trainer._close_round
-    trainer._close_round = lambda output: seen.append(dict(output)) or close(output)
+    regroup = trainer._advantages
+    trainer._advantages = lambda output, *args: seen.append(dict(output)) or regroup(output, *args)
     trainer.train()
     assert "old_per_token_logps" not in seen[0]
     assert seen[0]["ref_per_token_logps"].abs().sum() > 0  # the reference policy's are computed as ever

@@ -35,16 +35,16 @@ def test_an_engine_continues_each_row_from_its_own_prefix(make_model, tokenizer,
     args.use_vllm = trainer.use_vllm = True
     trainer.vllm_generation, trainer._last_loaded_step = engine, -1
     kept = {}
-    close = trainer._close_round
+    regroup, generate = trainer._advantages, trainer._round
     closed = {}
+    trainer._advantages = lambda output, *args: kept.update(output) or regroup(output, *args)
 
-    def watched(output):
-        kept.update(output)
-        result = close(output)
-        closed.update(output)
-        return result
+    def watched(rows, number):
+        scored = generate(rows, number)
+        closed.update(scored.output)
+        return scored
 
-    trainer._close_round = watched
+    trainer._round = watched
     trainer.train()
 
     assert engine.synced == 1

@@ -14,11 +14,11 @@ import yaml
 from typer.testing import CliRunner
 
 from g2rpo.cli.main import app
+from g2rpo.errors import RunError
 from g2rpo.lab.compare.comparison import RUNS
 from g2rpo.lab.compare.experiment import read_experiment
 from g2rpo.lab.compare.spec import RunResult
 from g2rpo.lab.compare.treatment import check_runs
-from g2rpo.errors import RunError
 from g2rpo.lab.report.write import markdown_of, write_report
 from tests.unit.test_report import check_page
 

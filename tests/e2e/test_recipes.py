@@ -416,7 +416,7 @@ def test_two_steps_on_a_tiny_model_of_the_same_kind(name, flags, tmp_path):
             assert prompt.count(which.bos) == 1
         for told in (values.get("system_prompt"), values.get("instruction")):
             assert told is None or told in prompt
-        assert row["guided"] == bool(parts[1]) <= (row["member"] < members)
+        assert row["guided"] == bool(parts[1]) <= (row["rollout_index"] < members)
         # What guidance says, whole: the block is opened once, by the template or by the guidance, and the trace follows.
         before = style(args.guidance_style).opened_by(prompt).before_trace
         if row["guided"]:
@@ -425,7 +425,7 @@ def test_two_steps_on_a_tiny_model_of_the_same_kind(name, flags, tmp_path):
             assert (prompt[-40:] + guidance).count("<think>") == (0 if args.guidance_style == "boxed" else 1)
             assert not set(parts[1]) & set(tokenizer.all_special_ids)
         if args.guidance_controller == "paper":  # 3,072 tokens at first: all of a short trace, for every guided member
-            assert guidance == (before + trace if row["member"] < members else "") or row["generation"] > 0
+            assert guidance == (before + trace if row["rollout_index"] < members else "") or row["generation"] > 0
     assert bool(guided_rows) == args.guided
     if args.guided:  # into the trace itself, not only the opening tag
         assert max(row["token_origin"].count(1) for row in guided_rows) > 3

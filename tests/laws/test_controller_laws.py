@@ -9,10 +9,10 @@ import statistics
 
 import pytest
 
-from g2rpo.method.controllers import get_controller
 from g2rpo.lab.simulate import simulation as run
 from g2rpo.lab.simulate.learner import Still
 from g2rpo.lab.simulate.simulation import Scenario
+from g2rpo.method.controllers import get_controller
 from g2rpo.method.rollout import Outcome
 
 GROUP, PROBLEMS = 8, 9  # 72 rollouts per step

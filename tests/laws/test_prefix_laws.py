@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from g2rpo.method.controller import UNITS, Ask
 from g2rpo.method.controllers import get_controller
+from g2rpo.method.guided_share import guided_count
 from g2rpo.method.leak_guard import LEAK_GUARDS, leak_start
-from g2rpo.method.guided_share import guided_count, is_guided
 from g2rpo.method.planner import Planner
 from g2rpo.method.prefix import encode_plain, tokenize_trace
 
@@ -100,7 +100,6 @@ def test_as_many_members_are_guided_as_the_rounding_says(alpha, group_size):
         return
     count = guided_count(alpha, group_size)
     assert abs(count - alpha * group_size) <= 0.5 + 1e-6
-    assert [is_guided(m, alpha, group_size) for m in range(group_size)] == [m < count for m in range(group_size)]
 
 
 def make_planner(tokenizer, **changes):
@@ -127,14 +126,14 @@ def test_guided_members_depend_on_member_alpha_and_group_size_only(tokenizer, al
         tokenizer, controller=rule, alpha=alpha, group_size=group_size, budget=budget, seed=seed, unit=rule.unit
     )
     row = {"prompt": "q", "trace": "37+15=52\n52-12=40\n40+8=48", "answer": "48", "key": "k"}
-    starts = [planner.start(row, [1, 2], m, rule.initial(), step, 100) for m in range(group_size)]
+    starts = [planner.guided_prompt(row, [1, 2], m, rule.initial(), step, 100) for m in range(group_size)]
     for member, start in enumerate(starts):
         assert start.prompt_ids == (1, 2)
-        assert start.member == member
+        assert start.rollout_index == member
         assert len(start.guidance_ids) < budget  # one token is always left to sample
-        if not is_guided(member, alpha, group_size):
+        if not (member < guided_count(alpha, group_size)):
             assert not start.guided
-    assert len({s.guidance_ids for s in starts if is_guided(s.member, alpha, group_size)}) <= 1
+    assert len({s.guidance_ids for s in starts if (s.rollout_index < guided_count(alpha, group_size))}) <= 1
 
 
 @settings(LAWS, max_examples=40)
@@ -147,7 +146,7 @@ def test_a_prefix_cut_at_steps_ends_where_one_does(tokenizer, budget, step, cont
     rule = get_controller(controller)
     planner = make_planner(tokenizer, controller=rule, budget=budget, unit=rule.unit, cut="step")
     row = {"prompt": "q", "trace": "37+15=52\n52-12=40\n40+8=48", "answer": "48", "key": "k"}
-    start = planner.start(row, [1, 2], 0, rule.initial(), step, 100)
+    start = planner.guided_prompt(row, [1, 2], 0, rule.initial(), step, 100)
     assert len(start.guidance_ids) in (0, *planner.trace(row).step_ends)
     assert len(start.guidance_ids) < budget
 
@@ -164,9 +163,9 @@ def test_plans_do_not_depend_on_who_was_planned_before(tokenizer, order):
     planner = make_planner(tokenizer, controller=get_controller("profile"))
     row = {"prompt": "q", "trace": "37+15=52\n52-12=40\n40+8=48", "answer": "48"}
     state = planner.controller.initial()
-    plans = {i: planner.start({**row, "key": f"k{i}"}, [1], 0, state, i % 2, 10).guidance_ids for i in order}
+    plans = {i: planner.guided_prompt({**row, "key": f"k{i}"}, [1], 0, state, i % 2, 10).guidance_ids for i in order}
     fresh = make_planner(tokenizer, controller=get_controller("profile"))
-    assert plans == {i: fresh.start({**row, "key": f"k{i}"}, [1], 0, state, i % 2, 10).guidance_ids for i in range(6)}
+    assert plans == {i: fresh.guided_prompt({**row, "key": f"k{i}"}, [1], 0, state, i % 2, 10).guidance_ids for i in range(6)}
 
 
 def test_the_profile_draw_of_an_ask_is_stable():

@@ -157,7 +157,7 @@ def test_an_answer_that_is_not_a_number(build):
 
 
 def test_every_trace_shorter_than_a_fixed_length(build):
-    with pytest.raises(ConfigError, match=r"length is 400. Expected at most \d+ tokens, the longest that any trace"):
+    with pytest.raises(ConfigError, match=r"length is 400. Expected at most \d+ tokens, the longest prefix that any trace"):
         build(table(), guidance_controller="fixed", guidance_controller_kwargs={"length": 400})
 
 
@@ -288,7 +288,7 @@ def test_a_controller_driven_by_a_reward_that_is_not_there(build, index):
 
 @pytest.mark.parametrize("wanted", ["accuracy_reward", "accuracy", "1", 1])
 def test_a_driving_reward_goes_by_name_short_name_or_index(build, wanted):
-    assert build(table(), [format_reward, accuracy_reward], guidance_reward=wanted)._driver == 1
+    assert build(table(), [format_reward, accuracy_reward], guidance_reward=wanted).primary_reward == 1
 
 
 def test_a_driving_reward_goes_by_the_name_that_a_recipe_gives_it(build):
@@ -296,9 +296,25 @@ def test_a_driving_reward_goes_by_the_name_that_a_recipe_gives_it(build):
 
     rewards = [get_reward(name) for name in ("format", "exact", "accuracy")]
     for index, name in enumerate(("format", "exact", "accuracy")):
-        assert build(table(), rewards, guidance_reward=name)._driver == index
+        assert build(table(), rewards, guidance_reward=name).primary_reward == index
     own = get_reward("rlvr_graders.exact:exact_match_reward")
-    assert build(table(), [own, accuracy_reward], guidance_reward="rlvr_graders.exact:exact_match_reward")._driver == 0
+    assert build(table(), [own, accuracy_reward], guidance_reward="rlvr_graders.exact:exact_match_reward").primary_reward == 0
+
+
+def test_a_driving_reward_goes_by_the_name_that_a_script_imports(build):
+    from rlvr_graders.code import CodeReward
+    from rlvr_graders.math import MathReward, math_accuracy
+
+    def short(completions, **columns):
+        return [0.0 for _ in completions]
+
+    for reward, name in (
+        (math_accuracy, "math_accuracy"),
+        (MathReward(), "MathReward"),
+        (CodeReward(), "CodeReward"),
+        (short, "short"),
+    ):
+        assert build(table(), [format_reward, reward], guidance_reward=name)._driver == 1
 
 
 def test_two_rewards_that_could_drive_must_be_told_apart(build):
@@ -307,16 +323,15 @@ def test_two_rewards_that_could_drive_must_be_told_apart(build):
 
 
 def test_format_rewards_do_not_drive_by_accident(build):
-    from trl.rewards import get_soft_overlong_punishment, think_format_reward
-
     from rlvr_graders.format import tag_count, think_answer_format, think_answer_format_strict
     from rlvr_graders.shaping import reasoning_steps, repetition_penalty
+    from trl.rewards import get_soft_overlong_punishment, think_format_reward
 
     formats = [think_answer_format, think_answer_format_strict, tag_count, reasoning_steps, repetition_penalty(),
                think_format_reward, get_soft_overlong_punishment(10, 5)]  # fmt: skip
     for func in formats:
-        assert build(table(), [func, accuracy_reward])._driver == 1
-        assert build(table(), [accuracy_reward, func])._driver == 0
+        assert build(table(), [func, accuracy_reward]).primary_reward == 1
+        assert build(table(), [accuracy_reward, func]).primary_reward == 0
 
 
 def test_format_rewards_alone_drive_only_when_named(build):
@@ -324,7 +339,7 @@ def test_format_rewards_alone_drive_only_when_named(build):
 
     with pytest.raises(ConfigError, match=r"0 of the rewards \(format_reward\) could"):
         build(table(), [think_answer_format])
-    assert build(table(), [think_answer_format], guidance_reward="format")._driver == 0
+    assert build(table(), [think_answer_format], guidance_reward="format").primary_reward == 0
 
 
 def test_a_format_reward_named_like_accuracy_still_does_not_drive(build):
@@ -332,7 +347,7 @@ def test_a_format_reward_named_like_accuracy_still_does_not_drive(build):
         return [1.0] * len(completions)
 
     accuracy_of_format.drives_guidance = False
-    assert build(table(), [accuracy_of_format, accuracy_reward])._driver == 1
+    assert build(table(), [accuracy_of_format, accuracy_reward]).primary_reward == 1
 
 
 def test_an_unguided_run_needs_no_driver(build):

@@ -4,9 +4,10 @@ from itertools import chain
 
 import pytest
 import torch
+from rlvr_graders.extract import completion_text
 
 from g2rpo import GuidedGRPOTrainer
-from rlvr_graders.extract import completion_text
+from g2rpo.training.step_batch import StepBatch
 
 
 class Told:
@@ -62,7 +63,7 @@ def test_a_part_of_the_rows_is_not_told(make_model, tokenizer, rows, config):
     """As in TRL's loop over tool calls, whose rows are not those of the batch."""
     reward = Told()
     trainer = GuidedGRPOTrainer(make_model(), [reward], config(guidance_controller="none"), rows(4), processing_class=tokenizer)
-    trainer._rows = list(trainer.train_dataset)
+    trainer.step_batch = StepBatch(list(trainer.train_dataset))
     trainer.model.train()
     trainer._generate_single_turn([[5, 6, 7]] * 2, None, {}, 1)
     assert reward.told == []

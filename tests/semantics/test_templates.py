@@ -9,8 +9,8 @@ from datasets import Dataset
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.data.completion import full_completion, style
-from g2rpo.errors import ConfigError
 from g2rpo.data.tasks import make
+from g2rpo.errors import ConfigError
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 SPECIAL = {
@@ -63,7 +63,7 @@ def make_trainer(as_in, make_model, rows, config):
 def first_start(trainer):
     row = trainer.train_dataset[0]
     ids = trainer._tokenize_prompts([row["prompt"]])[0][0]
-    return row, trainer.planner.start(row, ids, 0, trainer.controller_state, 0, 1)
+    return row, trainer.planner.guided_prompt(row, ids, 0, trainer.controller_state, 0, 1)
 
 
 def test_the_think_block_opens_once_right_before_the_trace(make_trainer, name):

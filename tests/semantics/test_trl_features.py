@@ -59,8 +59,8 @@ def test_any_group_size_and_share(train, group_size, alpha):
     trainer = train(num_generations=group_size, per_device_train_batch_size=2 * group_size, guidance_ratio=alpha,
                     guidance_advantages="joint", guidance_controller="fixed", guidance_controller_kwargs={"length": 5}, max_steps=1)  # fmt: skip
     outcomes = trainer.steps[0]
-    assert [o.member for o in outcomes] == list(range(group_size)) * 2
-    assert [o.guided for o in outcomes] == [o.member < math.floor(alpha * group_size + 0.5) for o in outcomes]
+    assert [o.rollout_index for o in outcomes] == list(range(group_size)) * 2
+    assert [o.guided for o in outcomes] == [o.rollout_index < math.floor(alpha * group_size + 0.5) for o in outcomes]
 
 
 def test_a_share_of_zero_is_trls_own_step(train):
@@ -229,7 +229,7 @@ def test_a_prompt_with_two_traces_is_guided_by_each_in_its_own_group(train):
     for i, row in enumerate(trainer.rollouts[0]):
         if row["guided"]:
             assert ("OTH" in row["completion"]) == (
-                trainer.rollouts[0][i - row["member"] + 1]["completion"].startswith("<think>\nOTH")
+                trainer.rollouts[0][i - row["rollout_index"] + 1]["completion"].startswith("<think>\nOTH")
             )
     starts = {row["completion"][:11] for row in trainer.rollouts[0] if row["guided"]}
     assert len(starts) <= 2
@@ -270,7 +270,7 @@ def test_rows_without_a_trace_are_trained_unguided(train):
         data, guidance_missing_trace="unguided", guidance_controller="fixed", guidance_controller_kwargs={"length": 4}
     )
     for o in (o for step in trainer.steps for o in step):
-        assert o.guided == (o.member < 2 and int(o.key[1:]) % 2 == 0)
+        assert o.guided == (o.rollout_index < 2 and int(o.key[1:]) % 2 == 0)
 
 
 def test_pad_may_be_the_eos(train, tokenizer):

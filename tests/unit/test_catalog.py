@@ -6,13 +6,13 @@ import pickle
 import zlib
 
 import pytest
+from rlvr_graders.code.tests import parse_tests
 
 from g2rpo.data.catalog import CATALOG, source_of
 from g2rpo.data.load import load_named, load_problems, question_text, refuse_overlap
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES
 from g2rpo.errors import ConfigError, DataError
-from rlvr_graders.code.tests import parse_tests
-from g2rpo.data.problem import Problem
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ from g2rpo.curation.check import check, says
 from g2rpo.curation.difficulty import PassRates, measure
 from g2rpo.curation.lengths import lengths
 from g2rpo.curation.likelihood import trace_score
-from g2rpo.errors import ConfigError, G2RPOError, RunError
-from g2rpo.data.tasks import make
 from g2rpo.data.problem import Problem
+from g2rpo.data.tasks import make
+from g2rpo.errors import ConfigError, G2RPOError, RunError
 
 
 def ask(key="k", answer="18", trace="16-3=13\n13+5=18", **fields):

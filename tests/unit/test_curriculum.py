@@ -7,11 +7,11 @@ import pytest
 
 from g2rpo.data.curriculum import in_order, read_pass_rates
 from g2rpo.data.decontaminate import normalised_words, overlaps, without
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
 from g2rpo.data.trace_choice import pick_traces, traces_of
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.run.recipe import resolve
-from g2rpo.data.problem import Problem
 
 PROBLEMS = [Problem(f"k{i}", "q", "1", difficulty=float(i % 3), source=TIERS[-1 - i % 5]) for i in range(30)]
 

@@ -5,8 +5,8 @@ import pickle
 import pytest
 
 from g2rpo.errors import ConfigError, DataError, G2RPOError, RunError, SandboxError, nearest
-from g2rpo.seeds import rng, seed_of
 from g2rpo.method.rollout import GuidedPrompt
+from g2rpo.seeds import rng, seed_of
 
 
 def test_an_error_is_what_value_expected_and_the_next_move():

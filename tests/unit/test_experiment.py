@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from g2rpo.lab.demo import EXPERIMENT
+from g2rpo.errors import ConfigError, RunError
 from g2rpo.lab.compare.experiment import read_experiment
 from g2rpo.lab.compare.spec import BUDGETS, RunResult, spec_from_json
 from g2rpo.lab.compare.treatment import ORIGIN, check_runs
-from g2rpo.errors import ConfigError, RunError
+from g2rpo.lab.demo import EXPERIMENT
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes" / "experiments").glob("*.yaml"))
 SMOKE = next(p for p in RECIPES if p.stem == "smoke")
@@ -134,3 +134,38 @@ def test_refuses_with_the_next_move(edited, parts, words):
         edited(**{"against": None, **parts})
     for word in words:
         assert word in str(error.value)
+
+
+def test_the_digest_of_the_code_covers_everything_that_decides_results(monkeypatch, tmp_path):
+    import shutil
+
+    import rlvr_graders
+
+    import g2rpo
+    from g2rpo.lab.compare.spec import source_digest
+
+    for package in (g2rpo, rlvr_graders):
+        folder = tmp_path / package.__name__
+        shutil.copytree(Path(package.__file__).parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        monkeypatch.setattr(package, "__file__", str(folder / "__init__.py"))
+
+    def digest_after(name):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes() + b"\n")
+        source_digest.cache_clear()
+        return source_digest()
+
+    source_digest.cache_clear()
+    before = source_digest()
+    assert digest_after("g2rpo/cli/main.py") == before
+    assert digest_after("g2rpo/lab/report/page.css") == before
+    for name in (
+        "g2rpo/sampling/decode.py",
+        "g2rpo/models/weights/config.json",
+        "g2rpo/method/prefix.py",
+        "rlvr_graders/extract.py",
+    ):
+        after = digest_after(name)
+        assert after != before
+        before = after
+    source_digest.cache_clear()

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from g2rpo.method.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 from g2rpo.errors import ConfigError
+from g2rpo.method.guidance_loss import GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 
 GIVEN, SAMPLED, VOCABULARY = 5, 3, 7
 SUCCESS = 0.6
@@ -45,7 +45,9 @@ def test_gradients_are_those_of_the_losses_as_written(name, c, advantage):
     [wanted] = torch.autograd.grad(written_out(name, c, logp, entropy, advantage), logits)
     logp, entropy = scores(logits)
     arrived = verified(torch.tensor([advantage]), torch.tensor([SUCCESS]))
-    weights = token_advantages(torch.tensor([advantage]), torch.tensor([GIVEN]), logp[None], entropy[None], name, c, arrived)
+    weights = token_advantages(
+        torch.tensor([advantage]), torch.tensor([GIVEN]), logp[None], entropy[None], GUIDANCE_LOSSES[name], c, arrived
+    )
     [got] = torch.autograd.grad(-(torch.exp(logp - logp.detach()) * weights[0]).sum(), logits)
     torch.testing.assert_close(got, wanted)
     assert not weights.requires_grad
@@ -56,7 +58,9 @@ def test_by_hand():
     logp, entropy = torch.tensor([[0.5, 0.1, 0.3]]).log(), torch.tensor([[0.2, 0.9, 5.0]])
 
     def weights(name, c):
-        return token_advantages(torch.tensor([2.0]), torch.tensor([2]), logp, entropy, name, c, torch.tensor([0.5]))[0].tolist()
+        return token_advantages(
+            torch.tensor([2.0]), torch.tensor([2]), logp, entropy, GUIDANCE_LOSSES[name], c, torch.tensor([0.5])
+        )[0].tolist()
 
     assert weights("sft", 0.001) == pytest.approx([0.001, 0.001, 2])
     assert weights("verified_sft", 1.0) == pytest.approx([0.05**0.5, 0.05**0.5, 2])  # half right; perplexity 1 / sqrt(1/2 * 1/10)
@@ -65,10 +69,12 @@ def test_by_hand():
     assert weights("top_entropy", 0.2) == pytest.approx([0, 2, 2])  # one of two; the sampled token's entropy does not count
 
 
-@pytest.mark.parametrize("name", COEFFICIENTS)
+@pytest.mark.parametrize("name", [n for n, loss in GUIDANCE_LOSSES.items() if loss.weigh])
 def test_rows_without_guidance_keep_their_advantage(name):
     logp = torch.full((2, 4), -1.0)
-    got = token_advantages(torch.tensor([0.5, -1.0]), torch.tensor([0, 2]), logp, -logp, name, COEFFICIENTS[name], torch.ones(2))
+    got = token_advantages(
+        torch.tensor([0.5, -1.0]), torch.tensor([0, 2]), logp, -logp, GUIDANCE_LOSSES[name], None, torch.ones(2)
+    )
     assert got[0].tolist() == [0.5] * 4
     assert got[1, 2:].tolist() == [-1.0] * 2
 
@@ -77,13 +83,13 @@ def test_a_prefix_is_verified_as_far_as_the_row_succeeded_where_that_was_better_
     advantages = torch.tensor([1.5, 1.5, 1.5, -0.5, 0.0, 1.0])
     success = torch.tensor([1.0, 0.2, torch.nan, 0.9, 1.0, 3.0])
     assert verified(advantages, success).tolist() == pytest.approx([1.0, 0.2, 0.0, 0.0, 0.0, 1.0])
-    assert loss_mask(2, 1, "verified_sft", 0.2) == [1, 1, 1]
-    assert loss_mask(2, 1, "verified_sft", 0.0) == [0, 0, 1]
+    assert loss_mask(2, 1, GUIDANCE_LOSSES["verified_sft"], 0.2) == [1, 1, 1]
+    assert loss_mask(2, 1, GUIDANCE_LOSSES["verified_sft"], 0.0) == [0, 0, 1]
 
 
 def test_only_masked_guidance_is_left_out():
     for name in GUIDANCE_LOSSES:
-        assert loss_mask(2, 3, name) == ([0, 0, 1, 1, 1] if name == "mask" else [1] * 5)
+        assert loss_mask(2, 3, GUIDANCE_LOSSES[name]) == ([0, 0, 1, 1, 1] if name == "mask" else [1] * 5)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +101,7 @@ def test_only_masked_guidance_is_left_out():
         ({"guidance_loss": "luffy", "loss_type": "luspo"}, "loss_type is 'luspo'"),
         ({"guidance_loss": "sft", "importance_sampling_level": "sequence"}, "importance_sampling_level is 'sequence'"),
         ({"guidance_loss": "sft", "off_policy_mask_threshold": 0.1}, "off_policy_mask_threshold is 0.1"),
-        ({"guidance_advantages": "unguided_baseline", "guidance_ratio": 1.0}, "an unguided member in each group"),
+        ({"guidance_advantages": "unguided_baseline", "guidance_ratio": 1.0}, "an unguided rollout in each group"),
         ({"guidance_advantages": "leave_one_out", "multi_objective_aggregation": "normalize_then_sum"}, "with leave_one_out"),
     ],
 )

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from g2rpo.data.load import load_problems, to_rows
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES
 from g2rpo.errors import DataError
-from g2rpo.data.problem import Problem
 
 ROWS = [
     {"question": "Two and two?", "answer": "2+2=<<2+2=4>>4\n#### 4"},

@@ -4,15 +4,15 @@ import random
 import re
 
 import pytest
+from rlvr_graders.code.extract import extract_code
+from rlvr_graders.code.tests import parse_tests
 
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import to_rows
+from g2rpo.data.problem import Problem
+from g2rpo.data.tasks import make, programs, split_of
 from g2rpo.errors import DataError
 from g2rpo.method.leak_guard import leak_start
-from rlvr_graders.code.extract import extract_code
-from rlvr_graders.code.tests import parse_tests
-from g2rpo.data.tasks import make, programs, split_of
-from g2rpo.data.problem import Problem
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from trl import ModelConfig
 
-from g2rpo.errors import ConfigError
 from g2rpo.data.tasks import make
+from g2rpo.errors import ConfigError
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.presets import PRESETS, preset
 from g2rpo.training.run.recipe import DataConfig, read_flags, read_yaml, resolve
@@ -207,12 +207,12 @@ def test_wrong_values_are_named(base, fields, message):
 @pytest.mark.parametrize("kwargs", [{"window": 3}, '{"window": 3}'], ids=["mapping", "json"])
 def test_hyperparameters_come_as_mapping_or_json(base, kwargs):
     recipe = resolve({**base, "guidance_controller": "paper", "guidance_controller_kwargs": kwargs})
-    assert recipe.training.controller().window == 3
+    assert recipe.training.controller.window == 3
 
 
 def test_hyperparameters_come_as_a_flag(base):
     flags = ["--guidance_controller", "paper", "--guidance_controller_kwargs", '{"window": 3}']
-    assert resolve(base, flags).training.controller().window == 3
+    assert resolve(base, flags).training.controller.window == 3
 
 
 def test_the_model_defaults_to_the_built_in_one(base):
@@ -329,3 +329,12 @@ def test_a_recipe_in_another_encoding_is_named(tmp_path):
     (tmp_path / "r.yaml").write_bytes("task: chäins".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"r.yaml.*UTF-8"):
         read_yaml(tmp_path / "r.yaml")
+
+
+def test_a_task_takes_a_system_prompt_and_an_instruction():
+    recipe = resolve(
+        {"use_cpu": True, "task": "chains", "task_size": 2, "system_prompt": "Be brief.", "instruction": "End with ####."}
+    )
+    for problem in recipe.data.problems():
+        assert problem.prompt[0] == {"role": "system", "content": "Be brief."}
+        assert problem.prompt[-1]["content"].endswith("\nEnd with ####.")

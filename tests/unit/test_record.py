@@ -7,10 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from g2rpo.errors import RunError
-from g2rpo.training.run.run_directory import RunDirectory, manifest
 from g2rpo.data.problem import Problem
-from g2rpo.training.run.run_directory import StepRecord
+from g2rpo.errors import RunError
+from g2rpo.training.run.run_directory import RunDirectory, StepRecord, manifest
 
 PROBLEMS = [Problem("a", "q", "1", "t"), Problem("b", "q2", "2", "u")]
 
@@ -29,7 +28,7 @@ def write_steps(run, *steps):
 
 def rollout(**changes):
     row = {"prompt_ids": [1, 2], "completion_ids": [3, 4, 5], "guidance_tokens": 1, "prompt": "q", "completion": "c",
-           "rewards": {"accuracy": 1.0}, "key": "a", "member": 0}  # fmt: skip
+           "rewards": {"accuracy": 1.0}, "key": "a", "rollout_index": 0}  # fmt: skip
     return {**row, **changes}
 
 

@@ -88,7 +88,7 @@ def run(tmp_path):
             file.write(json.dumps({"step": step, "metrics": metrics, "controller": {}, "wall_s": step / 2}) + "\n")
     for generation in (0, 400, 999):
         rows = [
-            {"generation": generation, "key": f"k{g}", "member": m, "guided": m < 2, "fraction": 0.5 if m < 2 else 0.0,
+            {"generation": generation, "key": f"k{g}", "rollout_index": m, "guided": m < 2, "fraction": 0.5 if m < 2 else 0.0,
              "guidance_tokens": 2 if m < 2 else 0, "success": float(m % 2), "reward": float(m % 2), "advantage": 0.5 - m % 2,
              "prompt": "What is <b>1</b> & 1?", "completion": "a<script>alert(1)</script>b", "token_ids": [1, 2, 3, 4],
              "token_origin": [PROMPT, GUIDANCE, GUIDANCE, SAMPLED] if m < 2 else [PROMPT, SAMPLED, SAMPLED, SAMPLED]}

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from g2rpo.errors import ConfigError
-from g2rpo.method.controllers import get_controller
 from g2rpo.lab.simulate.learner import Attempt, Chain, Logistic
 from g2rpo.lab.simulate.simulation import SCENARIOS, scenario, simulate, stratified_advantages
+from g2rpo.method.controllers import get_controller
 
 
 def test_logistic_success_by_hand():

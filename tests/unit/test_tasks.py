@@ -5,10 +5,10 @@ import re
 import pytest
 
 from g2rpo.data.completion import STYLES, Style, full_completion, style
+from g2rpo.data.problem import Problem
+from g2rpo.data.tasks import FAMILIES, make, split_of
 from g2rpo.errors import ConfigError
 from g2rpo.method.leak_guard import leak_start
-from g2rpo.data.tasks import FAMILIES, make, split_of
-from g2rpo.data.problem import Problem
 
 STEP = re.compile(r"(\d+)([-+*])(\d+)=(\d+)")
 

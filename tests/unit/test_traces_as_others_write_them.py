@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import to_rows
-from g2rpo.data.trace_assignment import come_round, keep_traces
-from g2rpo.errors import ConfigError
+from g2rpo.data.problem import Problem
 from g2rpo.data.tasks import make, programs
 from g2rpo.data.tasks.notations import altered
+from g2rpo.data.trace_assignment import come_round, keep_traces
+from g2rpo.errors import ConfigError
 from g2rpo.training.run.recipe import resolve
-from g2rpo.data.problem import Problem
 
 FAMILIES = ("chains", "word_problems", "programs")
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from g2rpo.method.transfer_metrics import transfer_metrics
 from g2rpo.method.rollout import Outcome
+from g2rpo.method.transfer_metrics import transfer_metrics
 
 
 def row(member, fraction, success, advantage=0.0, sampled=10, reward="success"):

@@ -28,8 +28,8 @@ class Ahead(Generic[K, G]):
 
     def _start_afresh(self) -> None:
         self._owner = os.getpid()
-        self._known: defaultdict[K, list[Future]] = defaultdict(list)
-        self._waiting: list[tuple[K, Future]] = []
+        self._known: defaultdict[K, list[Future[G]]] = defaultdict(list)
+        self._waiting: list[tuple[K, Future[G]]] = []
         self._thread: Thread | None = None
         self._lock, self._alone = Lock(), Lock()
 
@@ -43,7 +43,7 @@ class Ahead(Generic[K, G]):
         self._belong_here()
         if self._closed:
             return
-        future: Future = Future()
+        future: Future[G] = Future()
         self._known[item].append(future)
         with self._lock:
             self._waiting.append((item, future))
@@ -56,7 +56,7 @@ class Ahead(Generic[K, G]):
         """Of all items, in order: those graded ahead, and now the others. Drops what was submitted and is not among them.
 
         Raises:
-            Whatever `grade` raises, for these items or for those submitted with them.
+            Exception: whatever `grade` raises, for these items or for those submitted with them.
         """
         self._belong_here()
         futures = [self._known[item].pop(0) if self._known.get(item) else None for item in items]

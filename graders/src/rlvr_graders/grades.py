@@ -1,13 +1,23 @@
-"""A verifier that fails often must stop the run: what it does not score teaches nothing, and quietly."""
+"""A verdict with its reason, and the watch over verdicts that were not reached.
+
+A verifier that fails often must stop the run: what it does not score teaches nothing, and quietly.
+"""
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rlvr_graders.errors import SandboxError
-from rlvr_graders.grades import Grade
 
 WINDOW, AT_LEAST = 200, 50
+
+
+@dataclass(frozen=True)
+class Grade:
+    """A verdict with its reason. `score` None means *not scored*: the verifier failed, which is never the model's fault."""
+
+    score: float | None
+    reason: str
 
 
 @dataclass

@@ -3,13 +3,12 @@
 import json
 
 import pytest
-
 from rlvr_graders.cli.grade_code import grade_code
-from rlvr_graders.errors import ConfigError, DataError, SandboxError
 from rlvr_graders.code import CodeReward
 from rlvr_graders.code.grade import grade_programs
 from rlvr_graders.code.oracles import ORACLES
 from rlvr_graders.code.tests import parse_tests
+from rlvr_graders.errors import ConfigError, DataError, SandboxError
 from rlvr_graders.sandbox import CallResult, Capabilities, ExecResult
 
 TESTS = {"kind": "function", "entry": "add", "cases": [{"args": [a, 2], "expected": a + 2} for a in range(4)]}
@@ -26,7 +25,7 @@ HALF = "```python\ndef add(a, b):\n    return a + b if a < 2 else 0\n```"
 
 @pytest.fixture(scope="module")
 def reward(pool):
-    return CodeReward(sandbox=pool, timeout_s=0.5)
+    return CodeReward(sandbox=pool, timeout_s=2.0)
 
 
 def test_scores_are_the_fraction_of_tests_that_hold(reward):

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-
-from rlvr_graders.errors import DataError
 from rlvr_graders.code.tests import CheckTests, FunctionTests, StdioTests, parse_tests, plain, tagged
+from rlvr_graders.errors import DataError
 from rlvr_graders.sandbox.protocol import payloads
 
 FUNCTION = {"kind": "function", "entry": "add", "cases": [{"args": [1, 2], "expected": "a secret value"}]}

@@ -5,7 +5,6 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rlvr_graders.code.equality import brief, equal, same_text
 
 NAN, INF = float("nan"), float("inf")

@@ -1,7 +1,6 @@
 """The program in an answer."""
 
 import pytest
-
 from rlvr_graders.code import extract_code
 from rlvr_graders.code.extract import join_prompt
 

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from rlvr_graders.code.evalplus import evalplus_tests
 from rlvr_graders.code.grade import grade_programs
 from rlvr_graders.code.tests import parse_tests

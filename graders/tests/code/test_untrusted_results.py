@@ -5,7 +5,6 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rlvr_graders.code import grade_programs, parse_tests
 from rlvr_graders.sandbox.inside import wire
 from rlvr_graders.sandbox.inside.zygote import BY_DEADLINE, BY_ITSELF, BY_THREADS

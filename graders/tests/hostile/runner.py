@@ -15,7 +15,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from programs import KINDS
-
 from rlvr_graders.code.grade import grade_programs
 from rlvr_graders.code.tests import parse_tests
 from rlvr_graders.sandbox.levels import make_pool

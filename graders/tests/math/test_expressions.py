@@ -6,7 +6,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from rlvr_graders.math.exact_value import TooLarge, exact_value, variables
 from rlvr_graders.math.expressions import Malformed, Unsupported, parse_expression
 from rlvr_graders.math.latex import normalise

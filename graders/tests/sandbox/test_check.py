@@ -1,7 +1,6 @@
 """Test programs (`check`): the data set's assertions against a candidate in another process."""
 
 import pytest
-
 from rlvr_graders.sandbox import ExecRequest
 
 TEST = "def check(candidate):\n    assert candidate(1, 2) == 3\n    assert candidate(2, 2) == 4, 'two and two'\n"
@@ -9,7 +8,7 @@ ADD = "def f(a, b):\n    return a + b"
 
 
 def run(pool, code, test=TEST, **settings):
-    (result,) = pool.run_many([ExecRequest(code, "check", entry="f", test=test, timeout_s=0.4, **settings)])
+    (result,) = pool.run_many([ExecRequest(code, "check", entry="f", test=test, timeout_s=2.0, **settings)])
     return result
 
 

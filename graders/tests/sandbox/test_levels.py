@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-
 from rlvr_graders.errors import SandboxError
 from rlvr_graders.sandbox import Call, Capabilities, ExecRequest, SelfTest, describe_levels, levels, open_sandbox, selftest
 from rlvr_graders.sandbox.worker import WorkerLost

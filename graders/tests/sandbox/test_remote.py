@@ -9,10 +9,9 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-
-from rlvr_graders.errors import SandboxError
 from rlvr_graders.code.grade import grade_programs
 from rlvr_graders.code.tests import parse_tests
+from rlvr_graders.errors import SandboxError
 from rlvr_graders.sandbox import Call, ExecRequest, Sandbox
 from rlvr_graders.sandbox.remote import E2B, SandboxFusion
 
@@ -92,7 +91,9 @@ PROGRAMS = {
 def test_sandbox_fusion_grades_as_a_local_level_does(fusion, server):
     assert isinstance(fusion, Sandbox)
     assert fusion.self_test().failures() == ""
-    grades = grade_programs(list(PROGRAMS), [parse_tests(TESTS)] * len(PROGRAMS), fusion, timeout_s=0.5)
+    grades = grade_programs(
+        list(PROGRAMS), [parse_tests(TESTS)] * len(PROGRAMS), fusion, timeout_s=3.0
+    )  # an interpreter starts within it on a busy machine
     assert [grade.verdict for grade in grades] == list(PROGRAMS.values())
     scripts = ["a, b = map(int, input().split())\nprint(a + b)", "print(3)\n1 / 0", "print(4)"]
     grades = grade_programs(scripts, [parse_tests(STDIO)] * 3, fusion)

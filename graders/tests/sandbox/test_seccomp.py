@@ -5,7 +5,6 @@ import struct
 from pathlib import Path
 
 import pytest
-
 from rlvr_graders.sandbox.inside import seccomp
 from rlvr_graders.sandbox.inside.syscalls import MACHINES
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
 from rlvr_graders.cli.files import check_file, opened
+
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from g2rpo.training.run.recipe import Recipe
     from g2rpo.data.problem import Problem
+    from g2rpo.training.run.recipe import Recipe
 
 data = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
@@ -180,9 +180,10 @@ def check(
 
     And through the leak guard; lists what fails. Exit code 1 if anything does.
     """
+    from rlvr_graders.sandbox import open_sandbox
+
     from g2rpo.curation.check import check as run_check
     from g2rpo.curation.check import shared
-    from rlvr_graders.sandbox import open_sandbox
 
     asked, found, sets, box = Asked(name, split, folder, config, source, columns, limit), [], {}, None
     check_file("--out", out, reads=asked.reads())
@@ -229,8 +230,8 @@ def stats(
 
     from transformers import AutoTokenizer
 
-    from g2rpo.models import resolve_model
     from g2rpo.curation.lengths import QUANTILES, lengths
+    from g2rpo.models import resolve_model
 
     problems = Asked(name, split, folder, config, source, columns, limit).problems()
     try:
@@ -345,10 +346,11 @@ def difficulty(
 
     For a curriculum by pass rate. Resumable: problems that are done are not sampled again.
     """
+    from rlvr_graders.registry import get_reward
+
     from g2rpo.curation.difficulty import measure
     from g2rpo.evaluation.checkpoint import load_checkpoint
     from g2rpo.evaluation.decoding import Decoding
-    from rlvr_graders.registry import get_reward
 
     quiet()
     asked = Asked(name, split, folder, config, source, columns, limit)

@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
 from rlvr_graders.cli.files import check_file, check_folder, opened
+
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError
 from g2rpo.evaluation.decoding import decoding

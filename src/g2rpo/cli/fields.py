@@ -1,48 +1,75 @@
-"""`g2rpo fields`: everything that can be set, by owner."""
+"""`g2rpo fields`: everything that can be set, by owner; for a terminal, or as Markdown."""
 
 import dataclasses
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
 
 from g2rpo.errors import ConfigError, nearest
 
+Section = tuple[str, list[tuple[str, str, str]]]
+"""A title, and (field, default, meaning) per row."""
 
-def print_fields(search: str = "") -> None:
+
+def print_fields(search: str = "", *, markdown: bool = False) -> None:
+    """Prints the fields whose name contains `search`.
+
+    Raises:
+        ConfigError: no field does; it names the nearest one.
+    """
+    found = [(title, [row for row in rows if search in row[0]]) for title, rows in _sections()]
+    if not any(rows for _, rows in found):
+        every = [row[0] for _, rows in _sections() for row in rows]
+        raise ConfigError("field", search, expected="part of a field's name", then=nearest(search, every))
+    for title, rows in found:
+        if rows:
+            _print_markdown(title, rows) if markdown else _print_table(title, rows)
+
+
+def _sections() -> Iterator[Section]:
     from trl import GRPOConfig, ModelConfig
 
     from g2rpo.training.config import GuidedGRPOConfig
     from g2rpo.training.held_out_evaluation import HeldOutConfig
     from g2rpo.training.run.recipe import DataConfig
 
-    ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - {f.name for f in dataclasses.fields(GRPOConfig)}
-    console, shown = Console(), False
+    trls = {f.name for f in dataclasses.fields(GRPOConfig)}
+    ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - trls
     for title, owner, names in (
         ("Data and rewards", DataConfig, None),
         ("Guidance", GuidedGRPOConfig, ours),
         ("Evaluation while training", HeldOutConfig, None),
         ("Model (TRL)", ModelConfig, None),
-        (
-            "Training (TRL, Transformers)",
-            GuidedGRPOConfig,
-            {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - ours,
-        ),
+        ("Training (TRL, Transformers)", GuidedGRPOConfig, trls),
     ):
-        table = Table(title=title, title_justify="left", expand=True)
-        table.add_column("field", no_wrap=True)  # names are to be copied and searched for
-        table.add_column("default", ratio=1, overflow="fold")
-        table.add_column("meaning", ratio=4, overflow="fold")
-        for field in dataclasses.fields(owner):
-            if field.init and (names is None or field.name in names) and search in field.name:
-                table.add_row(field.name, _default(field), str(field.metadata.get("help", "")))
-        if table.row_count:
-            shown = True
-            console.print(table)
-    if not shown:
-        every = [
-            f.name for owner in (DataConfig, GuidedGRPOConfig, HeldOutConfig, ModelConfig) for f in dataclasses.fields(owner)
-        ]
-        raise ConfigError("field", search, expected="part of a field's name", then=nearest(search, every))
+        yield (
+            title,
+            [
+                (f.name, _default(f), str(f.metadata.get("help", "")))
+                for f in dataclasses.fields(owner)
+                if f.init and (names is None or f.name in names)
+            ],
+        )
+
+
+def _print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
+    table = Table(title=title, title_justify="left", expand=True)
+    table.add_column("field", no_wrap=True)  # names are to be copied and searched for
+    table.add_column("default", ratio=1, overflow="fold")
+    table.add_column("meaning", ratio=4, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _print_markdown(title: str, rows: list[tuple[str, str, str]]) -> None:
+    print(f"## {title}\n\n| field | default | meaning |\n|---|---|---|")
+    for name, default, meaning in rows:
+        text = " ".join(meaning.split()).replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
+        shown = f"`{default}`" if default else ""
+        print(f"| `{name}` | {shown} | {text} |")
+    print()
 
 
 def _default(field: dataclasses.Field) -> str:

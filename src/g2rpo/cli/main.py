@@ -1,32 +1,17 @@
 """The command line: parse, call, print. Each command imports what it needs itself, so that `--help` answers at once."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rlvr_graders.cli.files import check_folder
+from rlvr_graders.cli.main import SentenceErrors, grade
 
 import g2rpo
 from g2rpo.cli.data import data
-from rlvr_graders.cli.files import check_folder
 from g2rpo.cli.quiet import quiet
-from g2rpo.errors import G2RPOError
 
-
-class _App(typer.Typer):
-    """Errors that a person can mend are printed as the sentence they are, without a traceback."""
-
-    def __call__(self, *args, **kwargs):
-        try:
-            return super().__call__(*args, **kwargs)
-        except G2RPOError as error:
-            rank = os.environ.get("RANK", "0")  # of several processes, the first one says it all
-            print(f"error: {error}" if rank == "0" else f"error on rank {rank}: {error.what}", file=sys.stderr)
-            raise SystemExit(2) from None
-
-
-app = _App(
+app = SentenceErrors(
     name="g2rpo",
     help="Guided reinforcement learning with verifiable rewards for small language models.",
     no_args_is_help=True,
@@ -90,14 +75,17 @@ def sft(context: typer.Context, recipe: RecipeFile) -> None:
 
 
 @app.command()
-def fields(search: Annotated[str, typer.Argument(help="Only fields whose name holds this text.")] = "") -> None:
+def fields(
+    search: Annotated[str, typer.Argument(help="Only fields whose name contains this text.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
+) -> None:
     """List the fields that a recipe or a flag can set.
 
     Each with its default and meaning.
     """
     from g2rpo.cli.fields import print_fields
 
-    print_fields(search)
+    print_fields(search, markdown=markdown)
 
 
 @app.command()
@@ -132,10 +120,10 @@ def compare(
 
     The results come with intervals. What is done is not done again: start it again after a kill.
     """
+    from g2rpo.errors import ConfigError, nearest
     from g2rpo.lab.compare.comparison import compare as run
     from g2rpo.lab.compare.experiment import read_experiment
     from g2rpo.lab.compare.pool import OTHER_CODE
-    from g2rpo.errors import ConfigError, nearest
 
     if other_code not in OTHER_CODE:
         raise ConfigError("--other-code", other_code, expected="refuse, redo or keep", then=nearest(other_code, OTHER_CODE))
@@ -247,55 +235,16 @@ def compare_evals(
     print_comparison(a, b, output)
 
 
-grade = typer.Typer(help="Grade answers and programs from a file, as training does.", no_args_is_help=True)
-app.add_typer(grade, name="grade")
-JobsIn = Annotated[Path, typer.Option(help="One JSON object per line; - for standard input.")]
-VerdictsOut = Annotated[Path, typer.Option(help="Verdicts, one JSON object per line; - for standard output.")]
-
-
-@grade.command()
-def math(
-    input: JobsIn,
-    output: VerdictsOut = Path("-"),
-    deadline_s: Annotated[float, typer.Option(help="Longest time for one verdict, seconds.")] = 5.0,
-) -> None:
-    """Compare answers with their gold answers.
-
-    Lines {"id", "gold", "completion"} in, {"id", "verdict", "score", "reason"} out.
-    """
-    from rlvr_graders.cli.grade_math import grade_math_file
-
-    _counts(grade_math_file(input, output, deadline_s=deadline_s))
-
-
-@grade.command()
-def code(
-    input: JobsIn,
-    output: VerdictsOut = Path("-"),
-    level: Annotated[str, typer.Option(help="Sandbox level: auto, landlock or bwrap+.")] = "auto",
-    timeout_s: Annotated[float, typer.Option(help="Longest time for one program, seconds.")] = 5.0,
-    allow_unsafe: Annotated[bool, typer.Option("--allow-unsafe", help="Run where only resource limits protect. Don't.")] = False,
-) -> None:
-    """Run programs against their tests.
-
-    Lines {"id", "code", "tests"} in, {"id", "verdict", "score", "reason", "wall_s"} out.
-    """
-    from rlvr_graders.cli.grade_code import grade_code
-
-    _counts(grade_code(input, output, level=level, timeout_s=timeout_s, allow_unsafe=allow_unsafe))
-
-
-def _counts(counts: dict[str, int]) -> None:
-    print("  ".join(f"{verdict} {n}" for verdict, n in sorted(counts.items())), file=sys.stderr)
-
-
 app.add_typer(data, name="data")
+app.add_typer(grade, name="grade")
 
 
 @app.command()
 def simulate(
     controller: Annotated[str, typer.Argument(help="Rule for the guidance: a built-in name or an installed entry point.")],
-    scenario: Annotated[str, typer.Option(help="Situation, see docs/controllers.md; all runs each of them.")] = "chain",
+    scenario: Annotated[
+        str, typer.Option(help="Situation, see research/results/simulated-controllers.md; all runs each of them.")
+    ] = "chain",
     kwargs: Annotated[str, typer.Option(help='Hyperparameters of the rule as JSON, {"initial_length": 1536} say.')] = "{}",
     steps: Annotated[int, typer.Option(help="Generation batches, of 4 problems x 8 rollouts.")] = 1000,
     seeds: Annotated[int, typer.Option(help="Repetitions.")] = 3,

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from g2rpo.errors import ConfigError, RunError
 from g2rpo.lab.report.token_text import decoder
-from g2rpo.training.run.run_directory import RunDirectory
 from g2rpo.method.rollout import GUIDANCE
+from g2rpo.training.run.run_directory import RunDirectory
 
 
 def show_run(path: Path, generation: int | None, groups: int, console: Console | None = None) -> None:
@@ -47,7 +47,7 @@ def show_run(path: Path, generation: int | None, groups: int, console: Console |
 def headline(row: dict) -> Text:
     success = "not scored" if row["success"] is None else f"success {row['success']:g}"
     start = f"guided, {row['guidance_tokens']} tokens ({row['fraction']:.0%})" if row["guided"] else "unguided"
-    return Text(f"  member {row['member']}  {start}  {success}  advantage {row['advantage']:+.2f}", style="dim")
+    return Text(f"  rollout {row['rollout_index']}  {start}  {success}  advantage {row['advantage']:+.2f}", style="dim")
 
 
 def body(row: dict, decode) -> Text:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-
 from rlvr_graders.cli.files import check_file
+
 from g2rpo.errors import ConfigError
-from g2rpo.method.controllers import get_controller
 from g2rpo.lab.simulate.simulation import SCENARIOS, Simulation, scenario, simulate
+from g2rpo.method.controllers import get_controller
 
 FIGURES = (".svg", ".png")
 

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from g2rpo.data.completion import STYLES, full_completion
-from g2rpo.data.load import question_text
-from g2rpo.data.steps import steps
-from g2rpo.data.trace_choice import traces_of
-from g2rpo.errors import DataError
-from g2rpo.method.leak_guard import leak_start
 from rlvr_graders.code import CodeGrade, grade_programs, parse_tests
 from rlvr_graders.extract import extract_answer
 from rlvr_graders.math import grade_math, parse_gold
 from rlvr_graders.sandbox import Sandbox
+
+from g2rpo.data.completion import STYLES, full_completion
+from g2rpo.data.load import question_text
 from g2rpo.data.problem import Problem
+from g2rpo.data.steps import steps
+from g2rpo.data.trace_choice import traces_of
+from g2rpo.errors import DataError
+from g2rpo.method.leak_guard import leak_start
 
 KINDS = ("duplicate", "gold", "reference", "trace", "steps", "leak")
 """Stands there twice; cannot be read; is not graded as right; states another answer; does not segment; the guard lets the answer through."""

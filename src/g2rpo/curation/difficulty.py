@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, RunError
 from g2rpo.evaluation.checkpoint import Checkpoint
 from g2rpo.evaluation.decoding import Decoding
 from g2rpo.evaluation.engines import engine_name, open_engine, requests
-from g2rpo.data.problem import Problem
 
 logger = logging.getLogger(__name__)
 

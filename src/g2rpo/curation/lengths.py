@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from g2rpo.data.completion import full_completion, style
+from g2rpo.data.problem import Problem
 from g2rpo.errors import DataError
 from g2rpo.method.prefix import tokenize_trace
-from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from g2rpo.data.completion import style
+from g2rpo.data.problem import Problem
 from g2rpo.data.trace_choice import Score
 from g2rpo.method.prefix import encode_plain
-from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

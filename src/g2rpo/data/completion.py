@@ -6,8 +6,8 @@ block get the completion without the opening tag, so that nothing is ever said t
 
 from dataclasses import dataclass
 
-from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.data.problem import Problem
+from g2rpo.errors import ConfigError, DataError, nearest
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
 from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.seeds import seed_of
-from g2rpo.data.problem import Problem
 
 MODES = ("easy_to_hard", "mixed", "sequential")
 """By rank; in an order drawn anew every epoch (TRL's own shuffling); as the rows stand."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from g2rpo.data.load import question_text
-from g2rpo.errors import ConfigError
 from g2rpo.data.problem import Problem
+from g2rpo.errors import ConfigError
 
 NGRAM = 13
 _WORD = re.compile(r"[^\W_]+")

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from g2rpo.data import files
 from g2rpo.data.catalog import known, source_of
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES, reader
 from g2rpo.errors import ConfigError, DataError, nearest
-from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,7 +81,7 @@ def load_problems(
             raise DataError(
                 f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=error.then
             ) from error
-        problems.append(_instructed(problem, system_prompt, instruction))
+        problems.append(instructed(problem, system_prompt, instruction))
         places.append(number)
     # Where some rows have an answer, those without (proofs, say) cannot be graded, and nothing can be learned from them.
     graded = [i for i, p in enumerate(problems) if p.answer is not None or p.tests is not None]
@@ -210,7 +210,8 @@ def to_rows(problems: Sequence[Problem]) -> "Dataset":
     return Dataset.from_list(rows)
 
 
-def _instructed(problem: Problem, system_prompt: str | None, instruction: str | None) -> Problem:
+def instructed(problem: Problem, system_prompt: str | None, instruction: str | None) -> Problem:
+    """The problem with a system message in front and a line appended to its last message, where these are given."""
     if not (system_prompt or instruction):
         return problem
     if isinstance(problem.prompt, str):

@@ -1,11 +1,15 @@
-"""Which problems have a trace, and how often those come round: for data of which only a part is worked out."""
+"""Which problem has which trace: how many keep theirs, how often those come up, and the control in which all are exchanged."""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from g2rpo.errors import ConfigError
-from g2rpo.seeds import seed_of
 from g2rpo.data.problem import Problem
+from g2rpo.errors import ConfigError, DataError
+from g2rpo.seeds import rng, seed_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 def keep_traces(problems: Sequence[Problem], count: int) -> list[Problem]:
@@ -47,3 +51,24 @@ def come_round(problems: Sequence[Problem], share: float) -> list[Problem]:
         else:
             places.append(lacking[(place - traced) % len(lacking)])
     return places
+
+
+def with_other_traces(rows: "Dataset", column: str, seed: int) -> "Dataset":
+    """The same rows with the traces dealt anew: a random cycle, so that none keeps its own. Rows without a trace stay without.
+
+    Raises:
+        DataError: fewer than two traces, or rows that come as a stream.
+    """
+    if not hasattr(rows, "add_column") or not hasattr(rows, "__len__"):
+        raise DataError("training set", type(rows).__name__, expected="rows that are all there, to deal traces among them",
+                        then="Load the data without streaming, or set guidance_trace_source to own.")  # fmt: skip
+    traces = list(rows[column])
+    cycle = [i for i, trace in enumerate(traces) if trace]
+    if len(cycle) < 2:
+        raise DataError(f"column {column!r}", f"{len(cycle)} traces", expected="at least two, to give each problem another's",
+                        then="Set guidance_trace_source to own.")  # fmt: skip
+    rng(seed, "other trace").shuffle(cycle)
+    dealt = list(traces)
+    for taker, giver in zip(cycle, cycle[1:] + cycle[:1], strict=True):
+        dealt[taker] = traces[giver]
+    return rows.remove_columns(column).add_column(column, dealt)

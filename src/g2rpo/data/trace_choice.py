@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from g2rpo.errors import ConfigError, nearest
 from g2rpo.data.problem import Problem
+from g2rpo.errors import ConfigError, nearest
 
 PICKS = ("shortest", "first", "likeliest")
 """Fewest characters; the first that the data set gives; the one a model finds most likely."""

@@ -6,8 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from g2rpo.errors import RunError
-from g2rpo.evaluation.suite_directory import SuiteDirectory
 from g2rpo.evaluation.statistics.paired import mcnemar_exact, paired_interval
+from g2rpo.evaluation.suite_directory import SuiteDirectory
 
 MAY_DIFFER = ("checkpoint", "completions", "limit")
 """What is compared, and how many problems were asked for: those are compared themselves. All other settings should be equal."""

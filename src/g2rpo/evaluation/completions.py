@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from g2rpo.errors import DataError, nearest
 from g2rpo.data.problem import Problem
+from g2rpo.errors import DataError, nearest
 
 
 def read_completions(path: Path, problems: Sequence[Problem]) -> list[list[str]]:

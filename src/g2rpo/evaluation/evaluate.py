@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import g2rpo
+from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError
 from g2rpo.evaluation.checkpoint import Checkpoint, load_checkpoint
 from g2rpo.evaluation.completions import read_completions
@@ -18,9 +19,8 @@ from g2rpo.evaluation.engines import Engine, Request, batches, engine_name, open
 from g2rpo.evaluation.grading import Graders, check_problems
 from g2rpo.evaluation.metrics import Sample, summarise
 from g2rpo.evaluation.prepared import Prepared, graded, prepare
-from g2rpo.evaluation.suite_directory import SuiteDirectory
 from g2rpo.evaluation.suite import Suite, load_suite
-from g2rpo.data.problem import Problem
+from g2rpo.evaluation.suite_directory import SuiteDirectory
 
 Progress = Callable[[str, int, int, int], None]
 """Called after each batch with the suite, the samples done, all samples, and the right ones among those done."""

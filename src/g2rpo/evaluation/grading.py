@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from g2rpo.errors import DataError
 from g2rpo.data.problem import Problem
+from g2rpo.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Grader(Protocol):
 
 
 class MathGrader:
-    """Mathematical equality with the gold answer (docs/rewards.md); also numbers and the letters of choices."""
+    """Mathematical equality with the gold answer (graders/docs/rewards.md); also numbers and the letters of choices."""
 
     votes = True
 
@@ -94,7 +94,7 @@ class ExactGrader:
 
 
 class CodeGrader:
-    """1 where the program in the completion passes all tests, run in the sandbox (docs/sandbox.md)."""
+    """1 where the program in the completion passes all tests, run in the sandbox (graders/docs/sandbox.md)."""
 
     votes = False
 

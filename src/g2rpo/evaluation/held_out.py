@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from g2rpo.data.problem import Problem
 from g2rpo.sampling.sample import sample_rows
 from g2rpo.seeds import seed_of
-from g2rpo.data.problem import Problem
 
 
 def held_out_scores(

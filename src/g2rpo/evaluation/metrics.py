@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.evaluation.grading import Grader
 from g2rpo.evaluation.majority import majority_score
 from g2rpo.evaluation.statistics.intervals import bootstrap_interval, mean_interval, wilson_interval
 from g2rpo.evaluation.statistics.pass_at_k import pass_at_k
-from g2rpo.data.problem import Problem
 
 FEW = 10
 """Up to so many different difficulties are shown one by one; more are cut into quartiles."""

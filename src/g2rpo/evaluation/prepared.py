@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.evaluation.engines import Request
 from g2rpo.evaluation.grading import Grader, Graders, check_problems
 from g2rpo.evaluation.metrics import Sample
 from g2rpo.evaluation.prompts import Template, cut_at_stop, prompt_ids, template_of
 from g2rpo.evaluation.suite import Suite
-from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

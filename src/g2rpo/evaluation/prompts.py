@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.suite import PLACE, Suite
-from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from g2rpo.errors import ConfigError, nearest
 from g2rpo.data.problem import Problem
+from g2rpo.errors import ConfigError, nearest
 
 HERE = Path(__file__).parent / "suites"
 PLACE = "{problem}"

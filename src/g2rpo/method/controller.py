@@ -1,11 +1,11 @@
-"""The interface every controller fulfils: plan a length, take in the outcomes, hand over the next state. State is a value.
+"""What a controller is: it plans a guidance length, takes in the outcomes of a step, and returns its next state. The state is a value.
 
 The state is a small frozen dataclass of plain numbers, tuples and, where a rule remembers single problems, `Table`s. As JSON it
-is both the checkpoint and (tables summed up) the log line, the trainer freezes it within a step, and evaluation never touches it.
-So a controller file holds nothing but its rule.
+is both the checkpoint and (tables summarized) the log line; the trainer holds it constant within a step; evaluation never changes it.
+So a controller file contains nothing but its rule.
 
-How many members of a group are guided is the controller's to say, too: the first `guidance_ratio` of a group *may* be guided, and
-those for whom it plans 0 are not.
+The controller also decides how many rollouts of a group are guided: the first `guidance_ratio` of a group *may* be guided, and
+those for which it plans 0 are not.
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from g2rpo.errors import ConfigError, RunError
-from g2rpo.seeds import rng
 from g2rpo.method.rollout import Outcome
+from g2rpo.seeds import rng
 
 Unit = Literal["tokens", "fraction", "steps"]
 """What a length counts: tokens of the trace (the paper's), a share of what may be revealed, or whole reasoning steps."""
@@ -26,7 +26,7 @@ UNITS: tuple[str, ...] = get_args(Unit)
 
 @dataclass(frozen=True)
 class Ask:
-    """The question put to a controller: how much guidance for this member of this problem's group, now?"""
+    """The question put to a controller: how much guidance does this rollout of this problem's group get at this step?"""
 
     step: int
     """Generation batches finished so far in this run."""
@@ -34,34 +34,60 @@ class Ask:
     """Generation batches the whole run will have."""
     key: str
     """The problem."""
-    member: int
-    """The slot in the group, among the guided ones."""
+    rollout_index: int
+    """The index in the group, among the guided ones."""
     seed: int
     """The run's seed."""
     group_size: int = 0
-    """G; 0 where it is not known, and a rule then leaves the share of guided members alone."""
+    """G; 0 where it is not known, and a rule then leaves the share of guided rollouts as it is."""
     guidable: int = 0
-    """Members 0 .. guidable - 1 of the group may be guided."""
+    """Rollouts 0 .. guidable - 1 of the group may be guided."""
 
     def rng(self, *purpose: int | str) -> random.Random:
-        """Randomness for the whole group of this step; add `ask.member` to the purpose for one of its members alone."""
+        """Randomness for the whole group of this step; add `ask.rollout_index` to the purpose for one of its rollouts alone."""
         return rng(self.seed, "guidance", self.step, self.key, *purpose)
 
 
-class Controller(Protocol):
-    """A rule for the guidance length. Instances are frozen dataclasses of their hyperparameters."""
+@dataclass(frozen=True)
+class NoState:
+    """The state of a rule that remembers nothing."""
 
-    unit: ClassVar[Unit]
-    """The unit that the published form of the rule speaks in; the setting `guidance_unit` overrides it."""
+
+class Controller:
+    """A rule for the guidance length. Subclasses are frozen dataclasses of their hyperparameters; only `plan` has no default."""
+
+    unit: ClassVar[Unit] = "fraction"
+    """The unit of the published form of the rule; the setting `guidance_unit` overrides it."""
 
     def initial(self) -> Any:
         """The state before the first step."""
+        return NoState()
 
     def plan(self, state: Any, ask: Ask) -> float:
-        """Guidance length in the controller's unit; what is longer than allowed is cut, 0 or less means unguided."""
+        """Guidance length in the controller's unit. More than allowed is cut; 0 or less means unguided."""
+        raise NotImplementedError
 
     def update(self, state: Any, outcomes: Sequence[Outcome]) -> Any:
         """The next state, from all rollouts of one step: guided and unguided, all processes, unscored ones included."""
+        return state
+
+    def default_ratio(self, group_size: int) -> float:
+        """The share of a group of that size that may be guided where `guidance_ratio` is not set."""
+        return 0.5
+
+    def check_group(self, group_size: int, guidable: int) -> None:
+        """Refuses groups in which the rule cannot work. `guidable` rollouts of each group may be guided.
+
+        Raises:
+            ConfigError: names the setting and what would do.
+        """
+
+    def check_traces(self, longest: int, unit: Unit) -> None:
+        """Refuses data for which the rule cannot work. `longest` is the longest prefix that any trace allows, in tokens.
+
+        Raises:
+            ConfigError: names the setting and what would do.
+        """
 
 
 def mean_success(outcomes: Sequence[Outcome]) -> float | None:
@@ -121,7 +147,7 @@ def state_to_json(state: Any) -> dict[str, Any]:
 
 
 def state_to_log(state: Any) -> dict[str, Any]:
-    """The same for a line of the run record: a table is told by its size and the mean of its first column."""
+    """The same for a line of the run record: a table is shown as its size and the mean of its first column."""
     values = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
     for name, value in values.items():
         if isinstance(value, Table):

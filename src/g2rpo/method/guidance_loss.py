@@ -10,7 +10,7 @@
     top_entropy:       policy_gradient on the share c of a row's guidance tokens with the highest entropy, c = 0.2
                                                                                  (Prefix-RFT, arXiv 2507.01679)
 
-p is the policy's probability of the given token, A the row's advantage, sg stops the gradient. Sampled tokens are trained as ever:
+p is the policy's probability of the given token, A the row's advantage, sg stops the gradient. Sampled tokens are trained as always:
 
     J = 1/G sum_i 1/(|g_i| + |o_i|) [ sum_{t in g_i} L(rho_it, A_it) + sum_{t in o_i} L(rho_it, A_i) ] - beta KL
 
@@ -18,83 +18,144 @@ Each of these losses has the gradient of rho_t A_t with rho = pi / sg(pi), if a 
 
     A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]          (in the order above)
 
-That is how they are computed, for it leaves the objective, its normalisation and its KL term the trainer's. Deviations: rho is clipped
-from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the objective, here
-guidance tokens share the normalisation of the sampled ones; TRAPO's paper speaks of a supervised loss on the prefix, the advantage as
-its factor is what its code was read to do.
+They are computed in this form, because it leaves the objective, its normalization and its KL term the trainer's. Deviations: rho is
+clipped from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the objective,
+here guidance tokens share the normalization of the sampled ones; TRAPO's paper describes a supervised loss on the prefix, the advantage
+as its factor follows our reading of its code.
 
-With `policy_gradient` a guided rollout that fails pushes *down* tokens of a correct solution: the released code does so; the
+With `policy_gradient` a guided rollout that fails lowers the probability of tokens of a correct solution: the released code does so; the
 one reproduction masks. With `mask` a success that was given most of its solution teaches the last steps only.
 
 `verified_sft` imitates a prefix as far as the model itself arrived from it (its success, where that is more than its group had), and as
-far as the model could have written it: by one over its perplexity. In a notation of the model's own that is nearly 1, and one success
-teaches the whole path; what the model reads and would never write (perplexity 100) it goes on reading. Wrong steps are rarely verified,
-for few answers come out right behind them; nothing is pushed down.
+far as the model could have written it: by one over its perplexity. In the model's own notation that is nearly 1, and one success
+teaches the whole path; a notation that the model reads and would never write (perplexity 100) it continues to read only. Wrong steps are
+rarely verified, because few answers come out right after them; no given token's probability is lowered.
 """
 
-from typing import Literal, get_args
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
-GuidanceLoss = Literal["mask", "policy_gradient", "sft", "verified_sft", "luffy", "trust_region_sft", "top_entropy"]
-GUIDANCE_LOSSES: tuple[str, ...] = get_args(GuidanceLoss)
-COEFFICIENTS: dict[str, float] = {"sft": 0.001, "verified_sft": 1.0, "luffy": 0.1, "trust_region_sft": 0.1, "top_entropy": 0.2}
-"""The constant c of each loss that has one, as its paper sets it. These losses weigh each guidance token by itself."""
-WEIGHTS = ("sft", "verified_sft")
-"""Losses whose constant is a weight, which may be above 1."""
+
+@dataclass(frozen=True)
+class GivenTokens:
+    """What a loss may look at to weigh the guidance tokens of B rows of T completion tokens."""
+
+    advantage_B1: torch.Tensor
+    """The rows' advantages, float32."""
+    logp_BT: torch.Tensor
+    """Log-probabilities of the completion's tokens under the policy, nats, detached."""
+    entropy_BT: torch.Tensor | None
+    """Entropies of the distributions they belong to, nats, detached; None where the loss did not ask for them."""
+    count_B: torch.Tensor
+    """Guidance tokens at the beginning of each completion."""
+    verified_B: torch.Tensor | None
+    """How far each row verifies its prefix, see `verified`."""
+
+    @property
+    def given_BT(self) -> torch.Tensor:
+        position_T = torch.arange(self.logp_BT.shape[1], device=self.logp_BT.device)
+        return position_T < self.count_B.unsqueeze(1)
+
+
+def _sft(t: GivenTokens, c: float) -> torch.Tensor:
+    return torch.full_like(t.logp_BT, c)
+
+
+def _verified_sft(t: GivenTokens, c: float) -> torch.Tensor:
+    given_BT = t.given_BT
+    mean_B1 = (t.logp_BT * given_BT).sum(1, keepdim=True) / given_BT.sum(1, keepdim=True).clamp(min=1)
+    return (c * t.verified_B.unsqueeze(1) * t.advantage_B1 * mean_B1.exp()).expand_as(t.logp_BT)
+
+
+def _luffy(t: GivenTokens, c: float) -> torch.Tensor:
+    p_BT = t.logp_BT.exp()
+    return t.advantage_B1 * c * p_BT / (p_BT + c) ** 2
+
+
+def _trust_region_sft(t: GivenTokens, c: float) -> torch.Tensor:
+    p_BT = t.logp_BT.exp()
+    return t.advantage_B1 * p_BT / p_BT.clamp(min=c)
+
+
+def _top_entropy(t: GivenTokens, c: float) -> torch.Tensor:
+    entropy_BT = t.entropy_BT.masked_fill(~t.given_BT, -torch.inf)
+    rank_BT = entropy_BT.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return t.advantage_B1 * (rank_BT < torch.ceil(c * t.count_B).unsqueeze(1))
+
+
+@dataclass(frozen=True)
+class GuidanceLoss:
+    """One treatment of guidance tokens."""
+
+    weigh: Callable[[GivenTokens, float], torch.Tensor] | None = None
+    """Advantage of each given token, shape (B, T), from the tokens and the constant c; None: the row's own."""
+    constant: float | None = None
+    """c as its paper sets it; None where the loss has none."""
+    constant_is_weight: bool = False
+    """Whether c is a weight, which may exceed 1."""
+    trained: bool = True
+    """Whether guidance tokens are in the loss at all."""
+    only_verified: bool = False
+    """Whether they leave the loss in rows that did not succeed from them."""
+    by_reward: bool = True
+    """Whether a row without advantage teaches nothing."""
+
+
+GUIDANCE_LOSSES: dict[str, GuidanceLoss] = {
+    "mask": GuidanceLoss(trained=False),
+    "policy_gradient": GuidanceLoss(),
+    "sft": GuidanceLoss(_sft, 0.001, constant_is_weight=True, by_reward=False),
+    "verified_sft": GuidanceLoss(_verified_sft, 1.0, constant_is_weight=True, only_verified=True),
+    "luffy": GuidanceLoss(_luffy, 0.1),
+    "trust_region_sft": GuidanceLoss(_trust_region_sft, 0.1),
+    "top_entropy": GuidanceLoss(_top_entropy, 0.2),
+}
 
 
 def verified(advantages_B: torch.Tensor, success_B: torch.Tensor) -> torch.Tensor:
-    """How far each row verifies the prefix it started from, in [0, 1], shape (B,); success may be NaN where it was not scored."""
+    """How far each row verifies the prefix it started from, in [0, 1], shape (B,); success is NaN where it was not scored."""
     return torch.where(advantages_B > 0, success_B.nan_to_num(0.0).clamp(0.0, 1.0), 0.0)
 
 
-def loss_mask(guidance_tokens: int, sampled_tokens: int, guidance_loss: GuidanceLoss, verified: float = 1.0) -> list[int]:
+def loss_mask(guidance_tokens: int, sampled_tokens: int, loss: GuidanceLoss, verified: float = 1.0) -> list[int]:
     """1 for each completion token in the loss, 0 for the others, in completion order (guidance first).
 
-    `verified` is the row's, as the function of that name gives it; only `verified_sft` asks for it.
+    `verified` is the row's, as the function of that name gives it.
     """
-    masked = guidance_loss == "mask" or (guidance_loss == "verified_sft" and verified == 0)
-    return [int(not masked)] * guidance_tokens + [1] * sampled_tokens
+    trained = loss.trained and not (loss.only_verified and verified == 0)
+    return [int(trained)] * guidance_tokens + [1] * sampled_tokens
 
 
 def token_advantages(
     advantages_B: torch.Tensor,
     guidance_tokens_B: torch.Tensor,
     logps_BT: torch.Tensor,
-    entropies_BT: torch.Tensor,
-    guidance_loss: GuidanceLoss,
-    coefficient: float,
+    entropies_BT: torch.Tensor | None,
+    loss: GuidanceLoss,
+    constant: float | None = None,
     verified_B: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Advantages per completion token, shape (B, T), for the losses in `COEFFICIENTS`; without a gradient of their own.
+    """Advantages per completion token, shape (B, T), without a gradient of their own.
 
     Args:
         advantages_B: The rows' advantages, shape (B,).
         guidance_tokens_B: Guidance tokens at the beginning of each completion, shape (B,).
         logps_BT: Log-probabilities of the completion's tokens, shape (B, T), nats.
-        entropies_BT: Entropies of the distributions they were drawn from, shape (B, T), nats.
-        guidance_loss: Which loss.
-        coefficient: Its constant c.
-        verified_B: For `verified_sft`, how far each row verifies its prefix, shape (B,).
+        entropies_BT: Entropies of the distributions they belong to, shape (B, T), nats.
+        loss: Which loss.
+        constant: Its c; the paper's if None.
+        verified_B: How far each row verifies its prefix, shape (B,), for losses with `only_verified`.
     """
     row_B1 = advantages_B.unsqueeze(1).to(torch.float32)
-    place_T = torch.arange(logps_BT.shape[1], device=logps_BT.device)
-    given_BT = place_T < guidance_tokens_B.unsqueeze(1)
-    p_BT = logps_BT.detach().float().exp()
-    if guidance_loss == "sft":
-        given = torch.full_like(p_BT, coefficient)
-    elif guidance_loss == "verified_sft":
-        mean_B1 = (logps_BT.detach().float() * given_BT).sum(1, keepdim=True) / given_BT.sum(1, keepdim=True).clamp(min=1)
-        given = (coefficient * verified_B.unsqueeze(1) * row_B1 * mean_B1.exp()).expand_as(p_BT)
-    elif guidance_loss == "luffy":
-        given = row_B1 * coefficient * p_BT / (p_BT + coefficient) ** 2
-    elif guidance_loss == "trust_region_sft":
-        given = row_B1 * p_BT / p_BT.clamp(min=coefficient)
-    elif guidance_loss == "top_entropy":
-        entropies_BT = entropies_BT.detach().float().masked_fill(~given_BT, -torch.inf)
-        rank_BT = entropies_BT.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        given = row_B1 * (rank_BT < torch.ceil(coefficient * guidance_tokens_B).unsqueeze(1))
-    else:
-        raise ValueError(f"{guidance_loss} does not weigh guidance tokens by themselves")
-    return torch.where(given_BT, given, row_B1)
+    if loss.weigh is None:
+        return row_B1.expand_as(logps_BT)
+    tokens = GivenTokens(
+        row_B1,
+        logps_BT.detach().float(),
+        None if entropies_BT is None else entropies_BT.detach().float(),
+        guidance_tokens_B,
+        verified_B,
+    )
+    return torch.where(tokens.given_BT, loss.weigh(tokens, loss.constant if constant is None else constant), row_B1)

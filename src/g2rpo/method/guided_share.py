@@ -1,4 +1,4 @@
-"""Which members of a group are guided."""
+"""How many rollouts of a group are guided: whole rollouts, and whole strata."""
 
 import math
 
@@ -6,7 +6,7 @@ from g2rpo.errors import ConfigError
 
 
 def guided_count(alpha: float, group_size: int) -> int:
-    """Number of guided members: alpha * G rounded half up, so 1/6 of 10 is 2, 1/4 of 10 is 3, 1/2 of 5 is 3.
+    """Number of guided rollouts: alpha * G rounded half up, so 1/6 of 10 is 2, 1/4 of 10 is 3, 1/2 of 5 is 3.
 
     Raises:
         ConfigError: alpha outside [0, 1], or an alpha above 0 that rounds to nobody.
@@ -17,25 +17,12 @@ def guided_count(alpha: float, group_size: int) -> int:
     count = math.floor(alpha * group_size + 0.5 + 1e-9)
     if alpha > 0 and count == 0:
         raise ConfigError("guidance_ratio", alpha, expected=f"at least {0.5 / group_size:g}, or 0: of a group of {group_size} "
-                          "it rounds to no guided member", then="Raise guidance_ratio or num_generations.")  # fmt: skip
+                          "it rounds to no guided rollout", then="Raise guidance_ratio or num_generations.")  # fmt: skip
     return count
 
 
-def default_ratio(group_size: int, most: float | None) -> float:
-    """What an unset `guidance_ratio` means: a half; for a rule that adapts the share, `most` of the group in whole
-    strata, where there are any."""
-    if most is None:
-        return 0.5
-    return nearest_strata(most * group_size, int(most * group_size), group_size) / group_size or 0.5
-
-
-def is_guided(member: int, alpha: float, group_size: int) -> bool:
-    """Whether a slot may be guided: the first `guided_count` ones; slots are otherwise interchangeable."""
-    return member < guided_count(alpha, group_size)
-
-
 def nearest_strata(wanted: float, guidable: int, group_size: int) -> int:
-    """The number of guided members nearest to `wanted` that leaves no stratum of one: a lone row has no baseline of its kind.
+    """The number of guided rollouts nearest to `wanted` that leaves no stratum of one: a lone row has no baseline of its kind.
 
     Permitted are 0, 2 .. G - 2 and G, as far as `guidable` goes; of two equally near ones, the smaller.
     """

@@ -1,118 +1,79 @@
-"""G2RPO-A, the whole method in one screen: for reading, on one device, from the same parts that the trainer stands on.
+"""G2RPO-A in one screen: for reading, on one device, row by row, from the parts the trainer uses; `python -m g2rpo.method.loop` runs it.
 
-A contract test holds it to `GuidedGRPOTrainer`: same seed, same model, same losses, advantages and controller states.
-
-Words: a group is the G rollouts of one problem; a share alpha of them is guided, that is, starts from the first l tokens of the
-problem's trace. The controller decides l: `planner.start` asks it, `controller.update` tells it what came of it
-(`guidance/controllers/` has one rule per file).
-
-The published method (arXiv 2508.13023) is the controller `paper`, `guidance_loss="policy_gradient"` and `grouping="joint"`.
-Deviations: the loss is normalised by the number of trained tokens in the batch (DAPO, TRL's default), where the paper averages per
-rollout, and there is no KL term, where the released recipe has 0.04.
+Deviations from the paper (arXiv 2508.13023): the loss is a mean over the trained tokens of the batch (DAPO, TRL's default), the paper
+averages per rollout; no KL term, the released recipe has 0.04. The published method is the controller `paper`, the guidance loss
+`policy_gradient` and the grouping `joint`. A contract test holds this loop to `GuidedGRPOTrainer`: losses, advantages, controller states.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig
 
-from g2rpo.method.advantages import Grouping, group_advantages
-from g2rpo.method.guidance_loss import COEFFICIENTS, GuidanceLoss, loss_mask, token_advantages, verified
-from g2rpo.sampling.sample import sample_rows
+from g2rpo.method.advantages import group_advantages
+from g2rpo.method.guidance_loss import GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 from g2rpo.method.planner import Planner
-from g2rpo.seeds import seed_of
 from g2rpo.method.rollout import Outcome
-
-
-@dataclass(frozen=True)
-class LoopStep:
-    """What one step gave: the loss, the outcomes of its rollouts in group order, and the controller's next state."""
-
-    loss: float
-    outcomes: list[Outcome]
-    state: Any
+from g2rpo.sampling.sample import sample_rows
+from g2rpo.seeds import seed_of
 
 
 def guided_grpo(
-    model: PreTrainedModel,
-    planner: Planner,
-    batches: Sequence[Sequence[dict[str, Any]]],
-    reward: Callable[..., list[float]],
-    sampling: GenerationConfig,
-    *,
-    learning_rate: float = 1e-6,
-    grouping: Grouping = "stratified",
-    guidance_loss: GuidanceLoss = "verified_sft",
-    guidance_loss_coefficient: float | None = None,
-    max_grad_norm: float = 1.0,
-) -> Iterator[LoopStep]:
-    """One optimizer step per batch of rows (columns as for the trainer: prompt, answer, trace); strictly on-policy."""
-    tokenizer, controller, group_size = planner.tokenizer, planner.controller, planner.group_size
+    model: Any, planner: Planner, batches: Sequence[Sequence[dict]], reward: Callable[..., list[float]], sampling: GenerationConfig,
+    *, learning_rate: float = 1e-6, grouping: str = "stratified", guidance_loss: str = "verified_sft", constant: float | None = None,
+) -> Iterator[tuple[float, list[Outcome], Any]]:  # fmt: skip
+    """One optimizer step per batch of rows (prompt, answer, trace), on-policy; yields loss, outcomes and controller state."""
+    tokenizer, controller, loss_on_guidance = planner.tokenizer, planner.controller, GUIDANCE_LOSSES[guidance_loss]
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.0)
     state = controller.initial()
     for step, rows in enumerate(batches):
-        # 1. Every member of every group starts from its prompt and, if guided, from the first l tokens of the trace.
+        # 1. Each rollout starts from the prompt and, where guided, the first l tokens of the trace; the controller decides l.
         starts = []
         for row in rows:
-            prompt_ids = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
-            starts += [planner.start(row, prompt_ids, member, state, step, len(batches)) for member in range(group_size)]
-        # 2. The model goes on from there. Guidance counts in the completion budget.
-        sampled = sample_rows(
-            model,
-            [s.prompt_ids + s.guidance_ids for s in starts],
-            [planner.budget - len(s.guidance_ids) for s in starts],
-            sampling,
-            eos_ids=[tokenizer.eos_token_id],
-            pad_id=tokenizer.pad_token_id,
-            seeds=[
-                seed_of(planner.seed, "sample", "train", step, s.key, s.member, i // group_size) for i, s in enumerate(starts)
-            ],
-        )
-        # 3. Rewards are given for the whole completion, guidance included; advantages compare members of a group.
-        completions = [list(s.guidance_ids) + row.ids for s, row in zip(starts, sampled, strict=True)]
+            ids = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
+            starts += [planner.guided_prompt(row, ids, i, state, step, len(batches)) for i in range(planner.group_size)]
+        # 2. The model continues. Guidance counts in the completion budget.
+        prompts = [s.prompt_ids + s.guidance_ids for s in starts]
+        budgets = [planner.budget - len(s.guidance_ids) for s in starts]
+        seeds = [
+            seed_of(planner.seed, "sample", "train", step, s.key, s.rollout_index, i // planner.group_size)
+            for i, s in enumerate(starts)
+        ]
+        ends = {"eos_ids": [tokenizer.eos_token_id], "pad_id": tokenizer.pad_token_id}
+        sampled = [row.ids for row in sample_rows(model, prompts, budgets, sampling, seeds=seeds, **ends)]
+        # 3. The reward judges the whole completion, guidance included; advantages compare rollouts of a group.
+        completions = [[*s.guidance_ids, *ids] for s, ids in zip(starts, sampled, strict=True)]
         texts = [[{"role": "assistant", "content": t}] for t in tokenizer.batch_decode(completions, skip_special_tokens=True)]
-        rewards = reward(completions=texts, **{c: [r[c] for r in rows for _ in range(group_size)] for c in rows[0]})
-        guided = torch.tensor([s.guided for s in starts])
-        advantages = group_advantages(torch.tensor(rewards, dtype=torch.float32), guided, group_size, grouping)
-        # 4. Policy gradient on the sampled tokens (and on the guidance, if asked), token mean over the batch.
+        columns = {c: [r[c] for r in rows for _ in range(planner.group_size)] for c in rows[0]}
+        rewards_B = torch.tensor(reward(completions=texts, **columns), dtype=torch.float32)
+        guided_B = torch.tensor([s.guided for s in starts])
+        advantages_B = group_advantages(rewards_B, guided_B, planner.group_size, grouping)
+        verified_B = verified(advantages_B, rewards_B)
+        # 4. Policy gradient: - sum m rho A / sum m, rho = pi / stop_gradient(pi); guidance tokens as the guidance loss says.
+        total, trained = torch.zeros(()), 0
+        for s, ids, row, a, v in zip(starts, completions, sampled, advantages_B, verified_B, strict=True):
+            logits_CV = model(torch.tensor([[*s.prompt_ids, *ids]])).logits[0, len(s.prompt_ids) - 1 : -1] / sampling.temperature
+            logps_CV = torch.log_softmax(logits_CV, -1)
+            logps_C, entropies_C = logps_CV.gather(1, torch.tensor(ids)[:, None])[:, 0], -(logps_CV.exp() * logps_CV).sum(-1)
+            given_1 = torch.tensor([len(s.guidance_ids)])
+            [a_C] = token_advantages(a[None], given_1, logps_C[None], entropies_C[None], loss_on_guidance, constant, v[None])
+            mask = loss_mask(len(s.guidance_ids), len(row), loss_on_guidance, v.item())
+            total = total - (torch.exp(logps_C - logps_C.detach()) * a_C * torch.tensor(mask)).sum()
+            trained += sum(mask)
         optimizer.zero_grad()
-        arrived = verified(advantages, torch.tensor(rewards, dtype=torch.float32))
-        masks = [
-            loss_mask(len(s.guidance_ids), len(row.ids), guidance_loss, v)
-            for s, row, v in zip(starts, sampled, arrived.tolist(), strict=True)
-        ]
-        weights = (guidance_loss, guidance_loss_coefficient or COEFFICIENTS.get(guidance_loss))
-        loss = policy_loss(model, starts, completions, masks, advantages, arrived, sampling.temperature, weights)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+        (loss := total / trained).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        # 5. The controller sees what came of it.
-        outcomes = [
-            Outcome(s.key, s.member, s.guided, len(s.guidance_ids), s.fraction, len(row.ids), r, r, a)
-            for s, row, r, a in zip(starts, sampled, rewards, advantages.tolist(), strict=True)
-        ]
+        # 5. The controller takes in what came of it, and returns its next state.
+        facts = zip(starts, sampled, rewards_B.tolist(), advantages_B.tolist(), strict=True)
+        outcomes = [Outcome.of(s, len(ids), success=r, reward=r, advantage=a) for s, ids, r, a in facts]
         state = controller.update(state, outcomes)
-        yield LoopStep(loss.item(), outcomes, state)
+        yield loss.item(), outcomes, state
 
 
-def policy_loss(
-    model, starts, completions, masks, advantages_B, verified_B, temperature: float, weights=("mask", None)
-) -> torch.Tensor:
-    """- sum_{i,t} m_it rho_it A_it / sum_{i,t} m_it, with rho = pi / stop_gradient(pi): one update per batch, so rho is 1.
+if __name__ == "__main__":
+    from g2rpo.method.loop_example import builtin_run, summary
 
-    A_it is the row's advantage, but for guidance tokens under the losses that weigh each of them by itself.
-    """
-    total = torch.zeros(())
-    for start, completion, mask, advantage, arrived in zip(starts, completions, masks, advantages_B, verified_B, strict=True):
-        ids = torch.tensor([[*start.prompt_ids, *completion]])  # row by row: no padding to think about
-        logits_CV = model(ids).logits[0, len(start.prompt_ids) - 1 : -1] / temperature
-        logp_CV = torch.log_softmax(logits_CV, -1)
-        logp_C = logp_CV.gather(1, torch.tensor(completion)[:, None])[:, 0]
-        if weights[0] in COEFFICIENTS:
-            entropy_C, given = -(logp_CV.exp() * logp_CV).sum(-1), torch.tensor([len(start.guidance_ids)])
-            advantage = token_advantages(advantage[None], given, logp_C[None], entropy_C[None], *weights, arrived[None])[0]
-        ratio_C = torch.exp(logp_C - logp_C.detach())
-        total = total - (ratio_C * advantage * torch.tensor(mask)).sum()
-    return total / sum(map(sum, masks))
+    for number, (_, rollouts, _) in enumerate(guided_grpo(*builtin_run(), learning_rate=2e-4)):
+        print(summary(number, rollouts))

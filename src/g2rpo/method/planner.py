@@ -1,4 +1,4 @@
-"""From data set rows to guided prompts: which member sees how much of its problem's trace at this step."""
+"""From data set rows to guided prompts: which rollout sees how much of its problem's trace at this step."""
 
 import hashlib
 import json
@@ -71,18 +71,18 @@ class Planner:
         stepless = not tokens.step_ends and (self.cut == "step" or self.unit == "steps")
         return tokens if len(tokens.ids) > opening and not stepless else NO_TRACE
 
-    def start(
-        self, row: Mapping[str, Any], prompt_ids: Sequence[int], member: int, state: Any, step: int, total_steps: int
+    def guided_prompt(
+        self, row: Mapping[str, Any], prompt_ids: Sequence[int], rollout_index: int, state: Any, step: int, total_steps: int
     ) -> GuidedPrompt:
-        """The start of one rollout. `member` is the slot in the group, 0 .. G-1."""
+        """What one rollout starts from. `rollout_index` is its index in the group, 0 .. G-1."""
         key = row_key(row)
         trace, length = NO_TRACE, 0
         guidable = guided_count(self.alpha, self.group_size)
-        if member < guidable:
+        if rollout_index < guidable:
             trace = self.trace(row)
-            ask = Ask(step, total_steps, key, member, self.seed, self.group_size, guidable)
+            ask = Ask(step, total_steps, key, rollout_index, self.seed, self.group_size, guidable)
             amount = self.controller.plan(state, ask)
             length = min(trace.length(amount, self.unit), self.budget - 1)
             if self.cut == "step":
                 length = trace.whole_steps(length, self.budget - 1)
-        return GuidedPrompt(tuple(prompt_ids), trace.ids[:length], len(trace.ids), key, member)
+        return GuidedPrompt(tuple(prompt_ids), trace.ids[:length], len(trace.ids), key, rollout_index)

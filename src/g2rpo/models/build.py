@@ -28,11 +28,11 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
-from g2rpo.models.tokenizer import train_tokenizer
 from g2rpo.data.completion import STYLES, Style, full_completion
-from g2rpo.seeds import rng, seed_of
-from g2rpo.data.tasks import FAMILIES, PROGRAMS, programs, split_of
 from g2rpo.data.problem import Problem
+from g2rpo.data.tasks import FAMILIES, PROGRAMS, programs, split_of
+from g2rpo.models.tokenizer import train_tokenizer
+from g2rpo.seeds import rng, seed_of
 
 GIVING_UP = "\n..."
 """What stands where the remaining steps should: a model that guesses is not one that has finished."""

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import torch
 
-from g2rpo.models.build import BaseRecipe, new_model, padded, save, train_phase
-from g2rpo.models.tokenizer import train_tokenizer
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import load_problems
-from g2rpo.seeds import rng, seed_of
 from g2rpo.data.problem import Problem
+from g2rpo.models.build import BaseRecipe, new_model, padded, save, train_phase
+from g2rpo.models.tokenizer import train_tokenizer
+from g2rpo.seeds import rng, seed_of
 
 WAYS = ("{a}{o}{b}={c}", "{a}{o}{b} = {c}", "{a} {o} {b} = {c}", "${a}{o}{b}=${c}", "{a} {o} {b} = ${c}", "{a}{o}{b}=${c}")
 """How worked solutions write an equation."""

@@ -12,9 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from g2rpo.models.build import LONGEST_PROGRAM, BaseRecipe, go_on
-from g2rpo.data.tasks import PROGRAMS, split_of
 from g2rpo.data.problem import Problem
+from g2rpo.data.tasks import PROGRAMS, split_of
+from g2rpo.models.build import LONGEST_PROGRAM, BaseRecipe, go_on
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from g2rpo.models.build import GIVING_UP, BaseRecipe, answer_part, example, go_on, guess
 from g2rpo.data.completion import STYLES
+from g2rpo.data.problem import Problem
 from g2rpo.data.tasks import FAMILIES, split_of
 from g2rpo.data.tasks.notations import altered
-from g2rpo.data.problem import Problem
+from g2rpo.models.build import GIVING_UP, BaseRecipe, answer_part, example, go_on, guess
 
 FOREIGN = ("prose", "terse")
 

@@ -13,19 +13,21 @@ from typing import Any
 
 from trl import GRPOConfig
 
-from g2rpo.method.advantages import GROUPINGS
-from g2rpo.method.guidance_loss import COEFFICIENTS, GUIDANCE_LOSSES, WEIGHTS
 from g2rpo.data.completion import style
 from g2rpo.errors import ConfigError, nearest
+from g2rpo.method.advantages import GROUPINGS
 from g2rpo.method.controller import UNITS, Controller, Unit
 from g2rpo.method.controllers import get_controller
-from g2rpo.method.controllers.adaptive_profile import AdaptiveProfile
+from g2rpo.method.guidance_loss import GUIDANCE_LOSSES, GuidanceLoss
+from g2rpo.method.guided_share import guided_count
 from g2rpo.method.leak_guard import LEAK_GUARDS
-from g2rpo.method.guided_share import default_ratio, guided_count, nearest_strata
 from g2rpo.method.prefix import CUTS
 
+LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+"""Those of TRL, which would say only at the first step that it does not know another."""
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
+DEMONSTRATIONS = ("none", "failed_groups")
 
 Rule = tuple[Callable[[float], bool], str]
 _AT_LEAST_0: Rule = (lambda x: 0 <= x < math.inf, "a finite number, 0 or more")
@@ -40,6 +42,7 @@ NUMBERS: dict[str, Rule] = {
                      "steps_per_generation", "generation_batch_size", "num_iterations", "num_generations_eval", "max_length", "task_size",
                      "max_sampled_tokens", "eval_limit", "eval_max_tokens"), _COUNT),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), _BELOW_1),
+    "few_shot": (lambda x: x >= 0, "0 (none) or more"),
     "min_p": _SHARE,
     "top_p": (lambda x: 0 < x <= 1, "a number above 0, at most 1"),
     "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
@@ -95,8 +98,8 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     guidance_ratio: float | None = _setting(
         None,
-        "alpha: share of each group that may be guided, rounded half up to whole members. Default: a half; with adaptive_profile three "
-        "quarters, or as much less as leaves two members unguided.",
+        "alpha: share of each group that may be guided, rounded half up to whole rollouts. Default: a half; with adaptive_profile three "
+        "quarters, or as much less as leaves two rollouts unguided.",
     )
     guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
     guidance_cut: str = _setting(
@@ -128,11 +131,19 @@ class GuidedGRPOConfig(GRPOConfig):
     guidance_trace_source: str = _setting(
         "own", "Whose trace guides a problem: its own, or, as a control, that of an other problem."
     )
+    guidance_warm_start: bool = _setting(
+        False,
+        "Imitate demonstrations (trace and answer), without sampling, while hardly any group has a success: by measurement, before "
+        "and between steps of RL.",
+    )
+    guidance_demonstrations: str = _setting(
+        "none", "Demonstrations inside steps of RL: none, or failed_groups (one in each group without a success)."
+    )
     guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
     guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
     guidance_seeded_sampling: bool | None = _setting(
         None,
-        "Seed each rollout by (seed, step, problem, member), independent of batch and process count. Default: on when guided and not using vLLM; "
+        "Seed each rollout by (seed, step, problem, rollout index), independent of batch and process count. Default: on when guided and not using vLLM; "
         "off when unguided, to draw what TRL draws. On, decoding is faster: one random number per row, not one per row and vocabulary entry.",
     )
     reuse_sampler_logprobs: bool = _setting(
@@ -155,26 +166,34 @@ class GuidedGRPOConfig(GRPOConfig):
         super().__post_init__()
         if isinstance(self.guidance_controller_kwargs, str):
             self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
+        _one_of("loss_type", self.loss_type, LOSS_TYPES)
         _one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
             self.guidance_loss = "mask" if self._one_advantage_per_row() else "verified_sft"
-        _one_of("guidance_loss", self.guidance_loss, GUIDANCE_LOSSES)
+        _one_of("guidance_loss", self.guidance_loss, tuple(GUIDANCE_LOSSES))
         _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
         _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
         _one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
         _one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
+        _one_of("guidance_demonstrations", self.guidance_demonstrations, DEMONSTRATIONS)
         if self.guidance_unit is not None:
             _one_of("guidance_unit", self.guidance_unit, UNITS)
         self._check_dynamic_sampling()
         style(self.guidance_style)
-        rule = self.controller()
+        self._controller = get_controller(self.guidance_controller, **(self.guidance_controller_kwargs or {}))
         if self.guidance_ratio is None:
-            self.guidance_ratio = default_ratio(self.num_generations, getattr(rule, "most_guided", None))
+            self.guidance_ratio = self._controller.default_ratio(self.num_generations)
         self._check_combinations()
 
+    @property
     def controller(self) -> Controller:
         """The configured rule."""
-        return get_controller(self.guidance_controller, **(self.guidance_controller_kwargs or {}))
+        return self._controller
+
+    @property
+    def loss_on_guidance(self) -> GuidanceLoss:
+        """What the loss does with guidance tokens."""
+        return GUIDANCE_LOSSES[self.guidance_loss]
 
     @property
     def guided(self) -> bool:
@@ -183,7 +202,8 @@ class GuidedGRPOConfig(GRPOConfig):
 
     @property
     def unit(self) -> Unit:
-        return self.guidance_unit or self.controller().unit
+        """What a guidance length counts."""
+        return self.guidance_unit or self.controller.unit
 
     @property
     def seeded_sampling(self) -> bool:
@@ -205,16 +225,11 @@ class GuidedGRPOConfig(GRPOConfig):
         self._check_reuse()
         if not self.guided:
             return
-        if isinstance(self.controller(), AdaptiveProfile) and not nearest_strata(
-            self.num_generations, count, self.num_generations
-        ):
-            raise ConfigError("num_generations", self.num_generations, expected="groups in which adaptive_profile may guide two members and leave two; "
-                              f"guidance_ratio {self.guidance_ratio:g} lets it guide {count}",
-                              then="Take 4 or more, raise guidance_ratio to 0.5, or set guidance_controller to profile and guidance_advantages to joint.")  # fmt: skip
+        self.controller.check_group(self.num_generations, count)
         if self.guidance_advantages == "stratified" and 1 in (count, self.num_generations - count):
             raise ConfigError(
                 "guidance_advantages", "stratified",
-                expected=f"at least 2 guided and 2 unguided members per group (or all of one kind); guidance_ratio "
+                expected=f"at least 2 guided and 2 unguided rollouts per group (or all of one kind); guidance_ratio "
                 f"{self.guidance_ratio:g} of {self.num_generations} makes {count} guided",
                 then="A stratum of one has no baseline and would never learn. Use joint, or change ratio or group size.",
             )  # fmt: skip
@@ -226,6 +241,10 @@ class GuidedGRPOConfig(GRPOConfig):
                               expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
                               then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
         self._check_guidance_loss(count)
+        imitates = self.guidance_warm_start or self.guidance_demonstrations != "none"
+        if imitates and self.beta:
+            raise ConfigError("beta", self.beta, expected="0 with demonstrations: their tokens have no KL term",
+                              then="Set guidance_warm_start to false and guidance_demonstrations to none, or beta to 0.")  # fmt: skip
         if self.remove_unused_columns:
             raise ConfigError(
                 "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."
@@ -259,16 +278,17 @@ class GuidedGRPOConfig(GRPOConfig):
 
     def _check_guidance_loss(self, count: int) -> None:
         if self.guidance_advantages == "unguided_baseline" and count == self.num_generations:
-            raise ConfigError("guidance_advantages", "unguided_baseline", expected="an unguided member in each group; guidance_ratio "
+            raise ConfigError("guidance_advantages", "unguided_baseline", expected="an unguided rollout in each group; guidance_ratio "
                               f"{self.guidance_ratio:g} guides all {count}", then="Lower guidance_ratio, or use joint.")  # fmt: skip
-        value = self.guidance_loss_coefficient
-        if self.guidance_loss not in COEFFICIENTS:
-            if value is not None:
-                raise ConfigError("guidance_loss_coefficient", value, expected=f"it unset: the loss {self.guidance_loss} has none",
-                                  then=f"Leave it out, or set guidance_loss to one of {', '.join(COEFFICIENTS)}.")  # fmt: skip
+        value, loss = self.guidance_loss_coefficient, self.loss_on_guidance
+        if loss.constant is None and value is not None:
+            with_constant = [name for name, known in GUIDANCE_LOSSES.items() if known.constant is not None]
+            raise ConfigError("guidance_loss_coefficient", value, expected=f"it unset: the loss {self.guidance_loss} has none",
+                              then=f"Leave it out, or set guidance_loss to one of {', '.join(with_constant)}.")  # fmt: skip
+        if loss.weigh is None:
             return
-        if value is not None and not (value > 0 and (value <= 1 or self.guidance_loss in WEIGHTS)):
-            raise ConfigError("guidance_loss_coefficient", value, expected="a number above 0" + ("" if self.guidance_loss in WEIGHTS else ", at most 1"),
+        if value is not None and not (value > 0 and (value <= 1 or loss.constant_is_weight)):
+            raise ConfigError("guidance_loss_coefficient", value, expected="a number above 0" + ("" if loss.constant_is_weight else ", at most 1"),
                               then="Leave it unset for the value of the paper.")  # fmt: skip
         if name := self._one_advantage_per_row():
             raise ConfigError(name, getattr(self, name), expected=f"a value that lets each token have its own weight, as the guidance loss {self.guidance_loss} gives it",
@@ -284,7 +304,7 @@ class GuidedGRPOConfig(GRPOConfig):
 
     def _check_unit(self) -> None:
         """A length in the wrong unit is never an error at run time: it silently reveals nothing, or everything."""
-        controller = self.controller()
+        controller = self.controller
         if controller.unit == "fraction" and self.unit != "fraction":
             raise ConfigError(
                 "guidance_unit",

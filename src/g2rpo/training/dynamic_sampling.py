@@ -10,9 +10,43 @@ from typing import Any
 import torch
 
 from g2rpo.seeds import rng
+from g2rpo.training.step_batch import ScoredRound
 
 SPREAD = 1e-6
 """Rewards within so much are equal: the std of equal floats is not always 0."""
+
+
+class SamplesAgain:
+    """Mixin in front of `GuidedGRPOTrainer`'s other bases: further rounds of generation, and the choice among their groups."""
+
+    def more_rows(self, rounds: list[ScoredRound]) -> list[dict[str, Any]] | None:
+        """Rows of this process for a further round; None where every process has all its groups, or the rounds are used up."""
+        if len(rounds) >= self.args.dynamic_sampling_rounds or self._enough(rounds):
+            return None
+        rows = len(rounds[0].output["advantages"])
+        indices = more_problems(
+            rows, self.num_generations, self.accelerator.process_index, self.accelerator.num_processes, len(self.train_dataset),
+            self.args.seed, self._generations, len(rounds),
+        )  # fmt: skip
+        return [self.train_dataset[i] for i in indices]
+
+    def chosen(self, rounds: list[ScoredRound]) -> dict[str, Any]:
+        """The batch to train on."""
+        if len(rounds) == 1:
+            return rounds[0].output
+        chosen = choose([self._spread(r) for r in rounds])
+        output = assemble([r.output for r in rounds], chosen, self.num_generations, self._tokenizer.pad_token_id)
+        return {**output, "num_items_in_batch": self.tokens_in_loss(output)}
+
+    def _spread(self, scored: ScoredRound) -> list[bool]:
+        rewards = torch.tensor([torch.nan if o.reward is None else o.reward for o in scored.outcomes])
+        return has_spread(self._of_this_process(rewards, len(scored.output["advantages"])), self.num_generations)
+
+    def _enough(self, rounds: list[ScoredRound]) -> bool:
+        """The same answer in every process."""
+        wanted = len(rounds[0].output["advantages"]) // self.num_generations
+        mine = sum(sum(self._spread(r)) for r in rounds) >= wanted
+        return bool(self.accelerator.gather(torch.tensor([mine], device=self.accelerator.device)).all())
 
 
 def has_spread(rewards_B: torch.Tensor, group_size: int) -> list[bool]:

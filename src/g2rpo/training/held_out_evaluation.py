@@ -22,8 +22,8 @@ from g2rpo.evaluation.decoding import decoding
 from g2rpo.evaluation.engines import TransformersEngine, batches, requests
 from g2rpo.evaluation.grading import Graders
 from g2rpo.evaluation.prepared import Prepared, graded, prepare
-from g2rpo.evaluation.suite import load_suite
 from g2rpo.evaluation.statistics.intervals import mean_interval
+from g2rpo.evaluation.suite import load_suite
 
 SEED = 0
 """Of the samples; not the run's, so that runs with different seeds are measured alike."""

@@ -109,7 +109,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_trace_source": "other",
         "guidance_missing_trace": "unguided",
     },
-    # Ours: what an unset recipe gives, written out. What supports each of these values: docs/results.md.
+    # Ours: what an unset recipe gives, written out. What supports each of these values: docs/method.md.
     "g2rpo": {
         "guidance_controller": "adaptive_profile",
         "guidance_loss": "verified_sft",

@@ -16,17 +16,18 @@ from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from g2rpo.data.completion import full_completion, style
+from g2rpo.data.problem import Problem
 from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
-from g2rpo.training.run.budget import StopAtBudget
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers, json_object
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
+from g2rpo.training.run.budget import StopAtBudget
+from g2rpo.training.run.libraries import check_libraries
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
-from g2rpo.training.run.run_directory import NoLocalCard, RecordSteps, RunDirectory, manifest
+from g2rpo.training.run.run_directory import RecordSteps, RunDirectory, manifest
 from g2rpo.training.run.train import held_out, loading, model_init_kwargs
-from g2rpo.data.problem import Problem
 
 
 def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[Recipe, SFTSettings]":
@@ -101,20 +102,26 @@ def completions_dataset(
     return Dataset.from_list(rows)
 
 
-class TraceSFTTrainer(EvaluatesHeldOut, NoLocalCard, SFTTrainer):
+class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
     """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
 
     trained_tokens = 0
 
     @property
-    def sampled_tokens(self) -> int:
-        """Imitation samples nothing: on a budget of sampled tokens, what it learns from counts."""
+    def spent_tokens(self) -> int:
+        """Imitation samples nothing: what it learns from counts."""
         return self.trained_tokens
+
+    imitated_tokens = spent_tokens
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         labels = (inputs["labels"] != -100).sum()
         self.trained_tokens += int(self.accelerator.reduce(labels, reduction="sum"))
         return super().training_step(model, inputs, num_items_in_batch)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        if self.hub_model_id is not None:  # beside a local run it would only say less than manifest.json
+            super().create_model_card(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,7 @@ def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> Tra
     name = recipe.model.model_name_or_path
     model = trainable_place(name, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems()
+    problems = recipe.data.problems(style_name=settings.style)
     rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(
@@ -158,6 +165,7 @@ def train_sft(
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
     recipe, settings = resolved
     args: SFTConfig = recipe.training
+    check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.completions import read_completions
 from g2rpo.evaluation.decoding import Decoding
 from g2rpo.evaluation.evaluate import EvalOptions, grade_completions
 from g2rpo.evaluation.suite import load_suite
-from g2rpo.data.problem import Problem
 
 SAMPLED = Decoding(1.0)
 PROBLEMS = [Problem(key="a", prompt="?", answer="1"), Problem(key="b", prompt="?", answer="2")]

@@ -2,9 +2,9 @@
 
 import pytest
 
+from g2rpo.data.problem import Problem
 from g2rpo.evaluation.grading import ExactGrader
 from g2rpo.evaluation.metrics import Sample, summarise
-from g2rpo.data.problem import Problem
 
 
 def problem(number, difficulty=None):

@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from rlvr_graders.errors import ConfigError, DataError
 from rlvr_graders.ahead import Ahead
 from rlvr_graders.code.extract import extract_code
 from rlvr_graders.code.grade import CodeGrade, Scoring, grade_programs
 from rlvr_graders.code.signals import SIGNALS
 from rlvr_graders.code.tests import Tests, parse_tests
+from rlvr_graders.errors import ConfigError, DataError
 from rlvr_graders.extract import completion_text
-from rlvr_graders.sandbox import Sandbox, open_sandbox
 from rlvr_graders.grades import UnscoredWatch
+from rlvr_graders.sandbox import Sandbox, open_sandbox
 
 _PROBLEMS = ("no_code", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error")
 
@@ -63,7 +63,7 @@ class CodeReward:
         self.scoring: Scoring = scoring
         self.timeout_s, self.memory_mb = timeout_s, memory_mb
         self.counts: Counter[str] = Counter()
-        self._watch = UnscoredWatch(max_unscored, "programs", "Run `g2rpo doctor`.")
+        self._watch = UnscoredWatch(max_unscored, "programs", "Run `rlvr-graders self-test`.")
         self._own = sandbox is None
         # Opened here and not on the first call: before CUDA and the trainer's threads are there.
         self.sandbox = sandbox or open_sandbox(level, workers=workers, allow_unsafe=allow_unsafe)

@@ -19,13 +19,13 @@ from typing import Literal
 from rlvr_graders.errors import DataError
 from rlvr_graders.exact import normalise_text
 from rlvr_graders.extract import MAX_ANSWER_CHARS, choice_letter, choice_text, extract_answer
+from rlvr_graders.grades import Grade
 from rlvr_graders.math.latex import balanced, normalise
 from rlvr_graders.math.leaves import Comparer, LimitReached, is_readable, is_words, read_leaf
 from rlvr_graders.math.matching import same
 from rlvr_graders.math.numbers import Quantity, parse_quantity, same_quantity
 from rlvr_graders.math.shapes import Shape, parse_shape
 from rlvr_graders.math.worker import WorkerFailed, WorkerTimeout
-from rlvr_graders.grades import Grade
 
 Verdict = Literal["equal", "different", "no_answer", "bad_gold", "timeout", "worker_failed"]
 
@@ -63,7 +63,7 @@ def parse_gold(text: str) -> Gold:
     """
     expected, then = (
         "an answer such as 42, \\frac{1}{2} or B",
-        "Mend or drop the row; `g2rpo data check` lists all such rows.",
+        "Correct the row or leave it out.",
     )
     if not isinstance(text, str):
         raise DataError("The gold answer", text, expected=expected, then=then)

@@ -4,8 +4,8 @@ Expected values never enter: a program gets its calls or its input, and what com
 `open_sandbox()`; `docs/sandbox.md` tells what each level protects against and what it does not.
 """
 
-from .levels import LevelReport, describe_levels, open_sandbox
 from .interface import AssertResult, Call, CallResult, Capabilities, ExecRequest, ExecResult, Sandbox, SelfTest, Status
+from .levels import LevelReport, describe_levels, open_sandbox
 
 __all__ = [
     "AssertResult",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources import (
     aime,
     amc,
@@ -24,7 +25,6 @@ from g2rpo.data.sources import (
     verifiable_coding,
 )
 from g2rpo.errors import ConfigError, nearest
-from g2rpo.data.problem import Problem
 
 RECOGNISED = (
     math_curriculum, math, openr1, s1k, deepmath, gpqa, aime, evalplus, humaneval, mbpp, livecodebench, code_cot, verifiable_coding, gsm8k,

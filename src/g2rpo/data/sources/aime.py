@@ -5,10 +5,10 @@ with `solution`, `id`, `url`, `year`; math-ai/aime25), `Problem`, `Answer`, `Sol
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import answer, first, question, text
 from g2rpo.data.trace_text import boxed
 from g2rpo.errors import DataError
-from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

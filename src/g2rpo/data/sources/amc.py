@@ -4,8 +4,8 @@
 
 from typing import Any
 
-from g2rpo.data.sources.cells import answer, question, text
 from g2rpo.data.problem import Problem
+from g2rpo.data.sources.cells import answer, question, text
 
 
 def matches(columns: list[str]) -> bool:

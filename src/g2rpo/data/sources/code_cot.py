@@ -6,9 +6,9 @@ Its card could not be opened. The authors' `src/grpo.py` (T-Lab-CUHKSZ/G2RPO-A) 
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources import verifiable_coding
 from g2rpo.data.sources.cells import first
-from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

@@ -4,9 +4,9 @@ solutions of DeepSeek-R1, `r1_solution_1` to `r1_solution_3`. Seen in scripts th
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import answer, question, text
 from g2rpo.data.trace_text import clean_trace
-from g2rpo.data.problem import Problem
 
 TRACES = ("r1_solution_1", "r1_solution_2", "r1_solution_3")
 

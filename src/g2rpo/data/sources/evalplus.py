@@ -11,9 +11,9 @@ are written out; where they can be read as plain values they become assertions. 
 import ast
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import program, question, text
 from g2rpo.errors import DataError
-from g2rpo.data.problem import Problem
 
 FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "base_input", "plus_input", "atol", "assertion")
 

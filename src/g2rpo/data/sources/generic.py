@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import refuse_nan
 from g2rpo.data.trace_text import clean_trace
 from g2rpo.errors import DataError, nearest
-from g2rpo.data.problem import Problem
 
 ROLES = ("prompt", "answer", "trace", "key", "difficulty", "source", "tests")
 

@@ -7,9 +7,9 @@ Its authors ask not to publish the questions in the open: the key is an id, and 
 import hashlib
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import question, text
 from g2rpo.seeds import rng
-from g2rpo.data.problem import Problem
 
 OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 LETTERS = "ABCD"

@@ -5,10 +5,10 @@ Seen in the data itself (github.com/openai/grade-school-math). The number of lin
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import question, text
 from g2rpo.data.trace_text import strip_calculator_marks
 from g2rpo.errors import DataError
-from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

@@ -4,8 +4,8 @@ continuation), `test` (`def check(candidate)`), `entry_point`. Seen in the data 
 
 from typing import Any
 
-from g2rpo.data.sources.cells import question, text
 from g2rpo.data.problem import Problem
+from g2rpo.data.sources.cells import question, text
 
 
 def matches(columns: list[str]) -> bool:

@@ -14,9 +14,9 @@ import pickle
 import zlib
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import question, text
 from g2rpo.errors import DataError
-from g2rpo.data.problem import Problem
 
 IMPORTS = """from typing import *
 from collections import *

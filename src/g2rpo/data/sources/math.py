@@ -9,9 +9,9 @@ that is no number ("Level ?") is none.
 import re
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import answer, question, text
 from g2rpo.data.trace_text import boxed
-from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

@@ -8,9 +8,9 @@ builder writes the answer in dollar signs and keeps the bare one as `answer_raw`
 import dataclasses
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources import openr1
 from g2rpo.data.sources.cells import answer
-from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

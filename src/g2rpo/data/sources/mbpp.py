@@ -8,9 +8,9 @@ the prompt split, 11 to 510 test, 511 to 600 validation, 601 to 974 train.
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import question, text
 from g2rpo.errors import DataError
-from g2rpo.data.problem import Problem
 
 SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}
 

@@ -5,9 +5,9 @@ Seen in several evaluation scripts; some copies have the other names. The column
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import answer, question, text
 from g2rpo.data.trace_text import boxed
-from g2rpo.data.problem import Problem
 
 
 def matches(columns: list[str]) -> bool:

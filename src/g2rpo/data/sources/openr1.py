@@ -6,9 +6,9 @@ The traces are the complete generations that were verified as correct; without o
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import answer, question, text
 from g2rpo.data.trace_text import clean_trace
-from g2rpo.data.problem import Problem
 
 TIERS = ("cn_contest", "aops_forum", "amc_aime", "olympiads", "olympiads_ref")
 """The paper's curriculum, easy to hard."""

@@ -7,9 +7,9 @@ without any answer there is no trace either, for nothing could keep it from bein
 
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import question, text
 from g2rpo.data.trace_text import boxed, clean_trace
-from g2rpo.data.problem import Problem
 
 LONGEST_ANSWER = 80
 """Characters; a longer `solution` without a box is prose, not an answer."""

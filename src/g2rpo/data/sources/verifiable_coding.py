@@ -7,10 +7,10 @@ that are not given one by one: where they cannot be read, the row has no tests a
 import json
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.data.sources.cells import first, program, question, text
 from g2rpo.data.trace_text import clean_trace
 from g2rpo.errors import DataError
-from g2rpo.data.problem import Problem
 
 TRACES = ("generations", "reasoning", "trace")
 

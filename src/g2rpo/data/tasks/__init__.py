@@ -7,11 +7,11 @@ its text, so no train problem can ever appear in a test set, whatever seeds and 
 import random
 from collections.abc import Callable
 
+from g2rpo.data.problem import Problem
+from g2rpo.data.tasks import chains, programs, word_problems
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.seeds import rng as seeded_rng
 from g2rpo.seeds import seed_of
-from g2rpo.data.tasks import chains, programs, word_problems
-from g2rpo.data.problem import Problem
 
 FAMILIES: dict[str, Callable[[random.Random, int], Problem]] = {
     "chains": chains.problem,

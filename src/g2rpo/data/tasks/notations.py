@@ -17,10 +17,10 @@ import random
 import re
 from collections.abc import Callable
 
+from g2rpo.data.problem import Problem
+from g2rpo.data.tasks import chains, programs, word_problems
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.seeds import rng, seed_of
-from g2rpo.data.tasks import chains, programs, word_problems
-from g2rpo.data.problem import Problem
 
 TRACE_STYLES = ("own", "prose", "terse", "skips", "stops")
 _SUM = re.compile(r"(\d+)([-+*])(\d+)=(\d+)")

@@ -25,7 +25,7 @@ class Meter:
     """What a run has spent: tokens by the trainers' counts, seconds by the clock while training, evaluations left out."""
 
     def __init__(self) -> None:
-        self.before = {"sampled_tokens": 0.0, "trained_tokens": 0.0, "wall_s": 0.0}
+        self.before = dict.fromkeys(("sampled_tokens", "imitated_tokens", "trained_tokens", "wall_s"), 0.0)
         self.trainer: Any = None
         self.seconds, self.since = 0.0, None
 
@@ -43,7 +43,8 @@ class Meter:
         """Spent in this stage alone."""
         running = time.monotonic() - self.since if self.since is not None else 0.0
         return {
-            "sampled_tokens": self.trainer.sampled_tokens,
+            "sampled_tokens": self.trainer.spent_tokens,
+            "imitated_tokens": self.trainer.imitated_tokens,
             "trained_tokens": self.trainer.trained_tokens,
             "wall_s": self.seconds + running,
         }
@@ -70,7 +71,7 @@ class Judge:
             data = resolve(merged).data
             # Traces play no part here, and a set with fewer traces must still be the same set.
             data = replace(data, trace_limit=None, trace_noise=0.0, trace_style="own")
-            problems = data.problems("test")[: spec.evaluation.problems]
+            problems = data.problems("test", merged.get("guidance_style", "think_answer"))[: spec.evaluation.problems]
             self.sets[name] = (problems, data.reward_functions(), merged["max_completion_length"], merged.get("temperature", 1.0))
 
     def scores(

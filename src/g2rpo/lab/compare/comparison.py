@@ -8,15 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from g2rpo.lab.compare import reliability
-from g2rpo.lab.compare.experiment import BASE, Experiment
-from g2rpo.lab.compare.pool import run_all
-from g2rpo.lab.compare.live_table import Progress
-from g2rpo.lab.compare.arm_run import mean
-from g2rpo.lab.compare.spec import RunResult
-from g2rpo.lab.compare.treatment import check_runs
 from g2rpo.evaluation.statistics.aggregates import iqm_interval, probability_of_improvement, spent_to_reach
 from g2rpo.evaluation.statistics.seeds import accuracy_interval, difference_interval
+from g2rpo.lab.compare import reliability
+from g2rpo.lab.compare.arm_run import mean
+from g2rpo.lab.compare.experiment import BASE, Experiment
+from g2rpo.lab.compare.live_table import Progress
+from g2rpo.lab.compare.pool import run_all
+from g2rpo.lab.compare.spec import RunResult
+from g2rpo.lab.compare.treatment import check_runs
 
 RUNS, FILE = "runs", "comparison.json"
 FEW_SEEDS = 5
@@ -40,10 +40,22 @@ def compare(experiment: Experiment, output: Path, *, jobs: int = 0, other_code: 
     check_runs(experiment, specs, results, output / RUNS)
     summary = summarise(experiment, results, output)
     part = output / (FILE + ".part")
-    part.write_text(json.dumps(summary, indent=1) + "\n")
+    part.write_text(as_text(summary) + "\n", encoding="utf-8")
     os.replace(part, output / FILE)
     print_tables(console, summary)
     return summary
+
+
+def as_text(value: Any, depth: int = 0) -> str:
+    """JSON with a line per arm: what is short, or deeper than an arm of a task, stays on one line."""
+    flat = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if not isinstance(value, dict | list) or len(flat) <= 120 or depth == 4:
+        return flat
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key, ensure_ascii=False)}:{as_text(inner, depth + 1)}" for key, inner in value.items()]
+    else:
+        items = [as_text(inner, depth + 1) for inner in value]
+    return flat[0] + "\n" + ",\n".join(" " * (depth + 1) + item for item in items) + "\n" + " " * depth + flat[-1]
 
 
 def _told(experiment: Experiment) -> str:

@@ -27,8 +27,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from g2rpo.lab.compare.spec import BUDGETS, METHODS, Budget, Evaluation, RunSpec, Stage
 from g2rpo.errors import ConfigError, nearest
+from g2rpo.lab.compare.spec import BUDGETS, METHODS, Budget, Evaluation, RunSpec, Stage
 from g2rpo.training.presets import preset
 from g2rpo.training.run.recipe import read_yaml, resolve
 from g2rpo.training.sft import resolve_sft

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from g2rpo.lab.compare.live_table import Progress
-from g2rpo.lab.compare.arm_run import LOG, SPEC, read_result
-from g2rpo.lab.compare.spec import RunResult, RunSpec, source_digest
 from g2rpo.errors import RunError
+from g2rpo.lab.compare.arm_run import LOG, SPEC, read_result
+from g2rpo.lab.compare.live_table import Progress
+from g2rpo.lab.compare.spec import RunResult, RunSpec, source_digest
 
 POLL_S = 0.25
 HOPELESS = 2

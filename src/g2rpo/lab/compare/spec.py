@@ -4,7 +4,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import rlvr_graders
+
+import g2rpo
 
 BUDGETS = ("sampled_tokens", "trained_tokens", "wall_s")
 METHODS = ("rl", "sft")
@@ -103,7 +109,7 @@ class RunResult:
     pass_at: dict[str, float]
     """pass@k by k, mean over problems."""
     spent: dict[str, float]
-    """Sampled tokens, trained tokens and training seconds."""
+    """Sampled tokens with imitated ones, imitated tokens alone, trained tokens, and training seconds."""
     stages: list[dict[str, Any]]
     """Method, steps and spending of each stage."""
     held_out_digest: str
@@ -115,15 +121,18 @@ class RunResult:
         return sum(self.scores) / len(self.scores)
 
 
+DECIDES_NOTHING = ("cli", "lab/report")
+"""Packages that only show results."""
+
+
+@lru_cache(maxsize=1)
 def source_digest() -> str:
-    """A digest of the code that decides results; reports and commands do not."""
-    from pathlib import Path
-
-    import g2rpo
-
-    root = Path(g2rpo.__file__).parent
+    """A digest of what decides results: both packages' code and the built-in models, without commands and reports."""
     digest = hashlib.blake2b(digest_size=8)
-    for room in ("types.py", "seeds.py", "data", "tasks", "guidance", "rewards", "algo", "training", "evaluation"):
-        for path in sorted((root / room).rglob("*.py")) if (root / room).is_dir() else [root / room]:
-            digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    for package in (g2rpo, rlvr_graders):
+        root = Path(package.__file__).parent
+        for path in sorted(root.rglob("*")):
+            name = path.relative_to(root).as_posix()
+            if path.is_file() and "__pycache__" not in name and not name.startswith(DECIDES_NOTHING):
+                digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from g2rpo.errors import RunError
 from g2rpo.lab.compare.experiment import OWNED, Experiment, treated
 from g2rpo.lab.compare.spec import RunResult, RunSpec
-from g2rpo.errors import RunError
 
 PLACES = {"output_dir", "logging_dir", "run_name", "hub_model_id", "model_name_or_path", "model_init_kwargs", "preset", *OWNED}
 """What differs by its nature: where a run is written, its seed and budget, and the weights a later stage starts from."""

@@ -7,8 +7,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from g2rpo.lab.report.page import text
-from g2rpo.training.run.run_directory import RunDirectory
 from g2rpo.method.rollout import GUIDANCE
+from g2rpo.training.run.run_directory import RunDirectory
 
 BATCHES, GROUPS = 6, 2
 """Generation batches spread over the run, and groups of each."""
@@ -54,5 +54,5 @@ def _rollout(row: dict[str, Any], decode: Callable | None) -> str:
         told = text(row["completion"])
     else:
         told = f"<mark>⟦{text(decode(given))}⟧</mark>" * bool(given) + text(decode(ids[len(given) :]))
-    head = f"member {row['member']} · {start} · {success} · advantage {row['advantage']:+.2f}"
+    head = f"rollout {row['rollout_index']} · {start} · {success} · advantage {row['advantage']:+.2f}"
     return f"<details><summary>{text(head)}</summary><pre>{told}</pre></details>"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from g2rpo.lab.report.figures import Figure, draw, lines, look
 from g2rpo.evaluation.statistics.intervals import wilson_interval
+from g2rpo.lab.report.figures import Figure, draw, lines, look
 
 Steps = Sequence[Mapping[str, Any]]
 SPENT = "guidance/tokens/sampled_total"

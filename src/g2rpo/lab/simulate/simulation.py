@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from g2rpo.errors import ConfigError, nearest
+from g2rpo.lab.simulate.learner import Chain, Learner, Logistic, Still
 from g2rpo.method.controller import Ask, Controller, state_to_log
 from g2rpo.method.guided_share import guided_count
-from g2rpo.lab.simulate.learner import Chain, Learner, Logistic, Still
 from g2rpo.method.rollout import Outcome
 
 EPS = 1e-4
@@ -126,10 +126,10 @@ def simulate(
         for number in batch:
             _, difficulty, wrong_from = pool[number]
             fractions = []
-            for member in range(group_size):
+            for rollout_index in range(group_size):
                 amount = 0.0
-                if member < guidable:
-                    amount = controller.plan(state, Ask(step, steps, str(number), member, seed, group_size, guidable))
+                if rollout_index < guidable:
+                    amount = controller.plan(state, Ask(step, steps, str(number), rollout_index, seed, group_size, guidable))
                 fraction = min(1.0, max(0.0, amount if controller.unit == "fraction" else amount / trace_tokens))
                 fractions.append(int(fraction * trace_tokens + 1e-9) / trace_tokens)
             tried = [learner.attempt(draw, x, difficulty, wrong_from) for x in fractions]
@@ -137,9 +137,11 @@ def simulate(
             starts += [(x, difficulty, wrong_from) for x in fractions]
             attempts += tried
             advantages += worth
-            for member, (x, t, a) in enumerate(zip(fractions, tried, worth, strict=True)):
+            for rollout_index, (x, t, a) in enumerate(zip(fractions, tried, worth, strict=True)):
                 given = round(x * trace_tokens)
-                outcomes.append(Outcome(str(number), member, given > 0, given, x, trace_tokens - given, t.reward, t.reward, a))
+                outcomes.append(
+                    Outcome(str(number), rollout_index, given > 0, given, x, trace_tokens - given, t.reward, t.reward, a)
+                )
         rates = {start: learner.success(*start) for start in set(starts)}
         state = controller.update(state, outcomes)
         learner.learn(attempts, advantages)

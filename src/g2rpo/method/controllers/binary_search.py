@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Table, Unit, mean_by_problem, require
+from g2rpo.method.controller import Ask, Controller, Table, Unit, mean_by_problem, require
 from g2rpo.method.rollout import Outcome
 
 ALL = ""
@@ -29,7 +29,7 @@ class SearchState:
 
 
 @dataclass(frozen=True)
-class BinarySearch:
+class BinarySearch(Controller):
     threshold: float = 0.5
     shared: bool = False
     unit: ClassVar[Unit] = "fraction"

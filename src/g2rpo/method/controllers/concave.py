@@ -5,13 +5,12 @@ l_t = l_0 (1 - t / T)^beta,   0 < beta < 1 falls late, beta = 1 is linear
 
 from dataclasses import dataclass
 
-from g2rpo.method.controller import Ask, require
-from g2rpo.method.controllers.fixed import Fixed
-from g2rpo.method.controllers.none import NoState
+from g2rpo.method.controller import Ask, NoState, require
+from g2rpo.method.controllers.fixed import Schedule
 
 
 @dataclass(frozen=True)
-class Concave(Fixed):
+class Concave(Schedule):
     """`length` is l_0."""
 
     beta: float = 0.5

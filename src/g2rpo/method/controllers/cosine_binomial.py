@@ -8,17 +8,14 @@ equal parts of the trace in tokens.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Unit, require
-from g2rpo.method.controllers.none import NoState
-from g2rpo.method.rollout import Outcome
+from g2rpo.method.controller import Ask, Controller, NoState, Unit, require
 
 
 @dataclass(frozen=True)
-class CosineBinomial:
+class CosineBinomial(Controller):
     """`until` is T_hint as a share of the run (300 of 500 steps in the paper)."""
 
     p_high: float = 0.95
@@ -32,9 +29,6 @@ class CosineBinomial:
         require(self.segments >= 1, "segments", self.segments, "at least 1 segment")
         require(0 < self.until <= 1, "until", self.until, "a share of the run in (0, 1]")
 
-    def initial(self) -> NoState:
-        return NoState()
-
     def share(self, step: int, total_steps: int) -> float:
         """p_t; 0 once hints have ended."""
         require(total_steps > 0, "total steps", total_steps, "a run whose length is known")
@@ -46,6 +40,3 @@ class CosineBinomial:
     def plan(self, state: NoState, ask: Ask) -> float:
         share, draw = self.share(ask.step, ask.total_steps), ask.rng("segments")
         return sum(draw.random() < share for _ in range(self.segments)) / self.segments
-
-    def update(self, state: NoState, outcomes: Sequence[Outcome]) -> NoState:
-        return state

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Table, Unit, mean_by_problem, require
+from g2rpo.method.controller import Ask, Controller, Table, Unit, mean_by_problem, require
 from g2rpo.method.controllers.binary_search import ALL
 from g2rpo.method.rollout import Outcome
 
@@ -25,7 +25,7 @@ class LadderState:
 
 
 @dataclass(frozen=True)
-class Ladder:
+class Ladder(Controller):
     levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75)
     fail: float = 0.0
     succeed: float = 0.5

@@ -5,13 +5,12 @@ l_t = l_0 (1 - t / T),   t: generation steps done, T: generation steps of the ru
 
 from dataclasses import dataclass
 
-from g2rpo.method.controller import Ask, require
-from g2rpo.method.controllers.fixed import Fixed
-from g2rpo.method.controllers.none import NoState
+from g2rpo.method.controller import Ask, NoState, require
+from g2rpo.method.controllers.fixed import Schedule
 
 
 @dataclass(frozen=True)
-class Linear(Fixed):
+class Linear(Schedule):
     """`length` is l_0."""
 
     def plan(self, state: NoState, ask: Ask) -> float:

@@ -1,27 +1,14 @@
-"""No guidance: vanilla GRPO, step for step what TRL's own trainer does."""
+"""No guidance: plain GRPO, step for step what TRL's own trainer does."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Unit
-from g2rpo.method.rollout import Outcome
+from g2rpo.method.controller import Ask, Controller, NoState, Unit
 
 
 @dataclass(frozen=True)
-class NoState:
-    """Nothing to remember."""
-
-
-@dataclass(frozen=True)
-class NoGuidance:
+class NoGuidance(Controller):
     unit: ClassVar[Unit] = "tokens"
-
-    def initial(self) -> NoState:
-        return NoState()
 
     def plan(self, state: NoState, ask: Ask) -> float:
         return 0.0
-
-    def update(self, state: NoState, outcomes: Sequence[Outcome]) -> NoState:
-        return state

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Unit, mean_success, require
+from g2rpo.method.controller import Ask, Controller, Unit, mean_success, require
 from g2rpo.method.rollout import Outcome
 
 
@@ -26,7 +26,7 @@ class PaperState:
 
 
 @dataclass(frozen=True)
-class Paper:
+class Paper(Controller):
     """`window` is T, lengths are in the unit of guidance (tokens in the paper)."""
 
     initial_length: float = 3072

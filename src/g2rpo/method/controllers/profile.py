@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Unit, require
+from g2rpo.method.controller import Ask, Controller, Unit, require
 from g2rpo.method.rollout import Outcome
 
 
@@ -32,7 +32,7 @@ class ProfileState:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Controller):
     """`bins` equal bins of (0, 1] besides the bin of no guidance; `memory` is the share of the counts kept per step."""
 
     bins: int = 8

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Unit, mean_success, require
+from g2rpo.method.controller import Ask, Controller, Unit, mean_success, require
 from g2rpo.method.rollout import Outcome
 
 
@@ -24,7 +24,7 @@ class ReleasedState:
 
 
 @dataclass(frozen=True)
-class Released:
+class Released(Controller):
     initial_length: int = 3072
     min_length: int = 1
     max_length: int = 3072

@@ -5,13 +5,12 @@ l_t = l_0 gamma^floor(t / s)
 
 from dataclasses import dataclass
 
-from g2rpo.method.controller import Ask, require
-from g2rpo.method.controllers.fixed import Fixed
-from g2rpo.method.controllers.none import NoState
+from g2rpo.method.controller import Ask, NoState, require
+from g2rpo.method.controllers.fixed import Schedule
 
 
 @dataclass(frozen=True)
-class Stepwise(Fixed):
+class Stepwise(Schedule):
     """`length` is l_0, `gamma` the factor, `every` the number s of generation steps between two cuts."""
 
     gamma: float = 0.5

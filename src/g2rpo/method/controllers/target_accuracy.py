@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Table, Unit, mean_by_problem, require
+from g2rpo.method.controller import Ask, Controller, Table, Unit, mean_by_problem, require
 from g2rpo.method.rollout import Outcome
 
 Visit = tuple[float, float, float]
@@ -38,7 +38,7 @@ class TargetState:
 
 
 @dataclass(frozen=True)
-class TargetAccuracy:
+class TargetAccuracy(Controller):
     """`memory` visits are kept per problem, `pool` of all problems together."""
 
     target: float = 0.5

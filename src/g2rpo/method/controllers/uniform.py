@@ -7,17 +7,14 @@ batch. R3's starts are the boundaries of its reasoning steps: set `guidance_cut:
 where R3 trains a critic (PPO) and has no groups.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from g2rpo.method.controller import Ask, Unit, require
-from g2rpo.method.controllers.none import NoState
-from g2rpo.method.rollout import Outcome
+from g2rpo.method.controller import Ask, Controller, NoState, Unit, require
 
 
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(Controller):
     low: float = 0.0
     high: float = 1.0
     unit: ClassVar[Unit] = "fraction"
@@ -25,11 +22,5 @@ class Uniform:
     def __post_init__(self) -> None:
         require(0 <= self.low <= self.high <= 1, "low", self.low, "0 <= low <= high <= 1")
 
-    def initial(self) -> NoState:
-        return NoState()
-
     def plan(self, state: NoState, ask: Ask) -> float:
         return ask.rng("start").uniform(self.low, self.high)
-
-    def update(self, state: NoState, outcomes: Sequence[Outcome]) -> NoState:
-        return state

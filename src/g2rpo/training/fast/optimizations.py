@@ -28,7 +28,7 @@ def levers(trainer: Any) -> Levers:
     everywhere = _not_plain_text(trainer)
     per_micro_batch = everywhere or _micro_batch_matters(trainer)
     gradient = per_micro_batch or (f"beta is {trainer.beta:g}: every row has a KL gradient" if trainer.beta else None)
-    if trainer.args.guided and trainer.args.guidance_loss == "sft":
+    if trainer.args.guided and not trainer.args.loss_on_guidance.by_reward:
         gradient = gradient or "guidance tokens are learned whatever the reward"
     padding = everywhere or _positions_matter(trainer)
     why_not = {

@@ -17,8 +17,6 @@ import torch
 class ReusesSamplerLogProbs:
     """Mixin in front of `FastUpdate`."""
 
-    _from_sampler: list[list[float | None]] | None = None
-
     def _generate(self, prompts: list) -> tuple:
         generated = super()._generate(prompts)
         generate_every = self.args.steps_per_generation * self.num_iterations
@@ -26,14 +24,14 @@ class ReusesSamplerLogProbs:
         asked_for = self.args.gradient_accumulation_steps % generate_every != 0 or (
             self.use_vllm and self.vllm_importance_sampling_correction
         )
-        self._from_sampler = generated[4] if self.args.reuse_sampler_logprobs and asked_for and self.model.training else None
+        if self.args.reuse_sampler_logprobs and asked_for and self.model.training:
+            self.step_batch.sampler_logprobs = generated[4]
         return generated
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, *args: Any, **kwargs: Any):
-        rows, self._from_sampler = self._from_sampler, None
-        score = super()._get_per_token_logps_and_entropies
+        rows, self.step_batch.sampler_logprobs = self.step_batch.sampler_logprobs, None
         if rows is None:
-            return score(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+            return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
         drawn = torch.zeros(len(rows), logits_to_keep)
         for row, values in zip(drawn, rows, strict=True):
             row[: len(values)] = torch.tensor([torch.nan if v is None else v for v in values])
@@ -41,10 +39,11 @@ class ReusesSamplerLogProbs:
         unknown = drawn.isnan()
         # All processes go forward together, or none: the model may be sharded.
         if self.accelerator.gather(unknown.any()[None]).any():
-            self._scored_BC = unknown
-            try:
-                scored, *_ = score(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
-            finally:
-                self._scored_BC = None
+            if self.levers.compact:
+                scored, *_ = self.score(model, input_ids, attention_mask, unknown, kwargs.get("batch_size"))
+            else:
+                scored, *_ = super()._get_per_token_logps_and_entropies(
+                    model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+                )
             drawn = torch.where(unknown, scored, drawn)
         return drawn, None, None

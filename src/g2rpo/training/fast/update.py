@@ -21,8 +21,8 @@ from accelerate.logging import get_logger
 
 from g2rpo.training.fast.compact_rows import Rows, after_prefix, common_prefix, compact, pack
 from g2rpo.training.fast.micro_batches import Shares, arrange, deal, has_advantage, merge, trained_positions
-from g2rpo.training.fast.token_logprobs import score_labelled_positions_only
 from g2rpo.training.fast.optimizations import Levers, levers
+from g2rpo.training.fast.token_logprobs import score_labelled_positions_only
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 """Losses that divide by the rows of a micro-batch; the others (cispo, dapo, vespo) by the tokens of the generation batch."""
@@ -41,8 +41,8 @@ class FastUpdate:
     """Mixin in front of `GRPOTrainer`: its update phase with the levers that `self.levers` has on."""
 
     levers = Levers(False, False, False)
-    _scored_BC: torch.Tensor | None = None
-    """While a loss is computed: which completion positions are trained. None: all that are not padding."""
+    in_loss: dict[str, Any] | None = None
+    """The micro-batch whose loss TRL is computing; None outside of it."""
 
     def choose_levers(self) -> None:
         self.levers = levers(self)
@@ -144,8 +144,7 @@ class FastUpdate:
         return loss
 
     def _compute_loss(self, model, inputs):
-        if self.levers.compact:
-            self._scored_BC = trained_positions(inputs).bool()
+        self.in_loss = inputs
         shares = inputs.get("shares")
         mode = "train" if self.model.training else "eval"
         metrics = self._metrics[mode]
@@ -158,7 +157,7 @@ class FastUpdate:
                     name, factor = self._logged(name, shares)
                     metrics[name].extend(value * factor for value in values)
         finally:
-            self._scored_BC, self._metrics[mode] = None, metrics
+            self.in_loss, self._metrics[mode] = None, metrics
         return loss * shares.rows if shares is not None and self.loss_type in MEAN_OVER_ROWS else loss
 
     def _logged(self, name: str, shares: "Shares") -> tuple[str, float]:
@@ -184,10 +183,16 @@ class FastUpdate:
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **inputs
             )
-        needed = attention_mask.bool()
-        needed[:, :-logits_to_keep] = False
-        if self._scored_BC is not None:
-            needed[:, -logits_to_keep:] &= self._scored_BC
+        needed_BC = attention_mask[:, -logits_to_keep:].bool()
+        if self.in_loss is not None:
+            needed_BC = needed_BC & trained_positions(self.in_loss).bool()
+        return self.score(model, input_ids, attention_mask, needed_BC, batch_size, compute_entropy)
+
+    def score(self, model, input_ids, attention_mask, needed_BC, batch_size=None, compute_entropy=False):
+        """Log-probabilities and entropies of the needed completion positions, nats, shape (B, C); 0 elsewhere."""
+        logits_to_keep = needed_BC.shape[1]
+        needed = torch.zeros_like(attention_mask, dtype=torch.bool)
+        needed[:, -logits_to_keep:] = needed_BC
         rows = compact(input_ids, attention_mask, needed)
         logps = input_ids.new_zeros(len(input_ids), logits_to_keep, dtype=torch.float32)
         entropies = torch.zeros_like(logps) if compute_entropy else None

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from g2rpo.errors import RunError
 from g2rpo.method.controller import state_from_json, state_to_json
+from g2rpo.method.warm_start import WarmStartState
 
 STATE_FILE = "guidance_state.json"
 logger = get_logger(__name__)
@@ -25,6 +27,7 @@ class SavesGuidanceState:
         return {
             "controller": self.args.guidance_controller,
             "state": state_to_json(self.controller_state),
+            "warm_start": asdict(self.warm_start_state),
             "generations": self._generations,
             "totals": self._totals,
         }
@@ -66,4 +69,5 @@ class SavesGuidanceState:
         if checkpoint is not None:
             saved = self.read_guidance_state(checkpoint)
             self.controller_state = state_from_json(self.controller, saved["state"])
+            self.warm_start_state = WarmStartState(**saved.get("warm_start", {}))
             self._generations, self._totals = saved["generations"], {**self._totals, **saved["totals"]}

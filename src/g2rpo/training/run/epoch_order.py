@@ -1,6 +1,7 @@
 """TRL's order of problems, in which a later epoch can be begun without the ones before it: a resumed run needs that."""
 
 import torch
+from torch.utils.data import Sampler
 from trl.trainer.utils import RepeatSampler
 
 
@@ -16,11 +17,10 @@ class EpochRepeatSampler(RepeatSampler):
                 torch.randperm(self.num_samples, generator=self.generator)
 
 
-class ResumesInAnyEpoch:
-    """Mixin in front of `GRPOTrainer`."""
-
-    def _get_train_sampler(self, dataset=None):
-        trl = super()._get_train_sampler(dataset)
-        if type(trl) is not RepeatSampler:
-            return trl
-        return EpochRepeatSampler(trl.data_source, trl.mini_repeat_count, trl.batch_size, trl.repeat_count, trl.shuffle, trl.seed)
+def resumable_in_any_epoch(sampler: Sampler) -> Sampler:
+    """TRL's sampler as one that can begin with a later epoch; other samplers as they are."""
+    if type(sampler) is not RepeatSampler:
+        return sampler
+    return EpochRepeatSampler(
+        sampler.data_source, sampler.mini_repeat_count, sampler.batch_size, sampler.repeat_count, sampler.shuffle, sampler.seed
+    )

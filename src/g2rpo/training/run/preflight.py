@@ -11,11 +11,10 @@ from accelerate.logging import get_logger
 from datasets import Dataset
 
 from g2rpo.data.completion import style
+from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.sampling.draw import warpers
-from g2rpo.method.controllers.fixed import Fixed
 from g2rpo.training.config import GuidedGRPOConfig
-from g2rpo.data.problem import Problem
 
 if TYPE_CHECKING:
     from g2rpo.training.trainer import GuidedGRPOTrainer
@@ -50,14 +49,21 @@ def reward_name(func: Any) -> str:
     return getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", type(func).__name__)
 
 
+def _names(func: Any) -> set[str | None]:
+    """What a reward may be called: as TRL logs it, as a recipe names it, and as a script imports it."""
+    logged = reward_name(func)
+    imported = getattr(func, "__qualname__", type(func).__qualname__)
+    return {logged, logged.removesuffix("_reward"), imported, getattr(func, "recipe_name", None)}
+
+
 def drives(func: Any) -> bool:
     """Whether a reward may drive a controller unasked: format and shaping rewards say no through `drives_guidance`."""
     from_trl = getattr(func, "__module__", "") in ("trl.rewards.format_rewards", "trl.rewards.other_rewards")
     return getattr(func, "drives_guidance", not from_trl)
 
 
-def driving_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
-    """Index of the reward that drives the controller and counts as success.
+def primary_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
+    """Index of the primary reward: the controller listens to it, and it counts as success.
 
     Raises:
         ConfigError: a name or index that no reward has, or no single candidate when none is named.
@@ -74,14 +80,13 @@ def driving_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
                     then=f"Rewards: {', '.join(names)}.",
                 )
             return int(wanted)
-        known_as = [(n, n.removesuffix("_reward"), getattr(f, "recipe_name", None)) for n, f in zip(names, funcs, strict=True)]
-        matches = [i for i, n in enumerate(known_as) if wanted in n]
+        matches = [i for i, f in enumerate(funcs) if wanted in _names(f)]
         if len(matches) != 1:
             raise ConfigError(
                 "guidance_reward",
                 wanted,
                 expected=f"the name of one reward of this run ({', '.join(names)})",
-                then=nearest(wanted, names),
+                then=nearest(str(wanted), sorted({n for f in funcs for n in _names(f) if n})),
             )
         return matches[0]
     candidates = [i for i, f in enumerate(funcs) if drives(f)]
@@ -293,13 +298,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     if too_long > len(lengths) / 2:
         logger.warning(f"{too_long} of {len(lengths)} traces do not fit into max_completion_length ({trainer.max_completion_length}) with their "
                        "answer. A rollout that is shown nearly all of such a trace is cut before it can answer.")  # fmt: skip
-    controller = planner.controller
-    if type(controller) is Fixed and args.unit == "tokens" and controller.length > max(lengths):
-        raise ConfigError(
-            "length", controller.length,
-            expected=f"at most {max(lengths)} tokens, the longest that any trace of this data may be revealed",
-            then="Every trace is shorter, so every guided rollout would start at the end of its trace. Lower the length.",
-        )  # fmt: skip
+    planner.controller.check_traces(max(lengths), args.unit)
     report = DataReport(
         rows=total, checked=len(rows), without_trace=len(rows) - len(lengths), prompt_tokens_max=max(prompts),
         trace_tokens_median=statistics.median(lengths), trace_tokens_max=max(lengths), revealable_share=statistics.fmean(shares),

@@ -29,14 +29,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import Trainer, TrainerCallback
+from transformers import TrainerCallback
 
 import g2rpo
+from g2rpo.data.problem import Problem
 from g2rpo.errors import RunError
 from g2rpo.method.controller import state_to_log
-from g2rpo.data.problem import Problem
 from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
-from g2rpo.training.run.run_directory import StepRecord
 
 MAY_CHANGE = (
     "max_steps", "num_train_epochs", "max_sampled_tokens",  # how far it goes
@@ -52,6 +51,16 @@ MAY_CHANGE = (
 """Training fields in which a resumed run may differ from its beginning: none of them decides what a step does, save where a
 schedule looks at the run's end. All others are refused, so that a field nobody thought of is never changed silently."""
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "math-verify")
+
+
+@dataclasses.dataclass(frozen=True)
+class StepRecord:
+    """One line of `steps.jsonl`: what was measured at one step, and the state the controller left it with."""
+
+    step: int
+    metrics: dict[str, float | None]
+    controller: dict[str, Any] = dataclasses.field(default_factory=dict)
+    wall_s: float = 0.0
 
 
 class RunDirectory:
@@ -217,7 +226,7 @@ class RecordSteps(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         if state.is_world_process_zero:
-            self.run.append_evaluation(state.global_step, {"sampled_tokens": self.trainer.sampled_tokens, **(metrics or {})})
+            self.run.append_evaluation(state.global_step, {"sampled_tokens": self.trainer.spent_tokens, **(metrics or {})})
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
@@ -250,14 +259,6 @@ def manifest(problems: Sequence[Problem], seed: int) -> dict[str, Any]:
 
 def _may_change(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in MAY_CHANGE)
-
-
-class NoLocalCard(Trainer):
-    """Mixed into a trainer: TRL's model card is for the hub. Beside a run it would only say less than `manifest.json`."""
-
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        if self.hub_model_id is not None:
-            super().create_model_card(*args, **kwargs)
 
 
 class writing:
