@@ -36,6 +36,8 @@ class Case:
     """Gradient checkpointing in stock TRL, where it is the default. Ours has it off unless asked for."""
     seeded: bool = False
     """Ours draws each row from a stream of its own, as guided runs do, instead of what `generate` would draw."""
+    precision: str = "fp32"
+    """fp32, or bf16: float32 weights under autocast, TRL's default. Both sides alike."""
     clock: str = "wall"
     """wall, or cpu: the process's own processor time, for a machine that is busy with other things. One thread either way."""
 

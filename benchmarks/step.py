@@ -7,7 +7,7 @@ Both sides train the same random-weights model on the same prompts, rewards and 
 (`scripted.py`), each in a process of its own, step by step in turn (`sides.py`): a ratio compares steps that ran side by side. By default ours draws what TRL draws; guided runs draw from a stream per row,
 which is cheaper (`--seeded`). Both count
 their phases with the same clock (`g2rpo.training.run.phase_times`). Stock TRL runs with its defaults (gradient checkpointing on;
-`--no-checkpointing` turns it off), both in float32, one thread each.
+`--no-checkpointing` turns it off), both in the same precision (`--precision`), one thread each.
 
 `ratio` is stock's median seconds over ours, above 1 where ours is faster; the interval (95 %) is a bootstrap over the pairs of steps.
 `--scaling` fits seconds per step to the number of rollouts, and to sampled tokens with the longest row fixed.
@@ -32,6 +32,7 @@ from rich.table import Table
 from benchmarks.sides import SIDES, Case, Side, run, to_json
 from g2rpo.training.run.phase_times import PHASES
 
+SMOLLM2 = {"model": "smollm2-135m", "vocabulary": 49_152, "prompt": 64, "completion": 96, "lengths": "uneven", "pairs": 3}
 CASES = (
     Case("sparse", dead=0.6, groups=10),
     Case("dense"),
@@ -42,6 +43,11 @@ CASES = (
     Case("vocab-152k", vocabulary=151_936, groups=2, completion=64, pairs=3),
     Case("model-25m", model="25m", groups=4, completion=64, pairs=3),
     Case("model-100m", model="100m", groups=2, completion=64, pairs=3),
+    *(
+        Case(f"smollm2-135m{name}{suffix}", **SMOLLM2, **changes, precision=precision)
+        for precision, suffix in (("bf16", ""), ("fp32", "-fp32"))
+        for name, changes in (("", {"groups": 4}), ("-sparse", {"groups": 5, "dead": 0.6}))
+    ),
 )
 QUICK = {"groups": 2, "completion": 32, "pairs": 2}
 ROLLOUTS = (2, 4, 8, 12)
@@ -173,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeded", action="store_true", help="ours draws as guided runs do: same distribution, not TRL's draws")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall", help="cpu: processor time, for a busy machine")
     parser.add_argument("--json", type=Path, help="where to write every measured step")
-    for field in ("model", "vocabulary", "prompt", "completion", "lengths", "dead", "groups", "micro", "pairs"):
+    for field in ("model", "vocabulary", "prompt", "completion", "lengths", "dead", "groups", "micro", "pairs", "precision"):
         kind = next(f.type for f in dataclasses.fields(Case) if f.name == field)
         parser.add_argument(f"--{field}", type=kind if kind in (int, float) else str, help="overrides the cases'")
     options = parser.parse_args(arguments)
