@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from g2rpo.data.files import open_rows
 from g2rpo.data.load import load_problems, to_rows
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES
@@ -97,6 +98,50 @@ def test_csv_answers_that_look_like_numbers_stay_whole(tmp_path):
 def test_csv_answers_are_read_as_text(tmp_path, cells, answers):
     path = write(tmp_path / "a.csv", [{"prompt": f"p{i}", "answer": c, "trace": "t"} for i, c in enumerate(cells)])
     assert [p.answer for p in load_problems(path=str(path))] == answers
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ('a,b\n"x, ""y""\nz", 2\n\n  \n007,4.0', [("x, \"y\"\nz", " 2"), ("007", "4.0")]),  # quoted cells, lines without cells
+        ("\ufeffa,b\r\nNA,null\r\nnan,None\r\n,0\r\n Na,none\r\n", [(None, None), (None, None), (None, "0"), (" Na", "none")]),
+        ("a,b\n1\n", [("1", None)]),
+        (f"a,b\n{'x' * 200_000},1\n", [("x" * 200_000, "1")]),
+        ("a,b\n", []),
+    ],
+    ids=["quotes", "missing", "short", "long", "none"],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_csv_cells(tmp_path, text, rows, ending):
+    path = tmp_path / f"a.csv{ending}"
+    path.write_bytes(gzip.compress(text.encode()) if ending else text.encode())
+    found, columns = open_rows(None, str(path), None, "train")
+    assert columns == ["a", "b"]
+    assert [(row["a"], row["b"]) for row in found] == rows
+
+
+def test_csv_columns_without_a_name_of_their_own(tmp_path):
+    (tmp_path / "a.csv").write_text("a,,a,\n1,2,3,\n")
+    found, columns = open_rows(None, str(tmp_path / "a.csv"), None, "train")
+    assert columns == ["a", "Unnamed: 1", "a.1", "Unnamed: 3"]
+    assert found == [dict(zip(columns, ("1", "2", "3", None), strict=True))]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "ValueError: the file is empty"),
+        (b"a,b\n1,2\n1,2,3\n", "ValueError: line 3: 3 cells, but 2 columns"),
+        (b'a,b\n"1,2\n', "ValueError: line 2: unexpected end of data"),
+        (b"a,b\n\xe4,2\n", "utf-8"),
+    ],
+    ids=["empty", "cells", "quote", "latin"],
+)
+def test_csv_that_cannot_be_read(tmp_path, text, words):
+    (tmp_path / "a.csv").write_bytes(text)
+    with pytest.raises(DataError, match=r"a.csv'. Expected readable csv. ") as error:
+        open_rows(None, str(tmp_path / "a.csv"), None, "train")
+    assert words in str(error.value)
 
 
 # --- the trainer's rows

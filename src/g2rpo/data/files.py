@@ -1,14 +1,20 @@
 """Rows from the hub or from a file, with their column names. Nothing here knows what a column means."""
 
+import csv
 import gzip
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from g2rpo.errors import DataError
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+MISSING = frozenset(
+    ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
+)  # fmt: skip
+"""CSV cells that hold nothing: the words that pandas writes and reads so."""
 Rows = Iterable[dict[str, Any]]
 
 
@@ -48,11 +54,8 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
             if not rows:
                 raise ValueError("the file is empty")
             return rows, _columns(rows, found[0])
-        if kind == "csv":  # no types there: read as text, 007 stays 007 and 4 does not become 4.0 beside an empty cell
-            import pandas
-
-            frame = pandas.read_csv(found[0], dtype=str)
-            return frame.astype(object).where(frame.notna(), None).to_dict("records"), list(frame.columns)
+        if kind == "csv":
+            return _csv_rows(found[0])
         from datasets import load_dataset
 
         table = load_dataset(kind, data_files=[str(f) for f in found], split="train")
@@ -63,9 +66,44 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
     return table, table.column_names
 
 
+def _open(file: Path, **options: Any) -> TextIO:
+    return gzip.open(file, "rt", **options) if file.suffix == ".gz" else file.open(**options)
+
+
+def _csv_rows(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows and columns. CSV has no types: cells stay text, so 007 stays 007 and 4 does not become 4.0 beside an empty cell."""
+    csv.field_size_limit(sys.maxsize)  # the default, 128 KiB, is less than a long trace
+    rows: list[dict[str, Any]] = []
+    names: list[str] = []
+    with _open(file, encoding="utf-8-sig", newline="") as lines:
+        reader = csv.reader(lines, strict=True)
+        try:
+            for cells in reader:
+                if not cells or (len(cells) == 1 and cells[0].isspace()):
+                    continue
+                if not names:
+                    names = _distinct(cells)
+                    continue
+                if len(cells) > len(names):
+                    raise ValueError(f"{len(cells)} cells, but {len(names)} columns")
+                values = [None if cell in MISSING else cell for cell in cells]
+                rows.append(dict(zip(names, values + [None] * (len(names) - len(values)), strict=True)))
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
+    if not names:
+        raise ValueError("the file is empty")
+    return rows, names
+
+
+def _distinct(header: list[str]) -> list[str]:
+    """Column names: the first of several equal ones keeps the name, the others get a number; one without a name gets its place."""
+    named = [name or f"Unnamed: {place}" for place, name in enumerate(header)]
+    return [f"{name}.{before}" if (before := named[:place].count(name)) else name for place, name in enumerate(named)]
+
+
 def _json_rows(file: Path) -> Iterator[dict[str, Any]]:
     """Objects of a JSON list or of JSON lines. Read with Python's own reader: a cell may hold any JSON, lists of mixed values too."""
-    with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+    with _open(file, encoding="utf-8") as lines:
         if _suffix(file) == ".json":
             text = lines.read()
             if text.lstrip()[:1] == "[":
