@@ -1,4 +1,4 @@
-"""The update levers give TRL's gradient: same rollouts, same loss, fewer positions."""
+"""The update optimizations give TRL's gradient: same rollouts, same loss, fewer positions."""
 
 import copy
 import dataclasses
@@ -11,7 +11,7 @@ from trl.trainer import utils as trl_utils
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.training.fast import update as fast_update
-from g2rpo.training.fast.optimizations import Levers, levers
+from g2rpo.training.fast.optimizations import Optimizations, optimizations
 from g2rpo.training.fast.update import FastUpdate
 
 SEQUENCE = {"importance_sampling_level": "sequence"}
@@ -51,7 +51,7 @@ def rollouts(trainer, rows=8, dead=(1, 2, 3, 6), truncated=(), masked=True, old=
         batch["tool_mask"][0, int(completions[0]) - 2 :] = 0  # a masked end, as after a tool's last answer
     batch["num_items_in_batch"] = (completion_mask * batch.get("tool_mask", 1)).sum()
     with torch.no_grad():
-        trainer.levers = Levers(False, False, False)
+        trainer.optimizations = Optimizations(False, False, False)
         joined = (torch.cat([prompt_mask, completion_mask], 1), width_c)
         now, _, _ = trainer._get_per_token_logps_and_entropies(
             trainer.model, torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1), *joined
@@ -88,7 +88,7 @@ def update(trainer, batch, chosen, monkeypatch):
     monkeypatch.setattr(
         trainer, "_generate_and_score_completions", lambda inputs: FastUpdate._generate_and_score_completions(trainer, inputs)
     )
-    trainer.levers, trainer._buffered_inputs, trainer._step = chosen, None, 0
+    trainer.optimizations, trainer._buffered_inputs, trainer._step = chosen, None, 0
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
     trainer.accelerator.gradient_state._set_sync_gradients(True)
     trainer.model.train()
@@ -107,8 +107,8 @@ def update(trainer, batch, chosen, monkeypatch):
 
 def both(trainer, monkeypatch, chosen=None, **kwargs):
     batch = rollouts(trainer, **kwargs)
-    plain = update(trainer, batch, Levers(False, False, False), monkeypatch)
-    fast = update(trainer, batch, chosen or levers(trainer), monkeypatch)
+    plain = update(trainer, batch, Optimizations(False, False, False), monkeypatch)
+    fast = update(trainer, batch, chosen or optimizations(trainer), monkeypatch)
     assert plain[1].norm() > 0
     assert (fast[1] - plain[1]).norm() / plain[1].norm() < 1e-5
     assert fast[0] == pytest.approx(plain[0], rel=1e-5, abs=1e-6)
@@ -133,13 +133,13 @@ def test_every_batch_has_trls_gradient(make_trainer, monkeypatch, accumulation, 
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_under_autocast_the_gradient_is_as_near_the_true_one_as_trls(make_trainer, monkeypatch, kind, case):
     """`bf16: true` with weights in float32, the recipes' precision."""
-    plain = Levers(False, False, False)
+    plain = Optimizations(False, False, False)
     exact, rounded = make_trainer(kind, accumulation=1), make_trainer(kind, bf16=True, accumulation=1)
     off = {"trls": 0.0, "ours": 0.0}
     for seed in range(4):  # one ratio on the other side of a clipping bound makes one case say little
         batch = rollouts(exact, seed=seed, **case)
         true = update(exact, batch, plain, monkeypatch)[1]
-        for side, chosen in (("trls", plain), ("ours", levers(rounded))):
+        for side, chosen in (("trls", plain), ("ours", optimizations(rounded))):
             off[side] += ((update(rounded, batch, chosen, monkeypatch)[1] - true).norm() / true.norm()).item()
     assert off["ours"] < 1.5 * off["trls"] < 1.2
 
@@ -180,9 +180,9 @@ def test_pieces_of_a_micro_batch_have_trls_gradient(make_trainer, monkeypatch, s
 def test_figures_of_pieces_are_those_of_the_micro_batch(make_trainer, monkeypatch, small_pieces, fields):
     trainer = make_trainer(accumulation=1, **fields)
     batch = rollouts(trainer)
-    pieces = update(trainer, batch, levers(trainer), monkeypatch)[2]
+    pieces = update(trainer, batch, optimizations(trainer), monkeypatch)[2]
     monkeypatch.setattr(fast_update, "PIECE_TOKENS", {"cpu": 10_000})
-    whole = update(trainer, batch, levers(trainer), monkeypatch)[2]
+    whole = update(trainer, batch, optimizations(trainer), monkeypatch)[2]
     assert small_pieces[0] > 1 == small_pieces[1]
     assert whole.pop("clip_ratio/region_mean", 0) == pytest.approx(pieces.pop("clip_ratio/region_mean", 0), rel=1e-5) != 0
     assert pieces == pytest.approx(whole, rel=1e-5, abs=1e-7)
@@ -201,7 +201,7 @@ def test_a_window_without_signal_does_not_keep_others_whole(make_trainer, monkey
     trainer = make_trainer(accumulation=1, steps_per_generation=2)
     window = rollouts(trainer)
     dead = {**window, "advantages": torch.zeros_like(window["advantages"])}
-    trainer.levers = levers(trainer)
+    trainer.optimizations = optimizations(trainer)
     counts = [len(part.get("pieces", [part])) for part in trainer._deal([window, dead])]
     assert small_pieces == counts
     assert counts[0] > 1 == counts[1]
@@ -231,7 +231,7 @@ def test_no_pieces_where_they_do_not_serve(make_trainer, make_model, fields, own
     model = make_model(initializer_range=0.2)
     if own:
         model.gradient_checkpointing_enable()
-    off = set(make_trainer(model=model, **fields).levers.why_not)
+    off = set(make_trainer(model=model, **fields).optimizations.why_not)
     assert off == ({"split", "pack"} if "optim" in fields else {"split", "share", "pack"})
 
 
@@ -239,7 +239,7 @@ def test_no_pieces_where_they_do_not_serve(make_trainer, make_model, fields, own
 
 
 def packed(trainer):
-    return dataclasses.replace(levers(trainer), pack=True, share=False)
+    return dataclasses.replace(optimizations(trainer), pack=True, share=False)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -300,10 +300,10 @@ def test_flash_attention_gets_the_bounds_of_the_rows(make_trainer, make_model, t
     model = unusual(kind, make_model, tokenizer)
     trainer = make_trainer(model=model)
     batch = rollouts(trainer)
-    plain = update(trainer, batch, Levers(False, False, False), monkeypatch)
+    plain = update(trainer, batch, Optimizations(False, False, False), monkeypatch)
     model.config._attn_implementation = "flash_attention_2"
-    assert set(levers(trainer).why_not) == {"share"}
-    fast = update(trainer, batch, levers(trainer), monkeypatch)
+    assert set(optimizations(trainer).why_not) == {"share"}
+    fast = update(trainer, batch, optimizations(trainer), monkeypatch)
     assert (fast[1] - plain[1]).norm() / plain[1].norm() < 1e-5
     assert {len(bounds) for bounds in flash_attention} == {3}  # two micro-batches of two live rows each
 
@@ -325,7 +325,7 @@ def test_prompts_that_are_computed_once_have_trls_gradient(
 
 def test_a_batch_without_any_signal_still_goes_backward(make_trainer, monkeypatch):
     trainer = make_trainer()
-    loss, grads, _ = update(trainer, rollouts(trainer, dead=range(8), truncated=range(8)), levers(trainer), monkeypatch)
+    loss, grads, _ = update(trainer, rollouts(trainer, dead=range(8), truncated=range(8)), optimizations(trainer), monkeypatch)
     assert (loss, grads.abs().max().item()) == (0.0, 0.0)
 
 
@@ -364,7 +364,7 @@ def unusual(kind, make_model, tokenizer):
     ({"entropy_coef": 0.1}, "order drop split"), ({"top_entropy_quantile": 0.5}, "order drop split"),
 ], ids=str)  # fmt: skip
 def test_levers_that_are_not_exact_are_off(make_trainer, fields, off):
-    assert set(make_trainer(**fields).levers.why_not) == {*off.split(), "pack"}  # scaled dot products know no bounds
+    assert set(make_trainer(**fields).optimizations.why_not) == {*off.split(), "pack"}  # scaled dot products know no bounds
 
 
 def test_learned_positions_keep_their_padding(make_trainer, tokenizer):
@@ -375,7 +375,7 @@ def test_learned_positions_keep_their_padding(make_trainer, tokenizer):
             vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=128, eos_token_id=tokenizer.eos_token_id
         )
     )
-    assert set(make_trainer(model=model).levers.why_not) == {"compact", "share", "pack"}
+    assert set(make_trainer(model=model).optimizations.why_not) == {"compact", "share", "pack"}
 
 
 def test_logged_figures_keep_their_meaning_or_say_so(make_trainer, monkeypatch):
@@ -394,7 +394,7 @@ def test_logged_figures_keep_their_meaning_or_say_so(make_trainer, monkeypatch):
 def test_means_are_over_the_window_whatever_the_micro_batches(make_trainer, monkeypatch, level):
     names = ("clip_ratio/region_mean", "trained_rows/entropy")
     one, four = (make_trainer(accumulation=n, importance_sampling_level=level, loss_type="grpo") for n in (1, 4))
-    one, four = (update(t, rollouts(t), levers(t), monkeypatch)[2] for t in (one, four))
+    one, four = (update(t, rollouts(t), optimizations(t), monkeypatch)[2] for t in (one, four))
     assert [one[n] for n in names] == pytest.approx([four[n] for n in names], rel=1e-5)
 
 
@@ -407,8 +407,8 @@ def test_log_probs_of_the_old_and_the_reference_policy_are_trls(make_trainer):
         batch["completion_ids"].shape[1],
     )
     values = []
-    for chosen in (Levers(False, False, False), levers(trainer)):
-        trainer.levers = chosen
+    for chosen in (Optimizations(False, False, False), optimizations(trainer)):
+        trainer.optimizations = chosen
         with torch.no_grad():
             values.append(trainer._get_per_token_logps_and_entropies(trainer.model, *inputs, batch_size=3, compute_entropy=True))
     for plain, fast in zip(values[0][:2], values[1][:2], strict=True):
@@ -418,7 +418,7 @@ def test_log_probs_of_the_old_and_the_reference_policy_are_trls(make_trainer):
 def test_trl_is_left_as_it_was(make_trainer, monkeypatch):
     before = trl_utils._use_triton, trl_utils._ChunkedLogProbFunction
     trainer = make_trainer()
-    update(trainer, rollouts(trainer), levers(trainer), monkeypatch)
+    update(trainer, rollouts(trainer), optimizations(trainer), monkeypatch)
     assert (trl_utils._use_triton, trl_utils._ChunkedLogProbFunction) == before
 
 
@@ -432,7 +432,7 @@ def test_outputs_in_the_dtype_of_the_parameters_are_taken(make_trainer):
         return output
 
     trainer.model.register_forward_hook(rounded)
-    trainer.levers = dataclasses.replace(levers(trainer), share=False)
+    trainer.optimizations = dataclasses.replace(optimizations(trainer), share=False)
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
     width = batch["completion_ids"].shape[1]

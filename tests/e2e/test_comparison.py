@@ -62,7 +62,7 @@ def test_every_figure_has_its_interval(summary):
         if name != "base":
             low, high = arm["iqm_ci95"]
             assert low <= arm["iqm"] <= high
-            assert len(arm["accuracy_by_seed"]) == len(arm["left_ground"]) == len(arm["held_best"]) == 2
+            assert len(arm["accuracy_by_seed"]) == len(arm["took_off"]) == len(arm["held_best"]) == 2
             assert set(arm["to_reach"]) == {"0.25", "final accuracy of sft-then-grpo"}
             assert list(arm["pass_at"]) == ["1", "2"]
             assert arm["pass_at"]["1"]["mean"] <= arm["pass_at"]["2"]["mean"]
@@ -70,7 +70,7 @@ def test_every_figure_has_its_interval(summary):
     assert (difference["ours"], difference["theirs"]) == ("g2rpo", "sft-then-grpo")
     assert difference["ci95"][0] <= difference["difference"] <= difference["ci95"][1]
     assert any("Only 2 seeds" in sentence for sentence in summary["findings"])
-    assert {"left the ground", "held its best", "accuracy"} <= set(summary["definitions"])
+    assert {"took off", "held its best", "accuracy"} <= set(summary["definitions"])
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_the_results_page_is_short_and_its_means_are_those_of_the_tables():
         for arm, cell in zip(("base", "grpo", "g2rpo-a-paper", "g2rpo", "sft", "sft-then-grpo"), cells.split(" | "), strict=True):
             assert cell == "–" or float(re.search(r"[\d.]+", cell)[0]) == round(100 * arms[arm]["accuracy"], 1), (file, task, arm)
             if count := re.search(r"\((\d+) of (\d+)\)", cell):
-                assert [int(n) for n in count.groups()] == [sum(arms[arm]["left_ground"]), len(arms[arm]["left_ground"])]
+                assert [int(n) for n in count.groups()] == [sum(arms[arm]["took_off"]), len(arms[arm]["took_off"])]
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "reference").glob("*.md")), ids=name)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from g2rpo.evaluation.statistics.aggregates import interquartile_mean, iqm_interval, probability_of_improvement, spent_to_reach
-from g2rpo.lab.compare.reliability import held_best, left_ground
+from g2rpo.lab.compare.reliability import held_best, took_off
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_spent_to_reach_is_the_first_evaluation_at_or_above():
     ],
 )
 def test_leaving_the_ground(curve, final, left):
-    assert left_ground(0.01, 512, curve, 128, final, 512) == left
+    assert took_off(0.01, 512, curve, 128, final, 512) == left
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def run_demo(output: Path, *, seeds: int | None = None, jobs: int = 0, pretraine
 def in_short(summary: dict[str, Any]) -> dict[str, Any]:
     """A comparison of one task: the budget and, per arm, held-out accuracy with its 95 % interval."""
     [(task, block)] = summary["tasks"].items()
-    told = ("accuracy", "ci95", "accuracy_by_seed", "left_ground", "held_best")
+    told = ("accuracy", "ci95", "accuracy_by_seed", "took_off", "held_best")
     return {
         "task": task,
         "task_steps": summary["shared"]["task_steps"],

@@ -103,7 +103,7 @@ class GuidedGRPOTrainer(
             # TRL warns that rollout_func is experimental; our contract tests watch it.
             warnings.filterwarnings("ignore", message=".*'rollout_func'.*", category=UserWarning)
             super().__init__(model, reward_funcs, args, train_dataset, **kwargs)
-        self.choose_levers()
+        self.choose_optimizations()
         self.controller = args.controller
         self.controller_state = self.controller.initial()
         self.step_batch = StepBatch([])

@@ -116,7 +116,7 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
         left, held, spent = [], [], {at: [] for at in reach}
         for r in runs:
             curve = [a for _, _, a in r.curve]
-            left.append(name != BASE and reliability.left_ground(base.accuracy, len(base.scores), curve, evaluation.during, r.accuracy, len(r.scores)))  # fmt: skip
+            left.append(name != BASE and reliability.took_off(base.accuracy, len(base.scores), curve, evaluation.during, r.accuracy, len(r.scores)))  # fmt: skip
             held.append(left[-1] and reliability.held_best(curve, evaluation.during, mean(r.scores[: evaluation.during])))
             for at, value in reach.items():
                 whole = [(s, a) for s, _, a in r.curve] + [(r.spent[experiment.budget.kind], r.accuracy)]
@@ -129,7 +129,7 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
             "iqm": iqm,
             "iqm_ci95": list(iqm_ci) if iqm_ci else None,
             "greedy_accuracy_by_seed": [r.greedy_accuracy for r in runs],
-            "left_ground": left,
+            "took_off": left,
             "held_best": held,
             "to_reach": {at: {"accuracy": reach[at], "median": _median(values), "by_seed": values} for at, values in spent.items()},
             "pass_at": {k: {"mean": mean([r.pass_at[k] for r in runs]), "by_seed": [r.pass_at[k] for r in runs]} for k in base.pass_at},
@@ -239,11 +239,11 @@ def print_tables(console: Any, summary: dict[str, Any]) -> None:
             table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=column == "arm")
         for name, arm in block["arms"].items():
             low, high = arm["ci95"]
-            n = len(arm["left_ground"])
+            n = len(arm["took_off"])
             trained = name != BASE
             table.add_row(
                 name, f"{arm['accuracy']:.1%}", f"{low:.1%} – {high:.1%}", f"{arm['iqm']:.1%}",
-                f"{sum(arm['left_ground'])}/{n}" if trained else "", f"{sum(arm['held_best'])}/{n}" if trained else "",
+                f"{sum(arm['took_off'])}/{n}" if trained else "", f"{sum(arm['held_best'])}/{n}" if trained else "",
                 " ".join(f"{100 * a:.0f}" for a in arm["accuracy_by_seed"]),
             )  # fmt: skip
         console.print(table)

@@ -1,4 +1,4 @@
-"""Did a run get off the ground, and did it keep what it had learned? Two yes-or-no questions per run, with noise in mind."""
+"""Did a run take off, and did it keep what it had learned? Two yes-or-no questions per run, with noise in mind."""
 
 import math
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 GAIN = 0.05
 KEPT = 0.9
 DEFINITIONS = {
-    "left the ground": "at some evaluation, along the way or at the end, held-out accuracy was at least 5 points above the base's, and "
+    "took off": "at some evaluation, along the way or at the end, held-out accuracy was at least 5 points above the base's, and "
     "by more than three standard errors of the difference (three, since there are many evaluations)",
-    "held its best": "it left the ground, and its final accuracy on the problems tried along the way is at least 0.9 of its best on "
+    "held its best": "it took off, and its final accuracy on the problems tried along the way is at least 0.9 of its best on "
     "them, or short of that by no more than two standard errors of the difference",
 }
 
 
-def left_ground(base: float, base_n: int, curve: Sequence[float], during: int, final: float, n: int) -> bool:
+def took_off(base: float, base_n: int, curve: Sequence[float], during: int, final: float, n: int) -> bool:
     """See `DEFINITIONS`.
 
     Args:

@@ -14,7 +14,7 @@ from g2rpo.lab.report.run_figures import run_figures
 from g2rpo.lab.report.run_report import note_on_rollouts
 from g2rpo.training.run.run_directory import RunDirectory
 
-HEAD = ("arm", "accuracy", "95 % interval", "IQM", "left the ground", "held its best", "by seed", "greedy", "what it is")
+HEAD = ("arm", "accuracy", "95 % interval", "IQM", "took off", "held its best", "by seed", "greedy", "what it is")
 
 
 def comparison_report(
@@ -79,14 +79,14 @@ def points(d: Mapping[str, Any]) -> str:
 
 def arm_cells(summary: Mapping[str, Any], name: str, arm: Mapping[str, Any]) -> list[str]:
     """The cells of one row of the table of arms, as text."""
-    n, trained = len(arm["left_ground"]), name != BASE
+    n, trained = len(arm["took_off"]), name != BASE
     greedy = sum(arm["greedy_accuracy_by_seed"]) / len(arm["greedy_accuracy_by_seed"])
     return [
         name,
         percent(arm["accuracy"]),
         interval(arm["ci95"]),
         percent(arm["iqm"]),
-        f"{sum(arm['left_ground'])} of {n}" if trained else "–",
+        f"{sum(arm['took_off'])} of {n}" if trained else "–",
         f"{sum(arm['held_best'])} of {n}" if trained else "–",
         ", ".join(f"{100 * a:.0f}" for a in arm["accuracy_by_seed"]),
         percent(greedy),

@@ -7,7 +7,7 @@ from accelerate.utils import DistributedType
 
 
 @dataclass(frozen=True)
-class Levers:
+class Optimizations:
     """Which exact speed-ups are on, and for those that are off, why."""
 
     compact: bool
@@ -20,10 +20,12 @@ class Levers:
 
     def __str__(self) -> str:
         on = [name for name in ("compact", "order", "drop", "share", "split", "pack") if name not in self.why_not]
-        return f"Update levers on: {', '.join(on) or 'none'}. " + " ".join(f"{k}: off, {v}." for k, v in self.why_not.items())
+        return f"Update optimizations on: {', '.join(on) or 'none'}. " + " ".join(
+            f"{k}: off, {v}." for k, v in self.why_not.items()
+        )
 
 
-def levers(trainer: Any) -> Levers:
+def optimizations(trainer: Any) -> Optimizations:
     """What is exact for this trainer's loss, model and set-up."""
     everywhere = _not_plain_text(trainer)
     per_micro_batch = everywhere or _micro_batch_matters(trainer)
@@ -38,7 +40,7 @@ def levers(trainer: Any) -> Levers:
     why_not = {name: reason for name, reason in why_not.items() if reason}
     on = {name: name not in why_not for name in ("compact", "order", "share", "split", "pack")}
     # Rows where nothing is trained can be dropped in spite of a KL term or a loss on the guidance.
-    return Levers(**on, drop=not per_micro_batch, why_not=why_not)
+    return Optimizations(**on, drop=not per_micro_batch, why_not=why_not)
 
 
 def _not_plain_text(trainer: Any) -> str | None:

@@ -39,7 +39,7 @@ class ReusesSamplerLogProbs:
         unknown = drawn.isnan()
         # All processes go forward together, or none: the model may be sharded.
         if self.accelerator.gather(unknown.any()[None]).any():
-            if self.levers.compact:
+            if self.optimizations.compact:
                 scored, *_ = self.score(model, input_ids, attention_mask, unknown, kwargs.get("batch_size"))
             else:
                 scored, *_ = super()._get_per_token_logps_and_entropies(

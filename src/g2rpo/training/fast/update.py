@@ -10,7 +10,7 @@
     split     a large micro-batch goes forward and backward in pieces: activations of one piece are held at a time, and nothing is
               computed twice, where gradient checkpointing pays for the same memory with another forward pass
 
-Each is exact (relative difference of gradients below 1e-5 in fp32, a test for every loss type) where `levers` has it on, and off
+Each is exact (relative difference of gradients below 1e-5 in fp32, a test for every loss type) where `optimizations` has it on, and off
 elsewhere. What TRL logs about the loss keeps its name where its meaning stays: see `_logged`.
 """
 
@@ -21,7 +21,7 @@ from accelerate.logging import get_logger
 
 from g2rpo.training.fast.compact_rows import Rows, after_prefix, common_prefix, compact, pack
 from g2rpo.training.fast.micro_batches import Shares, arrange, deal, has_advantage, merge, trained_positions
-from g2rpo.training.fast.optimizations import Levers, levers
+from g2rpo.training.fast.optimizations import Optimizations, optimizations
 from g2rpo.training.fast.token_logprobs import score_labelled_positions_only
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
@@ -38,15 +38,15 @@ logger = get_logger(__name__)
 
 
 class FastUpdate:
-    """Mixin in front of `GRPOTrainer`: its update phase with the levers that `self.levers` has on."""
+    """Mixin in front of `GRPOTrainer`: its update phase with the optimizations that `self.optimizations` has on."""
 
-    levers = Levers(False, False, False)
+    optimizations = Optimizations(False, False, False)
     in_loss: dict[str, Any] | None = None
     """The micro-batch whose loss TRL is computing; None outside of it."""
 
-    def choose_levers(self) -> None:
-        self.levers = levers(self)
-        logger.info(str(self.levers))
+    def choose_optimizations(self) -> None:
+        self.optimizations = optimizations(self)
+        logger.info(str(self.optimizations))
 
     # ------------------------------------------------------------------ order, drop
 
@@ -57,7 +57,7 @@ class FastUpdate:
 
     def forget_masked(self, output: dict[str, Any]) -> None:
         """Log-probabilities of masked positions are not computed again: they read 0 on both sides of each ratio."""
-        if self.levers.compact and "tool_mask" in output:
+        if self.optimizations.compact and "tool_mask" in output:
             for name in ("old_per_token_logps", "ref_per_token_logps"):
                 if name in output:
                     output[name] = output[name].masked_fill(output["tool_mask"] == 0, 0.0)
@@ -65,7 +65,7 @@ class FastUpdate:
     def _prepare_inputs(self, generation_batch):
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if not self.model.training or not self.levers.order or self._buffered_inputs is before:
+        if not self.model.training or not self.optimizations.order or self._buffered_inputs is before:
             return inputs
         self._buffered_inputs = self._deal(self._buffered_inputs)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
@@ -77,18 +77,19 @@ class FastUpdate:
         windows = [merge(batches[start : start + size]) for start in range(0, len(batches), size)]
         masks = [trained_positions(window) for window in windows]
         rows = len(masks[0])
-        live = [(mask > 0).any(1) if self.levers.drop else torch.ones(rows, dtype=torch.bool) for mask in masks]
-        if self.levers.drop and "drop" not in self.levers.why_not:
+        live = [(mask > 0).any(1) if self.optimizations.drop else torch.ones(rows, dtype=torch.bool) for mask in masks]
+        if self.optimizations.drop and "drop" not in self.optimizations.why_not:
             live = [x & has_advantage(window["advantages"]) for x, window in zip(live, windows, strict=True)]
         # Every process keeps as many rows as the fullest one (at least one for each backward call): collectives stay aligned.
         counts = torch.stack([x.sum() for x in live]).to(self.accelerator.device)
         counts = self.accelerator.gather(counts[None]).amax(0).clamp(min=size).tolist()
         pieces = [
-            self._pieces(window, x, n, size) if self.levers.split else 1
+            self._pieces(window, x, n, size) if self.optimizations.split else 1
             for window, x, n in zip(windows, live, counts, strict=True)
         ]
         dealt = [
-            deal(window, x, n, size * k, self.levers.share) for window, x, n, k in zip(windows, live, counts, pieces, strict=True)
+            deal(window, x, n, size * k, self.optimizations.share)
+            for window, x, n, k in zip(windows, live, counts, pieces, strict=True)
         ]
         tokens = torch.zeros(len(dealt), size * max(pieces))
         for row, parts in zip(tokens, dealt, strict=True):
@@ -115,11 +116,11 @@ class FastUpdate:
         parameters = max(1, self.accelerator.unwrap_model(self.model).num_parameters(exclude_embeddings=True))
         flops = PIECE_FLOPS.get(device, PIECE_FLOPS_ELSEWHERE)
         least = max(PIECE_TOKENS.get(device, PIECE_TOKENS_ELSEWHERE), flops / (2 * parameters))
-        whole = arrange(window, live_B, count, size, self.levers.share)[1]
+        whole = arrange(window, live_B, count, size, self.optimizations.share)[1]
         pieces = min(count // size, int(whole / size / least))
         while pieces > 1:
             # Rows that share a prefix compute it once, and only where they go through the model together.
-            if arrange(window, live_B, count, size * pieces, self.levers.share)[1] <= PIECES_COST * whole:
+            if arrange(window, live_B, count, size * pieces, self.optimizations.share)[1] <= PIECES_COST * whole:
                 return pieces
             pieces //= 2
         return 1
@@ -171,7 +172,7 @@ class FastUpdate:
             by_row = self.importance_sampling_level == "sequence"
             return name, shares.rows if by_row else shares.tokens
         factor = shares.kept_tokens if name in ("entropy", "kl") else 1.0
-        every_row = not self.levers.drop or "drop" in self.levers.why_not
+        every_row = not self.optimizations.drop or "drop" in self.optimizations.why_not
         return (name if every_row else TRAINED_ROWS + name), factor
 
     # ------------------------------------------------------------------ compact
@@ -179,7 +180,7 @@ class FastUpdate:
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, compute_aux_loss=False, **inputs
     ):  # fmt: skip
-        if not self.levers.compact or compute_aux_loss or any(value is not None for value in inputs.values()):
+        if not self.optimizations.compact or compute_aux_loss or any(value is not None for value in inputs.values()):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **inputs
             )
@@ -211,11 +212,11 @@ class FastUpdate:
 
     def _scores_of(self, model: Any, rows: Rows) -> tuple[Rows, list[torch.Tensor]]:
         """The rows that went through the model, and log-probabilities and entropies of their positions 1..., each (B, T - 1)."""
-        if self.levers.pack:
+        if self.optimizations.pack:
             line = pack(rows)
             outputs = model(input_ids=line.ids_1N, labels=line.labels_1N, fused_lm_head=True, **line.bounds())
             return rows, [line.unpack(values) for values in (outputs.log_probs, outputs.entropy)]
-        prefix = common_prefix(rows) if self.levers.share else None
+        prefix = common_prefix(rows) if self.optimizations.share else None
         more = {}
         if prefix is not None:
             rows, more = prefix.rest, after_prefix(model, prefix)
