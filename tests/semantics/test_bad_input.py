@@ -270,7 +270,7 @@ def test_the_papers_schedules_need_nothing_but_a_length_of_the_run(build):
         assert trainer.state.global_step == 2
 
 
-# --- the driving reward
+# --- the primary reward
 
 
 def test_a_controller_driven_by_an_unknown_reward(build):

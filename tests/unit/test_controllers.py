@@ -22,7 +22,7 @@ def outcome(success, fraction=0.0, rollout_index=0, key="a"):
 
 
 def batch(mean):
-    """Four rollouts with that mean driving reward."""
+    """Four rollouts with that mean primary reward."""
     return [outcome(mean)] * 4
 
 

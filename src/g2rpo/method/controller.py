@@ -94,13 +94,13 @@ class Controller:
 
 
 def mean_success(outcomes: Sequence[Outcome]) -> float | None:
-    """Mean of the driving reward over all scored rollouts of a step: the paper's r_k. None when nothing was scored."""
+    """Mean of the primary reward over all scored rollouts of a step: the paper's r_k. None when nothing was scored."""
     scored = [o.success for o in outcomes if o.success is not None]
     return sum(scored) / len(scored) if scored else None
 
 
 def mean_by_problem(outcomes: Sequence[Outcome], *, guided: bool) -> dict[str, tuple[float, float]]:
-    """Per problem, over its scored guided (or unguided) rollouts of a step: (mean revealed fraction, mean driving reward)."""
+    """Per problem, over its scored guided (or unguided) rollouts of a step: (mean revealed fraction, mean primary reward)."""
     sums: dict[str, list[float]] = {}
     for o in outcomes:
         if o.guided == guided and o.success is not None:

@@ -14,7 +14,7 @@ FRACTION_BINS = 4
 def transfer_metrics(outcomes: Sequence[Outcome], group_size: int) -> dict[str, float]:
     """Metrics of one generation batch, names without prefix.
 
-    `success/*`: mean driving reward, in [0, 1] for accuracies. `gap`: guided minus unguided. `groups/solve_none|all`: share of
+    `success/*`: mean primary reward, in [0, 1] for accuracies. `gap`: guided minus unguided. `groups/solve_none|all`: share of
     groups in which no or every scored rollout succeeded; `groups/zero_std`: share without any difference in reward (max - min,
     since the std of equal floats is not always 0). `advantage/guided_mass`: share of sum |A| on guided rows;
     `advantage/{guided,unguided}_{positive,negative}`: share of all rows with that sign and start.

@@ -1,6 +1,6 @@
 """Stochastic binary search for each problem's own prefix length (AdaBack, arXiv 2506.18110).
 
-    x ~ Uniform(low_q, high_q), one draw per group of problem q; r = mean driving reward of its guided rollouts
+    x ~ Uniform(low_q, high_q), one draw per group of problem q; r = mean primary reward of its guided rollouts
     r >= threshold:  high_q <- x, low_q <- 0        it can do with less
     r <  threshold:  low_q <- x, high_q <- 1        it needs more
 

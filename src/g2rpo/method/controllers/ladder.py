@@ -1,6 +1,6 @@
 """A ladder of guidance per problem: climbed on failure, left on success (Scaf-GRPO 2510.19807, GHPO 2507.10628, TRAPO 2512.17636).
 
-    r = mean driving reward of the rollouts of problem q at its rung (guided ones; on rung 0 all of them)
+    r = mean primary reward of the rollouts of problem q at its rung (guided ones; on rung 0 all of them)
     r <= fail:  rung <- rung + 1        r >= succeed:  rung <- rung - 1
 
 With fail = 0 a rung is climbed by a group that is all wrong, which is the gate of Scaf-GRPO and GHPO; GHPO's rungs are 25, 50 and

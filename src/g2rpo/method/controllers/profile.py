@@ -27,7 +27,7 @@ from g2rpo.method.rollout import Outcome
 @dataclass(frozen=True)
 class ProfileState:
     successes: tuple[float, ...]
-    """Per bin, bin 0 being no guidance; sums of the driving reward, discounted."""
+    """Per bin, bin 0 being no guidance; sums of the primary reward, discounted."""
     failures: tuple[float, ...]
 
 
