@@ -4,13 +4,17 @@ BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint docs base base-reader base-programs base-gsm8k clean
+.PHONY: demo test test-graders lint docs base base-reader base-programs base-gsm8k clean
 
 demo: .venv/demo.stamp
 	$(BIN)/g2rpo demo --output runs/demo
 
 test: .venv/test.stamp
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+# The graders alone, in an environment without torch and transformers.
+test-graders: .venv-graders/test.stamp
+	cd graders && ../.venv-graders/bin/python -m pytest -n 2 --dist loadscope
 
 lint: .venv/lint.stamp
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -36,7 +40,7 @@ base-gsm8k: .venv/demo.stamp
 	$(BIN)/python -m g2rpo.models.build_gsm8k src/g2rpo/models/weights_gsm8k --dataset_path "$(or $(GSM8K),$(error say where train.jsonl lies: make base-gsm8k GSM8K=FOLDER))"
 
 clean:
-	rm -rf .venv .venv-docs build runs .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv .venv-docs .venv-graders build runs .pytest_cache .hypothesis .ruff_cache
 
 # torch first and by its pinned version: a looser request can pull gigabytes of GPU libraries onto a laptop.
 .venv/demo.stamp: pyproject.toml graders/pyproject.toml constraints.txt
@@ -47,6 +51,11 @@ clean:
 
 .venv/test.stamp: .venv/demo.stamp
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e graders -e ".[test]"
+	touch $@
+
+.venv-graders/test.stamp: graders/pyproject.toml constraints.txt
+	test -x .venv-graders/bin/python || $(PYTHON) -m venv .venv-graders
+	.venv-graders/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e "graders[test]"
 	touch $@
 
 .venv/lint.stamp: .venv/demo.stamp

@@ -179,12 +179,12 @@ def timeouts(options: argparse.Namespace) -> dict:
         return round(1000 * statistics.median(r.wall_s for r in pool.run_many([quick] * 100)), 2)
 
     with make_pool("landlock") as pool:
-        pids = [worker.process.pid for worker in pool._workers]
+        pids = [worker.process.pid for worker in pool.zygotes.workers]
         before, start = median_ms(), time.perf_counter()
         statuses = Counter(result.status for result in pool.run_many([endless] * options.count))
         seconds, after = time.perf_counter() - start, median_ms()
         children = sum(len(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) for pid in pids)
-        same = pids == [worker.process.pid for worker in pool._workers]
+        same = pids == [worker.process.pid for worker in pool.zygotes.workers]
     return {
         "statuses": dict(statuses),
         "seconds": round(seconds, 1),

@@ -27,7 +27,7 @@ from rlvr_graders.extract import MAX_COMPLETION_CHARS, choice_letter, completion
         ("work\n#### 18", "18"),
         ("#### 17\n#### 18\n", "18"),
         ("#### 18\n\nI hope that helps.", "18"),
-        ("#### **18**\nDone.", "**18**"),
+        ("#### **18**\nDone.", "18"),
         ("So \\boxed{42}.\n\n#### Verification\n\nChecks out.", "42"),
         ("#### 1. Set up\n\n2x = 84\n\nThe answer is 42.", "42"),
         (r"\boxed{42}\boxed{}", "42"),
@@ -49,7 +49,7 @@ def test_the_last_explicit_statement_is_the_answer(completion, answer):
 
 @pytest.mark.parametrize(
     "completion",
-    ["#### Answer\n42", "", "five", "it is 5 or so", r"\boxed{5", "<answer>5", "<answer></answer>", "<think>\\boxed{5}", r"\boxed{}",
+    ["Answer\n42", "", "five", "it is 5 or so", r"\boxed{5", "<answer>5", "<answer></answer>", "<think>\\boxed{5}", r"\boxed{}",
      "<think>a</think> and now", "\\boxed{5}</think>", "####", "<think> x </think> <think> \\boxed{5}"],
 )  # fmt: skip
 def test_what_is_not_stated_is_not_guessed(completion):

@@ -1,6 +1,8 @@
 r"""Rewards for form: what they pay for, and that no controller may listen to them."""
 
+import importlib.util
 import math
+import sys
 
 import pytest
 from rlvr_graders.errors import ConfigError
@@ -11,6 +13,9 @@ from rlvr_graders.shaping import cosine_value, reasoning_steps
 
 GOOD = "<think>\nwork\n</think>\n<answer>5</answer>"
 NEEDS = {"cosine": {"max_length": 10}, "overlong": {"max_completion_len": 100, "soft_punish_cache": 20}}
+FROM_TRL = ("overlong", "repetition_penalty")
+HAS_TRL = importlib.util.find_spec("trl") is not None
+NEEDS_TRL = pytest.mark.skipif(not HAS_TRL, reason="TRL is not installed")
 
 
 @pytest.mark.parametrize(
@@ -60,9 +65,8 @@ def test_cosine_value_is_the_papers_schedule():
 
 
 def test_cosine_agrees_with_trls_on_the_same_grades():
-    from trl.rewards import get_cosine_scaled_reward
-
-    ours, theirs = get_reward("cosine", max_length=40), get_cosine_scaled_reward(40)
+    theirs = pytest.importorskip("trl.rewards").get_cosine_scaled_reward(40)
+    ours = get_reward("cosine", max_length=40)
     completions = [[{"role": "assistant", "content": "$\\boxed{5}$"}]] * 3 + [[{"content": "$\\boxed{6}$"}]] * 3
     ids = [[0] * n for n in (1, 20, 60)] * 2
     assert ours(completions, ["$5$"] * 6, ids) == pytest.approx(theirs(completions, ["$5$"] * 6, ids))
@@ -72,10 +76,18 @@ def test_cosine_leaves_unscored_what_the_grader_did_not_score():
     assert get_reward("cosine", max_length=9)(["\\boxed{1}"], ["\\frac{"], [[1]]) == [None]
 
 
+@NEEDS_TRL
 def test_trls_own_rewards_stand_behind_our_names():
     assert get_reward("overlong", max_completion_len=100, soft_punish_cache=20)(completion_ids=[[1] * 90]) == [-0.5]
     penalty = get_reward("repetition_penalty", ngram_size=2)
     assert penalty(completion_ids=[[1, 2, 3, 4], [5] * 5]) == [0.0, -0.75]
+
+
+@pytest.mark.parametrize("name", FROM_TRL)
+def test_without_trl_its_rewards_say_what_to_install(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trl.rewards", None)  # how Python marks a module that cannot be imported
+    with pytest.raises(ConfigError, match=rf"'{name}', which TRL implements.*pip install 'rlvr-graders\[trl\]'"):
+        get_reward(name, **NEEDS.get(name, {}))
 
 
 def test_reasoning_steps_counts_lines_that_open_a_step():
@@ -86,8 +98,8 @@ def test_reasoning_steps_counts_lines_that_open_a_step():
 def test_every_name_gives_a_reward_with_a_name_and_a_role():
     listening = set()
     for name in NAMES:
-        if name == "code":
-            continue  # opens a sandbox
+        if name == "code" or (name in FROM_TRL and not HAS_TRL):
+            continue  # `code` opens a sandbox
         reward = get_reward(name, **NEEDS.get(name, {}))
         assert reward.__name__.isidentifier()
         if reward.drives_guidance:

@@ -1,11 +1,14 @@
 """The private parts of TRL that the trainer stands on, one test each: when TRL moves one, the name of the test says which."""
 
 import inspect
+import re
 
 import trl
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 from trl.trainer import utils
+
+from g2rpo.training.config import LOSS_TYPES
 
 
 def parameters(function) -> list[str]:
@@ -98,3 +101,9 @@ def test_seam_rollout_func_contract():
     assert "self.rollout_func(prompts, self)" in source
     assert '{"prompt_ids", "completion_ids", "logprobs"}' in source
     assert 'extra_fields.pop("env_mask", None)' in source
+
+
+def test_the_loss_types_are_those_that_trl_computes():
+    source = inspect.getsource(GRPOTrainer._compute_loss)
+    tests = re.findall(r"self\.loss_type (?:==|in) (\[[^]]*\]|\"[a-z_]+\")", source)
+    assert {name for test in tests for name in re.findall(r"[a-z_]+", test)} == set(LOSS_TYPES)

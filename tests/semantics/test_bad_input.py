@@ -301,6 +301,22 @@ def test_a_driving_reward_goes_by_the_name_that_a_recipe_gives_it(build):
     assert build(table(), [own, accuracy_reward], guidance_reward="rlvr_graders.exact:exact_match_reward").primary_reward == 0
 
 
+def test_a_driving_reward_goes_by_the_name_that_a_script_imports(build):
+    from rlvr_graders.code import CodeReward
+    from rlvr_graders.math import MathReward, math_accuracy
+
+    def short(completions, **columns):
+        return [0.0 for _ in completions]
+
+    for reward, name in (
+        (math_accuracy, "math_accuracy"),
+        (MathReward(), "MathReward"),
+        (CodeReward(), "CodeReward"),
+        (short, "short"),
+    ):
+        assert build(table(), [format_reward, reward], guidance_reward=name)._driver == 1
+
+
 def test_two_rewards_that_could_drive_must_be_told_apart(build):
     with pytest.raises(ConfigError, match=r"2 of the rewards \(format_reward, accuracy_reward\) could. Set guidance_reward"):
         build(table(), [format_reward, accuracy_reward])

@@ -141,8 +141,12 @@ def test_in_words():
 
 @pytest.mark.parametrize("controller", ["none", "profile"])
 def test_a_run_is_timed_phase_by_phase(make_model, tokenizer, rows, config, controller):
+    inside = []
+
     def slow_reward(completions, **columns):
+        began = time.perf_counter()
         time.sleep(0.05)
+        inside.append(time.perf_counter() - began)
         return [float(len(c[0]["content"]) % 7) for c in completions]
 
     args = config(guidance_controller=controller, gradient_accumulation_steps=2, num_iterations=2, max_steps=4)
@@ -157,5 +161,5 @@ def test_a_run_is_timed_phase_by_phase(make_model, tokenizer, rows, config, cont
     for line, generates in zip(lines, [True, False, True, False], strict=True):
         for phase in ("decode", "reward", "logprobs"):
             assert (line[f"time/{phase}_s"] > 0) is generates, (phase, line)
-    assert 0.1 <= spent["reward"] < 0.15 + 0.05
+    assert 0.1 <= sum(inside) <= spent["reward"] <= took - spent["decode"] - spent["update"]
     assert sum(spent.values()) <= took

@@ -332,7 +332,9 @@ def test_a_recipe_in_another_encoding_is_named(tmp_path):
 
 
 def test_a_task_takes_a_system_prompt_and_an_instruction():
-    recipe = resolve({"task": "chains", "task_size": 2, "system_prompt": "Be brief.", "instruction": "End with ####."})
+    recipe = resolve(
+        {"use_cpu": True, "task": "chains", "task_size": 2, "system_prompt": "Be brief.", "instruction": "End with ####."}
+    )
     for problem in recipe.data.problems():
         assert problem.prompt[0] == {"role": "system", "content": "Be brief."}
         assert problem.prompt[-1]["content"].endswith("\nEnd with ####.")

@@ -28,8 +28,8 @@ class Ahead(Generic[K, G]):
 
     def _start_afresh(self) -> None:
         self._owner = os.getpid()
-        self._known: defaultdict[K, list[Future]] = defaultdict(list)
-        self._waiting: list[tuple[K, Future]] = []
+        self._known: defaultdict[K, list[Future[G]]] = defaultdict(list)
+        self._waiting: list[tuple[K, Future[G]]] = []
         self._thread: Thread | None = None
         self._lock, self._alone = Lock(), Lock()
 
@@ -43,7 +43,7 @@ class Ahead(Generic[K, G]):
         self._belong_here()
         if self._closed:
             return
-        future: Future = Future()
+        future: Future[G] = Future()
         self._known[item].append(future)
         with self._lock:
             self._waiting.append((item, future))

@@ -1,8 +1,10 @@
 """Every error that a user meets has one root and one shape: what, the value, what was expected, what to do."""
 
+from typing import Any
+
 
 class UserError(Exception):
-    """A mistake that a person can mend, told as: the thing, its value, what was expected, the next move.
+    """A mistake that a person can correct, stated as: the thing, its value, what was expected, the next move.
 
     Args:
         what: The thing that is wrong, named as the user names it (a field, a column, a file).
@@ -19,7 +21,7 @@ class UserError(Exception):
         shown = "" if value is self._NOT_GIVEN else f" is {_short(value)}"
         super().__init__(f"{what}{shown}. Expected {expected.rstrip('.')}. {then}")
 
-    def __reduce__(self):  # the keyword-only arguments do not survive Exception's own pickling
+    def __reduce__(self) -> tuple[Any, ...]:  # the keyword-only arguments do not survive Exception's own pickling
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -44,7 +46,7 @@ def _short(value: object, limit: int = 200) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _rebuild(cls: type[UserError], args: tuple, state: dict) -> UserError:
+def _rebuild(cls: type[UserError], args: tuple[Any, ...], state: dict[str, Any]) -> UserError:
     error = cls.__new__(cls)
     Exception.__init__(error, *args)
     error.__dict__.update(state)

@@ -7,16 +7,15 @@ from typing import Any
 
 from rlvr_graders.errors import DataError
 from rlvr_graders.extract import completion_text, extract_answer
+from rlvr_graders.markup import unmarked
 
 _SPACE = re.compile(r"\s+")
 _WRAPPED = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
 
 
 def normalise_text(text: str) -> str:
-    """Case, spaces, Unicode composition, Markdown bold, `\\text{}` and a final full stop do not matter; the rest
-    does.
-    """
-    text = unicodedata.normalize("NFC", _WRAPPED.sub(r"\1", text)).replace("**", "")
+    """Case, spaces, Unicode composition, mark-up, `\\text{}` and a final full stop do not matter; the rest does."""
+    text = unicodedata.normalize("NFC", _WRAPPED.sub(r"\1", unmarked(text)))
     return _SPACE.sub(" ", text).strip().strip("$").removesuffix(".").strip().casefold()
 
 

@@ -1,9 +1,10 @@
 r"""The final answer of a completion: the last explicit statement of it after the last `</think>`.
 
-Explicit statements are `\boxed{…}` (braces matched), `<answer>…</answer>`, `#### …` and, when none of these is there, a
-phrase such as "the answer is …". When several stand in the text the last complete one counts: what a model says last is
-what it stands by, and a model that lists candidates gets judged on one of them. Nothing is guessed: a completion that
-merely contains a number has no answer.
+Explicit statements are `\boxed{…}` (braces matched), `<answer>…</answer>`, `#### …` and, when none of these is there, an
+announcement: "the answer is …", "Final Answer: …", a heading "Answer" or a table cell of that name with the answer below or
+beside it. When several stand in the text the last complete one counts: what a model says last is what it stands by, and a
+model that lists candidates gets judged on one of them. Nothing is guessed: a completion that merely contains a number has no
+answer. Mark-up around answers and announcements does not matter (`markup.py`).
 
 Every scan is linear in the text, so that hostile completions cost no more than honest ones of the same size.
 """
@@ -11,6 +12,8 @@ Every scan is linear in the text, so that hostile completions cost no more than 
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from rlvr_graders.markup import is_list_item, is_rule, plain_inline, plain_lines, plain_signs, plain_text, undecorated, unmarked
 
 MAX_COMPLETION_CHARS = 200_000
 """Only the end of a longer completion is searched."""
@@ -29,21 +32,36 @@ class Extracted:
     marker: Marker
 
 
-_BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\boxed\s+[^\s{$]+|\\.|[{}]", re.DOTALL)
-_ANSWER_OPEN = re.compile(r"<answer>", re.IGNORECASE)
-_ANSWER_CLOSE = re.compile(r"</answer>", re.IGNORECASE)
+_BRACES = re.compile(r"\\+(?:boxed|fbox|framebox)\s*\{|\\boxed\s+[^\s{$]+|\\.|[{}]", re.DOTALL)
+_ANSWER_OPEN = re.compile(r"<(?:final_?)?answer>", re.IGNORECASE)
+_ANSWER_CLOSE = re.compile(r"</(?:final_?)?answer>", re.IGNORECASE)
 _THINK = re.compile(r"<(/?)think>", re.IGNORECASE)
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
+_HINT = re.compile(r"answer|(?<![a-z])ans(?![a-z])|solution|result", re.IGNORECASE)
+_TO = r"(?:\s(?:to|for|of)\s(?:the|this|that|your|our)\s(?:\w{1,20}\s){0,2}(?:question|problem|exercise|task|equation|puzzle))?"
+_IS = r"\s(?:is|are|would\sbe|equals)(?![A-Za-z])(?:\s(?:equal\sto|therefore|thus|exactly|simply)(?![A-Za-z]))?"
 _PHRASE = re.compile(
-    r"(?:\bthe\s+(?:final\s+|correct\s+)?(?:answer|solution|result)\s+is\b(?:\s+(?:equal\s+to|therefore|thus)\b)?"
-    r"|\banswer\s{0,9}(?:\*\*)?\s{0,9}[:=])"
-    r"(?:\*\*)?\s*[:=]?[ \t]*(?:\*\*)?\n?([^\n]*)",
+    r"(?:(?:(?<![A-Za-z])(?:the|my|our|final|correct|so|thus|hence|therefore)\s(?:final\s|correct\s)?(?:answer|solution|result)s?"
+    rf"|(?<!\w\s)(?<!\w)answers?){_TO}{_IS}"
+    rf"|(?<![A-Za-z])(?:answers?|ans|final\s(?:result|solution)){_TO}(?:\s?\((?:final|s)\))?[\"”']?\s?(?:[:|]|==?>?|[-–—]+>|[→⇒⟹➜]|[–—](?=\s)))"
+    r"\s?(?:[:→⇒⟹➜]|==?>?(?!=))?",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"(?:the |my |our )?(final |correct )?(?:answers?|ans\.?)(?: is)? ?([:.=]?)", re.IGNORECASE)
+_WRAPPED = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:bf|rm|it|sf|tt)|emph|underline|mbox|hbox|boldsymbol|bm)\s?"
+    r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]{0,200}\}){0,200}\}){0,400})\}"
+)
+_FORMULA_LINE = re.compile(r"^\s*(?:\$\$?|\\\[|\\\()([^$]*)(?:\$\$?|\\\]|\\\))\s*$")
+_MATH_BLOCKS = {"$$": "$$", "\\[": "\\]", "```": "```", "\\begin{equation}": "\\end{equation}"}
+_SHORT_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
+MAX_LINES_BELOW = 20
+"""Lines that an announcement looks through for what it announces."""
+
 _REASON = re.compile(r"[,;]?\s(?:because|since|so|which|where|when)\b|,\s(?:and\s)?not\b", re.IGNORECASE)
 _NUMBER_LINE = re.compile(r"(?:\*\*)?[-+−]?\s?(?:\\?[$€£₹(]|\\frac|\\text|\\sqrt|\.?[0-9])")
 _NUMBERED = re.compile(r"[0-9]+(?:\.[0-9]+)*[.):]\s+\S")
-_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"'(]|\s*$)")
+_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"'(\\]|\s*$)")
 
 
 def completion_text(completion: Any) -> str:
@@ -77,7 +95,7 @@ def after_thinking(completion: str) -> str | None:
 
 def last_boxed(text: str) -> tuple[str, int] | None:
     r"""Content and end position of the last complete `\boxed{…}`, in one pass; an unfinished one does not count."""
-    if "\\boxed" not in text and "\\fbox" not in text:
+    if "box" not in text:
         return None
     found = None
     stack: list[int] = []  # where each open brace's content starts; negative for braces that are no box
@@ -112,27 +130,137 @@ def _last_hashes(text: str) -> tuple[str, int] | None:
     """The last `#### …` that is an answer: one on the last line, or one with a number, for headings look the same."""
     found = None
     for match in _HASHES.finditer(text):
-        line = match.group(1).strip()
-        if line and (
+        line = unmarked(match.group(1))
+        if line and not _LABEL.fullmatch(line) and (
             not text[match.end() : match.end() + 1_000].strip() or (_NUMBER_LINE.match(line) and not _NUMBERED.match(line))
-        ):
+        ):  # fmt: skip
             found = (line, match.end())
     return found
 
 
-def _last_match(pattern: re.Pattern[str], text: str) -> tuple[str, int] | None:
-    found = None
-    for match in pattern.finditer(text):
-        if match.group(1).strip():
-            found = (match.group(1), match.end())
-    return found
+def _announced(text: str) -> str | None:
+    """What the last announcement in a text announces, without mark-up; None where nothing does."""
+    if not _HINT.search(text):
+        return None
+    lines = plain_text(text).split("\n")
+    for number in range(len(lines) - 1, -1, -1):
+        line = lines[number]
+        if not _HINT.search(line):
+            continue
+        found = _in_table(lines, number) if line.lstrip().startswith("|") else None
+        found = found or _in_line(lines, number)
+        if found:
+            return found
+    return None
+
+
+def _in_line(lines: list[str], number: int) -> str | None:
+    """The statement of a line, or of the lines below where the line only announces it."""
+    line = _plain_line(lines[number])
+    label = _LABEL.fullmatch(line)
+    stated, start = None, 0
+    while not label and (phrase := _PHRASE.search(line, start)):
+        while inner := _PHRASE.match(line, _skip_space(line, phrase.end())):  # `Final Answer: The final answer is 73`
+            phrase = inner
+        rest = line[phrase.end() :]
+        end = _SENTENCE_END.search(rest)
+        said = rest[: end.start()] if end else rest
+        stated = _tidy(_without_reason(said)) or stated
+        start = phrase.end() + (end.end() if end else len(rest))
+        if not said.strip(" *_.:"):
+            label = phrase
+    if stated or not label:
+        return stated
+    # A heading or a line that ends in a colon announces what stands below it.
+    plain = lines[number].strip() == line
+    if label.re is _LABEL and plain and not label.group(1) and not label.group(2):
+        return None  # the bare word
+    return _below(lines, number, near=line.rstrip().endswith((":", "=", "is")))
+
+
+def _skip_space(line: str, at: int) -> int:
+    while at < len(line) and line[at] in " \t$":
+        at += 1
+    return at
+
+
+def _plain_line(line: str) -> str:
+    """A line of running text without mark-up, and without LaTeX's text commands around what announces an answer."""
+    if "\\" in line:
+        line = _WRAPPED.sub(lambda m: m[1] if _HINT.search(m[1]) else m[0], line)
+        if "\\boxed" not in line:
+            line = _FORMULA_LINE.sub(lambda m: m[1] if _HINT.search(m[1]) else m[0], line)
+    if is_list_item(line) or line.lstrip()[:1] in ("#", ">"):
+        line = plain_lines([line])
+    return " ".join(undecorated(plain_inline(undecorated(line))).split())
+
+
+def _below(lines: list[str], number: int, near: bool) -> str | None:
+    """What stands in the next lines: a block of mathematics or code, a list, or one line, which must be short unless it is near."""
+    end = min(len(lines), number + 1 + MAX_LINES_BELOW)
+    start = next((i for i in range(number + 1, end) if lines[i].strip() and (not is_rule(lines[i]) or "`" in lines[i])), None)
+    if start is None:
+        return None
+    first = lines[start].strip()
+    opening = next((mark for mark in _MATH_BLOCKS if first.startswith(mark)), None)
+    if opening and _MATH_BLOCKS[opening] not in first[len(opening) :]:
+        close = next((i for i in range(start + 1, end) if _MATH_BLOCKS[opening] in lines[i]), None)
+        if close is None:
+            return None
+        inside = [first.removeprefix(opening) if opening != "```" else "", *lines[start + 1 : close]]
+        inside.append(lines[close].partition(_MATH_BLOCKS[opening])[0])
+        return _tidy(plain_lines(inside))
+    if is_list_item(first):
+        last = next((i for i in range(start, end) if not is_list_item(lines[i])), end)
+        return _tidy(unmarked(plain_lines(lines[start:last])))
+    line = _plain_line(lines[start])
+    if not (near and start == number + 1) and len(_SHORT_WORD.findall(line)) > 4:
+        return None
+    return _tidy(_sentence(line))
+
+
+def _in_table(lines: list[str], number: int) -> str | None:
+    """The cell beside a cell that announces the answer, or the one below it in a table of one row."""
+    cells = _cells(lines[number])
+    for place, cell in enumerate(cells):
+        if not _LABEL.fullmatch(cell):
+            continue
+        ruled = number + 1 < len(lines) and set(lines[number + 1].strip()) <= set("|-: ") and "-" in lines[number + 1]
+        if not ruled:
+            return _tidy(cells[place + 1]) if place + 1 < len(cells) else None
+        rows = [_cells(line) for line in lines[number + 2 : number + 4] if line.lstrip().startswith("|")]
+        return _tidy(rows[0][place]) if len(rows) == 1 and place < len(rows[0]) else None
+    return None
+
+
+def _cells(row: str) -> list[str]:
+    return [cell for cell in map(unmarked, row.strip().strip("|").split("|")) if cell]
+
+
+def _tidy(text: str) -> str:
+    """A statement without what mark-up left over at its ends: a star whose partner stands lines away, an outer bracket."""
+    text = unmarked(text)
+    for _ in range(4):
+        before = text
+        text = text.strip().strip("`").removeprefix("**").removeprefix("__").removesuffix("**").removesuffix("__")
+        text = text.removesuffix("\\]").removesuffix("\\)") if text.count("\\]") + text.count("\\)") > text.count("\\[") + text.count("\\(") else text  # fmt: skip
+        text = text.rstrip(" ,;").removesuffix("|").rstrip() if not text.startswith("|") else text.rstrip(" ,;")
+        if text[-1:] in ")]}" and sum(map(text.count, ")]}")) > sum(map(text.count, "([{")):
+            text = text[:-1]
+        text = undecorated(text)
+        if text == before:
+            break
+    return text
+
+
+def _without_reason(text: str) -> str:
+    end = _REASON.search(text)
+    return text[: end.start()] if end else text
 
 
 def _sentence(text: str) -> str:
-    for stop in (_SENTENCE_END, _REASON):
-        if end := stop.search(text):
-            text = text[: end.start()]
-    return text
+    end = _SENTENCE_END.search(text)
+    return _without_reason(text[: end.start()] if end else text)
 
 
 def extract_answer(completion: str) -> Extracted | None:
@@ -143,9 +271,9 @@ def extract_answer(completion: str) -> Extracted | None:
 
     Returns:
         The content of the marker that ends last among `\boxed{…}`, `<answer>…</answer>` and `#### …`; without any of
-        them the rest of the sentence after the last "the answer is". Markers inside markers are unwrapped.
+        them what the last announcement says. Markers inside markers are unwrapped, mark-up is taken away.
     """
-    text = after_thinking(completion[-MAX_COMPLETION_CHARS:])
+    text = after_thinking(plain_signs(completion[-MAX_COMPLETION_CHARS:]))
     if text is None:
         return None
     found: list[tuple[int, str, Marker]] = []
@@ -158,24 +286,19 @@ def extract_answer(completion: str) -> Extracted | None:
     if found:
         _, content, marker = max(found)
         return _unwrapped(content, marker)
-    if phrase := _last_match(_PHRASE, text):
-        return Extracted(_sentence(phrase[0]).strip(), "phrase")
-    return None
+    stated = _announced(text)
+    return Extracted(stated, "phrase") if stated else None
 
 
 def _unwrapped(content: str, marker: Marker, depth: int = 4) -> Extracted | None:
-    """A box inside an answer tag, a phrase inside it, and so on: the innermost statement is the answer."""
-    content = content.strip()
-    if not content:
-        return None
+    """A box inside an answer tag, an announcement inside it, and so on: the innermost statement is the answer."""
     if depth and len(content) <= MAX_ANSWER_CHARS:
         if box := last_boxed(content):
             return _unwrapped(box[0], "boxed", depth - 1)
         if marker != "boxed" and (line := _last_hashes(content)):
             return _unwrapped(line[0], "hashes", depth - 1)
-        if marker != "boxed" and (phrase := _last_match(_PHRASE, content)):
-            return Extracted(_sentence(phrase[0]).strip() or content, marker)
-    return Extracted(content, marker)
+        content = _announced(content) or unmarked(content)
+    return Extracted(content.strip(), marker) if content.strip() else None
 
 
 _CHOICE = re.compile(r"(?:(?:option|choice)\s+)?[(\[]?([A-J])(?:[)\]]|[.:](?!\S))?", re.IGNORECASE)

@@ -2,8 +2,13 @@
 
 import contextlib
 import importlib
+import importlib.util
 import inspect
+import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rlvr_graders.errors import ConfigError, nearest
@@ -32,8 +37,9 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
     """The reward of that name.
 
     Args:
-        name: One of `NAMES`, or `package.module:function` for a reward of your own. With keyword arguments, or when the
-            attribute is a class, your own is called to make the reward; otherwise it is the reward.
+        name: One of `NAMES`, or `package.module:function` or `folder/file.py:function` for a reward of your own (see
+            `importable_from`). With keyword arguments, or when the attribute is a class, your own is called to make the reward;
+            otherwise it is the reward.
         kwargs: Settings of the reward, for those that have any.
 
     Returns:
@@ -46,6 +52,19 @@ def get_reward(name: str, **kwargs: Any) -> Reward:
     with contextlib.suppress(AttributeError):  # a callable of one's own may take no attributes
         reward.recipe_name = name  # type: ignore[attr-defined]
     return reward
+
+
+def importable_from(*folders: str | Path) -> None:
+    """Modules in these folders, and in the working folder, can be named as rewards: here, and in processes started from here.
+
+    What is installed comes first: a file `math.py` of yours hides no module.
+    """
+    for folder in (os.getcwd(), *map(os.path.abspath, folders)):
+        if folder not in sys.path:
+            sys.path.append(folder)
+        inherited = os.environ.get("PYTHONPATH", "")
+        if folder not in inherited.split(os.pathsep):
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (inherited, folder)))
 
 
 def _find(name: str, kwargs: dict[str, Any]) -> Reward:
@@ -89,16 +108,38 @@ def _check_settings(factory: Callable[..., Reward], name: str, kwargs: dict[str,
 
 
 def _load(path: str, name: str) -> Any:
-    module, _, attribute = path.partition(":")
+    module, _, attribute = path.rpartition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = getattr(_from_file(module) if module.endswith(".py") else importlib.import_module(module), attribute)
+    except Exception as error:  # whatever the module raises while it is imported
+        told = error if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"
         raise ConfigError(
             "reward",
             name,
-            expected=f"something importable ({error})",
-            then="Check the spelling of module and function.",
+            expected=f"something importable ({told})",
+            then="Check the spelling of module and function; a file of yours is found beside the recipe, in the working folder, "
+            "or by its path (./my_rewards.py:function).",
         ) from error
     if not callable(found):
         raise ConfigError("reward", name, expected="a callable", then="Name a function or a class.")
     return found
+
+
+def _from_file(file: str) -> ModuleType:
+    """The module in a file, given by its path from the working folder or from any folder of Python's search path."""
+    found = next((path for folder in ("", *sys.path) if (path := Path(folder, file).resolve()).is_file()), None)
+    if found is None:
+        raise ImportError(f"there is no file {file}")
+    known = next((m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == str(found)), None)
+    if known is not None:
+        return known
+    name = found.stem if found.stem not in sys.modules and found.stem.isidentifier() else f"_reward_{abs(hash(str(found))):x}"
+    spec = importlib.util.spec_from_file_location(name, found)
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    sys.modules[name] = module  # as an import would: what it defines can be pickled
+    try:
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,13 +1,16 @@
-"""Rewards that shape how an answer is written: length, repetition, visible steps. Each names the paper it comes from.
+"""Rewards for how an answer is written: length, repetition, visible steps. Each names the paper it comes from.
 
-TRL's implementations are used where it has them; only `reasoning_steps` is ours, and `cosine_length` uses our grader
-inside TRL's schedule. None of them may drive guidance: they say nothing about skill.
+`overlong` and `repetition_penalty` are TRL's implementations and need the package `trl`; the others do not. None of them
+measures whether an answer is right, so each carries `drives_guidance = False`.
 """
 
+import importlib
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
+from rlvr_graders.errors import ConfigError
 from rlvr_graders.extract import completion_text
 
 _STEP = re.compile(
@@ -69,7 +72,8 @@ class CosineLength:
             raise ValueError(f"max_length is {max_length}, expected at least 1 token")
         from rlvr_graders.math import MathReward
 
-        self.max_length, self.wrong, self.right = max_length, tuple(wrong), tuple(right)
+        self.max_length = max_length
+        self.wrong, self.right = (wrong[0], wrong[1]), (right[0], right[1])  # tuples, also where a recipe has lists
         self._accuracy = MathReward(deadline_s=deadline_s)
         self.warm_up = self._accuracy.warm_up
 
@@ -93,10 +97,12 @@ def repetition_penalty(ngram_size: int = 3, max_penalty: float = -1.0) -> Any:
     Args:
         ngram_size: Tokens per n-gram.
         max_penalty: Value of a completion that only repeats itself; not positive.
-    """
-    from trl.rewards import get_repetition_penalty_reward
 
-    return _shaping(get_repetition_penalty_reward(ngram_size=ngram_size, max_penalty=max_penalty))
+    Raises:
+        ConfigError: TRL is not installed.
+    """
+    factory = _from_trl("get_repetition_penalty_reward", "repetition_penalty")
+    return _shaping(factory(ngram_size=ngram_size, max_penalty=max_penalty))
 
 
 def soft_overlong(max_completion_len: int, soft_punish_cache: int) -> Any:
@@ -106,10 +112,23 @@ def soft_overlong(max_completion_len: int, soft_punish_cache: int) -> Any:
     Args:
         max_completion_len: Longest completion in tokens.
         soft_punish_cache: Length in tokens of the slope before it.
-    """
-    from trl.rewards import get_soft_overlong_punishment
 
-    return _shaping(get_soft_overlong_punishment(max_completion_len, soft_punish_cache))
+    Raises:
+        ConfigError: TRL is not installed.
+    """
+    factory = _from_trl("get_soft_overlong_punishment", "overlong")
+    return _shaping(factory(max_completion_len, soft_punish_cache))
+
+
+def _from_trl(name: str, reward: str) -> Callable[..., Any]:
+    try:
+        return getattr(importlib.import_module("trl.rewards"), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"The reward {reward!r}, which TRL implements, cannot be loaded ({error})",
+            expected="an installed trl, 1.16 or later",
+            then="Run `pip install 'rlvr-graders[trl]'`, or leave the reward out.",
+        ) from error
 
 
 def _shaping(reward: Any) -> Any:

@@ -25,7 +25,7 @@ HALF = "```python\ndef add(a, b):\n    return a + b if a < 2 else 0\n```"
 
 @pytest.fixture(scope="module")
 def reward(pool):
-    return CodeReward(sandbox=pool, timeout_s=0.5)
+    return CodeReward(sandbox=pool, timeout_s=2.0)
 
 
 def test_scores_are_the_fraction_of_tests_that_hold(reward):

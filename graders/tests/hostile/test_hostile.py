@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from rlvr_graders.sandbox.levels import make_pool
 from rlvr_graders.sandbox.worker import WorkerLost
 
 HERE = Path(__file__).parent
-SOURCE = HERE.parents[1] / "src"
+SOURCE = HERE.parents[1] / "src" / "rlvr_graders"
 NOBODY = 65534
 LEVELS = ("landlock", "bwrap+")
 
@@ -31,19 +32,30 @@ def python_for_nobody() -> str | None:
     return None
 
 
-def outcome(level: str, user: int | None) -> dict:
+@pytest.fixture(scope="module")
+def open_copy():
+    """The package and the programs where every user can read them: a clone may stand in a folder that only its owner may enter."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        for source, name in ((SOURCE, "src/rlvr_graders"), (HERE, "hostile")):
+            shutil.copytree(source, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        yield Path(folder)
+
+
+def outcome(level: str, user: int | None, copy: Path) -> dict:
     program = sys.executable if user is None else python_for_nobody()
     if program is None:
         pytest.skip("no Python 3.11 that an ordinary user may start")
     identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     done = subprocess.run(
-        [program, "-W", "error", str(HERE / "runner.py"), level],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1"},
+        [program, "-W", "error", str(copy / "hostile" / "runner.py"), level],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
         cwd="/",
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         **identity,
     )
     assert done.returncode == 0, done.stderr
@@ -61,11 +73,11 @@ def need(level: str) -> None:
 
 @pytest.mark.parametrize("user", [None, NOBODY], ids=["this-user", "nobody"])
 @pytest.mark.parametrize("level", LEVELS)
-def test_no_hostile_program_passes_or_leaves_anything(level, user):
+def test_no_hostile_program_passes_or_leaves_anything(level, user, open_copy):
     need(level)
     if user is not None and os.geteuid() != 0:
         pytest.skip("only root can become another user; this user is an ordinary one already")
-    result = outcome(level, user)
+    result = outcome(level, user, open_copy)
     hostile = {name: told for name, told in result["verdicts"].items() if not name.startswith("right/")}
     right = {name: told for name, told in result["verdicts"].items() if name.startswith("right/")}
     assert len(hostile) >= 120

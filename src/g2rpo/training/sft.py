@@ -22,6 +22,7 @@ from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers, json_object
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.run.budget import StopAtBudget
+from g2rpo.training.run.libraries import check_libraries
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
@@ -138,7 +139,7 @@ def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> Tra
     name = recipe.model.model_name_or_path
     model = trainable_place(name, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems()
+    problems = recipe.data.problems(style_name=settings.style)
     rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(
@@ -164,6 +165,7 @@ def train_sft(
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
     recipe, settings = resolved
     args: SFTConfig = recipe.training
+    check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():

@@ -1,4 +1,4 @@
-"""`g2rpo grade code`: programs and tests in, verdicts out, one JSON object per line."""
+"""`rlvr-graders code`: programs and tests in, verdicts out, one JSON object per line."""
 
 import json
 from collections import Counter
@@ -106,11 +106,11 @@ def _jobs(path: Path, timeout_s: float, memory_mb: int) -> Iterator[dict[str, An
                 f"Line {number} of {path}",
                 line[:200],
                 expected=f"an object with id, code and tests ({problem!r})",
-                then="Mend the line.",
+                then="Correct the line.",
             ) from None
         try:
             if not isinstance(job.get("code"), str):
-                raise DataError("`code`", job.get("code"), expected="a string", then="Mend the job.")
+                raise DataError("`code`", job.get("code"), expected="a string", then="Correct the job.")
             limits = (_limit(job, "timeout_s", timeout_s), int(_limit(job, "memory_mb", memory_mb)))
             yield {"id": name, "code": program_in(job["code"]), "tests": parse_tests(job.get("tests")), "limits": limits}
         except (DataError, TypeError, ValueError) as problem:
@@ -121,5 +121,5 @@ def _jobs(path: Path, timeout_s: float, memory_mb: int) -> Iterator[dict[str, An
 def _limit(job: dict[str, Any], name: str, default: float) -> float:
     value = job.get(name, default)
     if type(value) not in (int, float) or not 0 < value <= MAX_LIMIT:  # NaN is not, either
-        raise DataError(f"`{name}`", value, expected=f"a number above 0 and up to {MAX_LIMIT:,}", then="Mend the job.")
+        raise DataError(f"`{name}`", value, expected=f"a number above 0 and up to {MAX_LIMIT:,}", then="Correct the job.")
     return float(value)

@@ -1,4 +1,4 @@
-"""`g2rpo grade math`: gold answers and completions in, verdicts out, one JSON object per line."""
+"""`rlvr-graders math`: gold answers and completions in, verdicts out, one JSON object per line."""
 
 import json
 from collections import Counter
@@ -60,9 +60,9 @@ def _pairs(path: Path) -> Iterator[tuple[Any, str, str]]:
                 f"Line {number} of {path}",
                 line[:200],
                 expected=f"an object with id, gold and completion ({problem})",
-                then="Mend the line.",
+                then="Correct the line.",
             )
         completion = row["completion"]
         if not isinstance(completion, str):
-            raise DataError(f"`completion` in line {number} of {path}", completion, expected="a string", then="Mend the line.")
+            raise DataError(f"`completion` in line {number} of {path}", completion, expected="a string", then="Correct the line.")
         yield row["id"], str(row["gold"]), completion

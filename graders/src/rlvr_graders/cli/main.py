@@ -11,7 +11,7 @@ from rlvr_graders.errors import UserError
 
 
 class SentenceErrors(typer.Typer):
-    """Errors that a person can mend are printed as the sentence they are, without a traceback; exit code 2."""
+    """Errors that a person can correct are printed as the sentence they are, without a traceback; exit code 2."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:

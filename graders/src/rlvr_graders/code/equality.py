@@ -30,7 +30,7 @@ def equal(actual: Any, expected: Any, *, atol: float = ATOL, rtol: float = RTOL,
     if not strict:
         actual, expected = (int(value) if type(value) is bool else value for value in (actual, expected))
     kind, wanted = type(actual), type(expected)
-    settings = {"atol": atol, "rtol": rtol, "strict": strict}
+    settings: Any = {"atol": atol, "rtol": rtol, "strict": strict}
     if wanted is bool or kind is bool:
         return kind is wanted and actual == expected
     if wanted in _NUMBERS:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rlvr_graders.code.equality import ATOL
-from rlvr_graders.code.tests import Case, Digest, FunctionTests, ReferenceTests, Tests
+from rlvr_graders.code.tests import Case, Digest, FunctionTests, ReferenceTests, RunnableTests, Tests
 from rlvr_graders.errors import DataError
 from rlvr_graders.sandbox import Call, ExecRequest, Sandbox
 
@@ -114,7 +114,7 @@ def evalplus_tests(rows: list[dict[str, Any]], sandbox: Sandbox, *, plus: bool =
     return tests
 
 
-def resolve(tests: Sequence[Tests], sandbox: Sandbox) -> list[Tests | DataError]:
+def resolve(tests: Sequence[Tests], sandbox: Sandbox) -> list[RunnableTests | DataError]:
     """The same tests, those of EvalPlus with their expected values: computed once and kept with them.
 
     A `DataError` stands in place of tests whose reference solution fails.
@@ -126,7 +126,7 @@ def resolve(tests: Sequence[Tests], sandbox: Sandbox) -> list[Tests | DataError]
             failed[id(one)] = made
         else:
             one.resolved = made
-    return [failed.get(id(one), one.resolved) if isinstance(one, ReferenceTests) else one for one in tests]
+    return [(one.resolved or failed[id(one)]) if isinstance(one, ReferenceTests) else one for one in tests]
 
 
 def program_of(row: dict[str, Any], solution: str) -> str:

@@ -8,10 +8,10 @@ from rlvr_graders.code.equality import brief, same_text
 from rlvr_graders.code.evalplus import resolve
 from rlvr_graders.code.oracles import ORACLES
 from rlvr_graders.code.signals import hack_signals
-from rlvr_graders.code.tests import CheckTests, Digest, FunctionTests, StdioTests, Tests, room
+from rlvr_graders.code.tests import CheckTests, Digest, FunctionTests, RunnableTests, StdioTests, Tests, room
 from rlvr_graders.errors import DataError
 from rlvr_graders.grades import Grade
-from rlvr_graders.sandbox import CallResult, ExecResult, Sandbox
+from rlvr_graders.sandbox import CallResult, ExecRequest, ExecResult, Sandbox
 from rlvr_graders.sandbox.inside.wire import WireError, digest, encode, to_bytes
 
 CodeStatus = Literal[
@@ -66,7 +66,8 @@ def grade_programs(
     if len(programs) != len(tests):
         raise DataError("The number of tests", len(tests), expected=f"one per program ({len(programs)})", then="Pass both.")
     known = resolve(tests, sandbox)
-    requests, spans = [], []
+    requests: list[ExecRequest] = []
+    spans: list[tuple[int, int]] = []
     for code, one in zip(programs, known, strict=True):
         own = [] if code is None or isinstance(one, DataError) else one.requests(code, timeout_s=timeout_s, memory_mb=memory_mb)
         spans.append((len(requests), len(requests) + len(own)))
@@ -83,7 +84,7 @@ def grade_programs(
     return grades
 
 
-def _grade(code: str, tests: Tests, results: list[ExecResult], scoring: Scoring) -> CodeGrade:
+def _grade(code: str, tests: RunnableTests, results: list[ExecResult], scoring: Scoring) -> CodeGrade:
     if isinstance(tests, StdioTests):
         verdict, passed, total, reason = _grade_stdio(tests, results)
     elif isinstance(tests, CheckTests):
@@ -105,7 +106,7 @@ _Outcome = tuple[CodeStatus, int, int, str]
 def _grade_function(tests: FunctionTests, result: ExecResult) -> _Outcome:
     total = len(tests.cases)
     if result.status == "infra_error" or (result.status != "ok" and not result.results):
-        return result.status if result.status != "ok" else "incomplete", 0, total, result.reason
+        return result.status, 0, total, result.reason
     passed, problem = 0, ""
     for case, call in zip(tests.cases, result.results, strict=False):
         try:

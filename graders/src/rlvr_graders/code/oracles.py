@@ -10,7 +10,7 @@ from typing import Any
 from rlvr_graders.code.equality import equal
 
 
-def _as_sets(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) -> bool:
+def _as_sets(actual: Any, expected: Any, args: tuple[Any, ...], atol: float, rtol: float) -> bool:
     """The order and the number of equal elements do not matter."""
     kinds = (list, tuple, set, frozenset)
     try:
@@ -19,12 +19,12 @@ def _as_sets(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) 
         return False
 
 
-def _is_something(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) -> bool:
+def _is_something(actual: Any, expected: Any, args: tuple[Any, ...], atol: float, rtol: float) -> bool:
     """Only whether there is a result matters (a match or None)."""
     return (actual is not None) == (expected is not None if type(expected) is not bool else expected)
 
 
-def _polynomial_root(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) -> bool:
+def _polynomial_root(actual: Any, expected: Any, args: tuple[Any, ...], atol: float, rtol: float) -> bool:
     """Any root of the polynomial whose coefficients, lowest power first, are the argument (HumanEval/32)."""
     if type(actual) not in (int, float):
         return False
@@ -37,16 +37,16 @@ def _polynomial_root(actual: Any, expected: Any, args: tuple, atol: float, rtol:
     return abs(value) <= max(atol, 1e-4)
 
 
-def _exact(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) -> bool:
+def _exact(actual: Any, expected: Any, args: tuple[Any, ...], atol: float, rtol: float) -> bool:
     return equal(actual, expected, atol=atol, rtol=rtol)
 
 
-def _python(actual: Any, expected: Any, args: tuple, atol: float, rtol: float) -> bool:
+def _python(actual: Any, expected: Any, args: tuple[Any, ...], atol: float, rtol: float) -> bool:
     """As `==` in an assertion: 0 is False."""
     return equal(actual, expected, atol=atol, rtol=rtol, strict=False)
 
 
-ORACLES: dict[str, Callable[[Any, Any, tuple, float, float], bool]] = {
+ORACLES: dict[str, Callable[[Any, Any, tuple[Any, ...], float, float], bool]] = {
     "exact": _exact,
     "python": _python,
     "set": _as_sets,

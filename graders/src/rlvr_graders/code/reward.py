@@ -63,7 +63,7 @@ class CodeReward:
         self.scoring: Scoring = scoring
         self.timeout_s, self.memory_mb = timeout_s, memory_mb
         self.counts: Counter[str] = Counter()
-        self._watch = UnscoredWatch(max_unscored, "programs", "Run `g2rpo doctor`.")
+        self._watch = UnscoredWatch(max_unscored, "programs", "Run `rlvr-graders self-test`.")
         self._own = sandbox is None
         # Opened here and not on the first call: before CUDA and the trainer's threads are there.
         self.sandbox = sandbox or open_sandbox(level, workers=workers, allow_unsafe=allow_unsafe)

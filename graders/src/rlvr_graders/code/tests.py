@@ -1,6 +1,6 @@
 """Tests of a program as plain data, and what to run for them. Everything here happens outside of the sandbox.
 
-The JSON forms, as in `Problem.tests` and in the jobs of `g2rpo grade code`:
+The JSON forms, as in the column `tests` and in the jobs of `rlvr-graders code`:
 
     {"kind": "function", "entry": "add", "cases": [{"args": [1, 2], "expected": 3}]}
     {"kind": "stdio", "cases": [{"stdin": "1 2\\n", "stdout": "3\\n"}]}
@@ -17,6 +17,7 @@ A case of `function` may have `kwargs`, or `call` instead of `args` (an expressi
 import ast
 import builtins
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,8 +30,7 @@ from rlvr_graders.errors import DataError
 from rlvr_graders.sandbox import Call, ExecRequest
 from rlvr_graders.sandbox.inside.wire import to_bytes
 
-KINDS = ("function", "stdio", "assert", "check", "evalplus")
-_THEN = "Mend or drop the row; `g2rpo data check` lists all such rows."
+_THEN = "Correct the row or leave it out."
 _IMPORTS = f"import {MODULES}\n"
 
 
@@ -120,7 +120,8 @@ class ReferenceTests:
     resolved: FunctionTests | None = None
 
 
-Tests = FunctionTests | StdioTests | CheckTests | ReferenceTests
+RunnableTests = FunctionTests | StdioTests | CheckTests
+Tests = RunnableTests | ReferenceTests
 
 
 def parse_tests(tests: dict[str, Any] | str) -> Tests:
@@ -135,11 +136,10 @@ def parse_tests(tests: dict[str, Any] | str) -> Tests:
         except ValueError:
             raise DataError("The tests", tests, expected="JSON", then=_THEN) from None
     kind = tests.get("kind") if isinstance(tests, dict) else None
-    if kind not in KINDS:
+    if not isinstance(tests, dict) or kind not in KINDS:
         raise DataError("The kind of tests", kind, expected=", ".join(KINDS), then=_THEN)
     try:
-        read = {"function": _function, "stdio": _stdio, "assert": _assert, "check": _check, "evalplus": _evalplus}
-        return read[kind](tests)
+        return _READERS[kind](tests)
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, RecursionError) as problem:
         raise DataError(
             f"Tests of kind {kind!r}",
@@ -149,7 +149,7 @@ def parse_tests(tests: dict[str, Any] | str) -> Tests:
         ) from None
 
 
-def _nonempty(cases: Any, what: str) -> list:
+def _nonempty(cases: Any, what: str) -> list[Any]:
     if not isinstance(cases, list) or not cases:
         raise DataError(what, cases, expected="a list with at least one test", then=_THEN)
     return cases
@@ -179,14 +179,15 @@ def _function(tests: dict[str, Any]) -> FunctionTests:
     entry = _string(tests.get("entry", ""))
     if not entry and any(case.call.expr is None for case in cases):
         raise KeyError("entry")
-    settings = {name: float(tests[name]) for name in ("atol", "rtol") if name in tests}
-    texts = {name: _string(tests.get(name) or "") for name in ("setup", "prompt")}
-    return FunctionTests(tuple(cases), entry, **texts, **settings)
+    settings: dict[str, Any] = {name: float(tests[name]) for name in ("atol", "rtol") if name in tests}
+    settings |= {name: _string(tests.get(name) or "") for name in ("setup", "prompt")}
+    return FunctionTests(tuple(cases), entry, **settings)
 
 
-def _question(text: Any, expected: Any, tests: dict[str, Any]) -> str:
+def _question(written: Any, expected: Any, tests: dict[str, Any]) -> str:
     """The expression of a case, which must not carry its expected value into the sandbox."""
-    node = ast.parse(_string(text).strip(), mode="eval").body
+    text = _string(written)
+    node = ast.parse(text.strip(), mode="eval").body
     told = _string(tests.get("setup") or ""), _string(tests.get("entry") or "")
     if (type(expected) is bool or compares(node)) and not asks(node, expected, *told):
         raise ValueError(f"{text[:80]!r} judges its result where the program could interfere; kind 'assert' may do so")
@@ -218,8 +219,8 @@ def _assert(tests: dict[str, Any]) -> Tests:
     setup = _string(tests.get("setup") or "")
     named, prompt = _string(tests.get("entry") or ""), _string(tests.get("prompt") or "")
     entry = named or entry_of(asserts, setup)
-    cases = [_case(line, setup, entry) for line in asserts]
-    if all(cases):
+    cases = [case for line in asserts if (case := _case(line, setup, entry))]
+    if len(cases) == len(asserts):
         return FunctionTests(tuple(cases), named, setup=setup, prompt=prompt)
     if not named and (not entry or hasattr(builtins, entry)):
         raise ValueError(f"no function is called in {asserts[0][:80]!r}")
@@ -248,7 +249,16 @@ def _case(line: str, setup: str, entry: str) -> Case | None:
     return Case(Call(expr=ast.unparse(test.left)), expected, "python") if asks(test.left, expected, setup, entry) else None
 
 
-_TAGS = {
+_READERS: dict[str, Callable[[dict[str, Any]], Tests]] = {
+    "function": _function,
+    "stdio": _stdio,
+    "assert": _assert,
+    "check": _check,
+    "evalplus": _evalplus,
+}
+KINDS = tuple(_READERS)
+
+_TAGS: dict[str, Callable[[Any], Any]] = {
     "$tuple": tuple,
     "$set": set,
     "$frozenset": frozenset,

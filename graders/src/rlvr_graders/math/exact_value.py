@@ -5,7 +5,22 @@ computed.
 from fractions import Fraction
 from math import comb, factorial, isqrt, prod
 
-from rlvr_graders.math.expressions import Node
+from rlvr_graders.math.tree import (
+    Binomial,
+    Constant,
+    DoubleFactorial,
+    Factorial,
+    Function,
+    Negative,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Root,
+    Sum,
+    Variable,
+)  # fmt: skip
 
 MAX_BITS = 60_000
 """Largest numerator or denominator that is computed exactly."""
@@ -22,9 +37,9 @@ class TooLarge(ValueError):
 
 def variables(node: Node) -> frozenset[str]:
     """Names of the variables in a tree."""
-    if node[0] == "var":
-        return frozenset((node[1],))
-    return frozenset().union(*(variables(child) for child in node[1:] if isinstance(child, tuple)))
+    if isinstance(node, Variable):
+        return frozenset((node.name,))
+    return frozenset[str]().union(*map(variables, node.operands()))
 
 
 def exact_value(node: Node) -> Fraction | None:
@@ -33,44 +48,51 @@ def exact_value(node: Node) -> Fraction | None:
     Raises:
         TooLarge: The value is rational but beyond the limits.
     """
-    kind = node[0]
-    if kind == "num":
-        return node[1]
-    if kind in ("var", "const"):
+    if isinstance(node, Number):
+        return node.value
+    if isinstance(node, Variable | Constant):
         return None
-    if kind == "fun":
-        inner = exact_value(node[2])
-        return abs(inner) if inner is not None and node[1] == "abs" else None
-    values = [exact_value(child) for child in node[1:]]
-    if any(value is None for value in values):
+    values = [exact_value(operand) for operand in node.operands()]
+    exact = [value for value in values if value is not None]
+    if len(exact) < len(values):
         return None
-    a: Fraction = values[0]  # type: ignore[assignment]
-    if kind == "neg":
-        return -a
-    if kind in ("fac", "fac2"):
-        if a.denominator != 1 or a < 0:
-            return None
-        if a > MAX_FACTORIAL:
-            raise TooLarge("a huge factorial")
-        return Fraction(factorial(int(a)) if kind == "fac" else prod(range(int(a), 0, -2)))
-    b: Fraction = values[1]  # type: ignore[assignment]
-    if kind == "add":
-        return _bounded(a + b)
-    if kind == "mul":
-        return _bounded(a * b)
-    if kind == "div":
-        return _bounded(a / b) if b else None
-    if kind == "pow":
-        return _power(a, b)
-    if kind == "root":
-        return _power(a, 1 / b) if b > 0 and b.denominator == 1 and a >= 0 else None
-    if kind == "binom":
-        if a.denominator != 1 or b.denominator != 1 or a < 0 or b < 0:
-            return None
-        if a > 10 * MAX_FACTORIAL:
-            raise TooLarge("a huge binomial")
-        return Fraction(comb(int(a), int(b)))
+    a, b = exact[0], exact[-1]
+    match node:
+        case Function(name="abs"):
+            return abs(a)
+        case Negative():
+            return -a
+        case Factorial() | DoubleFactorial():
+            return _factorial(a, 1 if isinstance(node, Factorial) else 2)
+        case Sum():
+            return _bounded(a + b)
+        case Product():
+            return _bounded(a * b)
+        case Quotient():
+            return _bounded(a / b) if b else None
+        case Power():
+            return _power(a, b)
+        case Root():
+            return _power(a, 1 / b) if b > 0 and b.denominator == 1 and a >= 0 else None
+        case Binomial():
+            return _binomial(a, b)
     return None
+
+
+def _factorial(value: Fraction, step: int) -> Fraction | None:
+    if value.denominator != 1 or value < 0:
+        return None
+    if value > MAX_FACTORIAL:
+        raise TooLarge("a huge factorial")
+    return Fraction(factorial(int(value)) if step == 1 else prod(range(int(value), 0, -step)))
+
+
+def _binomial(n: Fraction, k: Fraction) -> Fraction | None:
+    if n.denominator != 1 or k.denominator != 1 or n < 0 or k < 0:
+        return None
+    if n > 10 * MAX_FACTORIAL:
+        raise TooLarge("a huge binomial")
+    return Fraction(comb(int(n), int(k)))
 
 
 def _bounded(value: Fraction) -> Fraction:

@@ -10,9 +10,24 @@ import re
 from fractions import Fraction
 
 from rlvr_graders.math.numbers import read_atom
+from rlvr_graders.math.tree import (
+    Binomial,
+    Constant,
+    DoubleFactorial,
+    Factorial,
+    Function,
+    Logarithm,
+    Negative,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Root,
+    Sum,
+    Variable,
+)  # fmt: skip
 from rlvr_graders.math.vocabulary import ALIASES, BEYOND, FUNCTIONS, GREEK, INVERSE, NOT_PRODUCTS
-
-Node = tuple  # ("num", Fraction) | ("var", name) | ("const", name) | ("add"|"mul"|"div"|"pow", a, b) | ("neg"|…, a) | …
 
 MAX_DEPTH = 40
 MAX_OPERATIONS = 150
@@ -67,7 +82,7 @@ class _Parser:
             self.at += 1
             self.grow()
             right = self.product()
-            left = ("add", left, right if sign == "+" else ("neg", right))
+            left = Sum(left, right if sign == "+" else Negative(right))
         self.depth -= 1
         return left
 
@@ -78,12 +93,12 @@ class _Parser:
             self.grow()
             if char in ("*", "/"):
                 self.at += 1
-                left = ("mul" if char == "*" else "div", left, self.signed())
+                left = (Product if char == "*" else Quotient)(left, self.signed())
             elif self.starts_atom(char):
                 # `7 7` and `x2` are no products, but `3!2!`, `(1+2)3` and `2^x 3^x` are.
                 if (char.isdigit() or char == ".") and not self.may_precede_number():
                     raise Malformed("a number after another factor")
-                left = ("mul", left, self.power())
+                left = Product(left, self.power())
             else:
                 return left
 
@@ -109,12 +124,12 @@ class _Parser:
             if count > 2:
                 raise Malformed("a row of signs")
         node = self.power()
-        return ("neg", node) if sign < 0 else node
+        return Negative(node) if sign < 0 else node
 
     def power(self) -> Node:
         base = self.postfix(self.atom())
         if self.take("^"):
-            return ("pow", base, self.exponent())
+            return Power(base, self.exponent())
         return base
 
     def exponent(self) -> Node:
@@ -131,12 +146,12 @@ class _Parser:
         while self.peek() in ("!", "%") or (self.functions and _DEGREES.match(self.text, self.at)):
             if degrees := _DEGREES.match(self.text, self.at):
                 self.at = degrees.end()
-                return ("mul", node, ("div", ("const", "pi"), ("num", Fraction(180))))
+                return Product(node, Quotient(Constant("pi"), Number(Fraction(180))))
             if self.text.startswith("!!", self.at):
-                node, self.at = ("fac2", node), self.at + 2
+                node, self.at = DoubleFactorial(node), self.at + 2
                 continue
             self.grow()
-            node = ("fac", node) if self.text[self.at] == "!" else ("div", node, ("num", Fraction(100)))
+            node = Factorial(node) if self.text[self.at] == "!" else Quotient(node, Number(Fraction(100)))
             self.at += 1
         return node
 
@@ -158,7 +173,7 @@ class _Parser:
             node = self.sum()
             self.bars -= 1
             self.need("|")
-            return ("fun", "abs", node)
+            return Function("abs", node)
         if char.isascii() and (char.isdigit() or char == "."):
             number = read_atom(self.text, self.at)
             if number is None:
@@ -166,7 +181,7 @@ class _Parser:
             self.at = number[1]
             if self.text.startswith(("\\ldots", " \\ldots"), self.at):
                 raise Malformed("a number that goes on")
-            return ("num", number[0])
+            return Number(number[0])
         if char == "\\":
             return self.command()
         if char.isascii() and char.isalpha():
@@ -184,19 +199,19 @@ class _Parser:
         if name in ("frac", "binom"):
             self.at = match.end()
             first, second = self.group("{", "}"), self.group("{", "}")
-            return ("div" if name == "frac" else "binom", first, second)
+            return (Quotient if name == "frac" else Binomial)(first, second)
         if name == "sqrt":
             self.at = match.end()
-            index: Node = ("num", Fraction(2))
+            index: Node = Number(Fraction(2))
             if self.peek() == "[":
                 index = self.group("[", "]")
-            return ("root", self.group("{", "}"), index)
+            return Root(self.group("{", "}"), index)
         if name == "pi":
             self.at = match.end()
-            return ("const", "pi")
+            return Constant("pi")
         if name in GREEK:
             self.at = match.end()
-            return ("var", "\\" + name + self.subscript())
+            return Variable("\\" + name + self.subscript())
         if name in BEYOND:
             raise Unsupported(f"\\{name}")
         raise Malformed(f"unknown command \\{name}")
@@ -217,7 +232,7 @@ class _Parser:
             return self.function(word)
         if word == "pi":
             self.at = match.end()
-            return ("const", "pi")
+            return Constant("pi")
         # `abc/2` is a product, but `yes` and `red box` without any sign are words, and no anagram of them is right.
         alone = len(word) == 3 and self.text.replace(" ", "").isalpha()
         if len(word) > 3 or alone or word.lower() in NOT_PRODUCTS:
@@ -225,40 +240,40 @@ class _Parser:
         self.at += 1  # letter by letter, so that `xy^2` is x·y²
         letter = word[0]
         if letter in "ei" and not (len(word) == 1 and self.text[self.at : self.at + 1] == "_"):
-            return ("const", letter)
-        return ("var", letter + (self.subscript() if len(word) == 1 else ""))
+            return _letter(letter)
+        return Variable(letter + (self.subscript() if len(word) == 1 else ""))
 
     def function(self, name: str) -> Node:
         name = ALIASES.get(name, name)
         base: Node | None = None
         if name == "log":
-            base = ("num", Fraction(10))
+            base = Number(Fraction(10))
             if self.take("_"):
                 base = self.group("{", "}") if self.peek() == "{" else self.atom_short()
         power: Node | None = None
         if self.take("^"):
             power = self.exponent_short()
-            if power == ("neg", ("num", Fraction(1))) and name in INVERSE:
+            if power == Negative(Number(Fraction(1))) and name in INVERSE:
                 name, power = INVERSE[name], None
         self.functions += 1  # inside an argument, degrees are a factor; outside, they are a unit
         argument = self.postfix(self.atom()) if self.peek() in ("(", "{", "[") else self.bare_argument()
         self.functions -= 1
-        node = ("log", argument, base) if base is not None else ("fun", name, argument)
-        return ("pow", node, power) if power is not None else node
+        node = Logarithm(argument, base) if base is not None else Function(name, argument)
+        return Power(node, power) if power is not None else node
 
     def atom_short(self) -> Node:
         char = self.peek()
         if not (char.isascii() and char.isalnum()):
             raise Malformed("the base of a logarithm")
         self.at += 1
-        return ("num", Fraction(char)) if char.isdigit() else (("const", char) if char in "ei" else ("var", char))
+        return Number(Fraction(char)) if char.isdigit() else _letter(char)
 
     def exponent_short(self) -> Node:
         if self.peek() == "{":
             return self.group("{", "}")
         sign = self.take("-")
         node = self.atom_short()
-        return ("neg", node) if sign else node
+        return Negative(node) if sign else node
 
     def bare_argument(self) -> Node:
         node = self.signed()
@@ -271,7 +286,11 @@ class _Parser:
             if not self.starts_atom(char) or char in "([" or char.isdigit():
                 return node
             self.grow()
-            node = ("mul", node, self.power())
+            node = Product(node, self.power())
+
+
+def _letter(letter: str) -> Node:
+    return Constant("e") if letter == "e" else Constant("i") if letter == "i" else Variable(letter)
 
 
 def parse_expression(text: str) -> Node:

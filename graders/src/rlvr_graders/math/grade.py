@@ -63,7 +63,7 @@ def parse_gold(text: str) -> Gold:
     """
     expected, then = (
         "an answer such as 42, \\frac{1}{2} or B",
-        "Mend or drop the row; `g2rpo data check` lists all such rows.",
+        "Correct the row or leave it out.",
     )
     if not isinstance(text, str):
         raise DataError("The gold answer", text, expected=expected, then=then)

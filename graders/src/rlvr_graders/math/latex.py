@@ -7,6 +7,8 @@ place here: `²` becomes `^{2}` and never `2`.
 
 import re
 
+from rlvr_graders.markup import unmarked
+
 ROW = "\x02"
 """Stands for the row separator of matrices in normalised text."""
 
@@ -20,26 +22,27 @@ _VULGAR = {
     "⅙": "1/6", "⅚": "5/6", "⅐": "1/7", "⅛": "1/8", "⅜": "3/8", "⅝": "5/8", "⅞": "7/8", "⅑": "1/9", "⅒": "1/10",
 }  # fmt: skip
 _UNICODE = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+", "×": "*", "·": "*", "⋅": "*",
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "×": "*", "·": "*", "⋅": "*",
     "∙": "*", "✕": "*", "∗": "*", "÷": "/", "⁄": "/", "∕": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "<=", "≥": ">=",
     "⩽": "<=", "⩾": ">=", "≠": "\\ne ", "∪": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "∅": "\\emptyset ",
-    "±": "\\pm ", "∓": "\\mp ", "°": " degrees ", "º": " degrees ", "％": "%", "，": ",", "（": "(", "）": ")",
-    "＝": "=", "ℝ": "\\mathbb{R}",
-    "\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "′": "'", "’": "'", "θ": "\\theta ",
-    "。": ".", "．": ".", "…": "...", "∧": "\\land ", "∨": "\\lor ", "℃": " degrees C", "℉": " degrees F",
+    "±": "\\pm ", "∓": "\\mp ", "°": " degrees ", "º": " degrees ", "ℝ": "\\mathbb{R}",
+    "\u00a0": " ", "\u202f": " ", "\u2009": " ", "′": "'", "’": "'", "θ": "\\theta ",
+    "…": "...", "∧": "\\land ", "∨": "\\lor ", "℃": " degrees C", "℉": " degrees F",
     "α": "\\alpha ", "β": "\\beta ", "λ": "\\lambda ", "\x00": "\ufffd",
 }  # fmt: skip
-_UNICODE.update({"０１２３４５６７８９"[d]: str(d) for d in range(10)})
 _TRANSLATE = str.maketrans(_UNICODE)
 
+_PYTHON_POWER = re.compile(r"\*\*(?=\s*[({\\\w.+-])")
 _SIZES = re.compile(
-    r"\\(?:left|right|[bB]igg?[lrm]?|middle|displaystyle|textstyle|limits|boldsymbol|bm|rm|bf|it|mathstrut|"
+    r"\\(?:left|right|[bB]igg?[lrm]?|middle|displaystyle|textstyle|scriptstyle|limits|boldsymbol|bm|rm|bf|it|mathstrut|"
+    r"tiny|small|normalsize|[lL]arge|LARGE|[hH]uge|bfseries|centering|"
     r"phantom\{[^{}]*\})(?![a-zA-Z])\s*"
 )
 _EMPTY_DELIMITER = re.compile(r"\\(?:left|right)\s*\.(?!\d)")
 _SPACING = re.compile(r"\\[,;:> ~]|\\(?:quad|qquad|thinspace|enspace|hspace\{[^{}]*\}|hfill)(?![a-zA-Z])|~")
-_TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|mbox|hbox|textup)\s*\{([^{}]*)\}")
-_FONT = re.compile(r"\\(?:underline|math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{([^{}]*)\}")
+_NESTED = r"((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)"
+_TEXT = re.compile(rf"\\(?:text(?:bf|it|rm|sf|sc|sl|tt|up|md|normal)?|emph|mbox|hbox)\s*\{{{_NESTED}\}}")
+_FONT = re.compile(rf"\\(?:underline|math(?:rm|bf|it|sf|tt|cal|normal)|operatorname\*?|mathop)\s*\{{{_NESTED}\}}")
 _COLOR = re.compile(r"\\(?:text)?color\s*\{[^{}]*\}")
 _CHOOSE = re.compile(r"\{([^{}\\]*)\\choose(?![a-zA-Z])([^{}\\]*)\}")
 _DOTTED = re.compile(r"(\.[0-9]*)\\dot\{?([0-9])\}?(?:([0-9]*)\\dot\{?([0-9])\}?)?")
@@ -90,10 +93,11 @@ def normalise(text: str) -> str:
     text = text.strip()
     if _PLAIN.fullmatch(text):
         return text
+    text = unmarked(text)
     if not text.isascii() or "\x00" in text:
         text = _from_unicode(text)
-    text = text.replace("**", "^") if re.search(r"\*\*\s*[({\d-]", text) and text.count("**") % 2 else text
-    text = _markdown(text)
+    if "**" in text:
+        text = _PYTHON_POWER.sub("^", text)
     if "\\" in text:
         text = _from_latex(text)
     text = _dollars(text)
@@ -105,6 +109,10 @@ def normalise(text: str) -> str:
     text = _LEADING.sub("", text, count=1) if text[:1] in ("=", "\\", "≈", "~", ":") and _LEADING.match(text) else text
     if text.endswith("\\") and not text.endswith(ROW):  # what remains of a final `\ `
         text = text[:-1].rstrip()
+    for _ in range(4):
+        if text[:1] != "{" or matching(text, 0) != len(text) - 1:
+            break
+        text = text[1:-1].strip()
     while text and (text[-1] in ".,;:!" and not text.endswith("\\!")) and not _factorial(text):
         text = text[:-1].rstrip()
     return text
@@ -141,12 +149,6 @@ def _from_unicode(text: str) -> str:
     text = _UPPER.sub(lambda m: "^{" + m.group().translate(_SUPERSCRIPTS) + "}", text)
     text = _LOWER.sub(lambda m: "_{" + m.group().translate(_SUBSCRIPTS) + "}", text)
     return text.translate(_TRANSLATE)
-
-
-def _markdown(text: str) -> str:
-    if text.startswith("**") and text.endswith("**") and len(text) > 4:
-        text = text[2:-2].strip()
-    return text.strip("`").strip()
 
 
 def _from_latex(text: str) -> str:

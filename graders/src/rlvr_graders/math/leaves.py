@@ -14,9 +14,10 @@ from functools import lru_cache
 
 from rlvr_graders.math import worker
 from rlvr_graders.math.exact_value import TooLarge, exact_value
-from rlvr_graders.math.expressions import Malformed, Node, Unsupported, parse_expression
+from rlvr_graders.math.expressions import Malformed, Unsupported, parse_expression
 from rlvr_graders.math.latex import UNIT, balanced
 from rlvr_graders.math.numbers import Quantity, parse_quantity, same_quantity
+from rlvr_graders.math.tree import Node
 from rlvr_graders.math.units import Unit, parse_unit
 
 MAX_LEAF_CHARS = 1_000
@@ -180,8 +181,14 @@ class Comparer:
                 self.detail = leaf.problem
                 return False
         # A rational number is no formula with variables, unless they cancel; the worker sees to that.
-        reply = self.ask({"op": "value", "gold": a.formula, "answer": formula})
-        return bool(reply["equal"])
+        if self.ask({"op": "value", "gold": a.formula, "answer": formula})["equal"]:
+            return True
+        decimals = [leaf.quantity is not None and leaf.quantity.step is not None for leaf in (a, b)]
+        if factor != 1 or sum(decimals) != 1:
+            return False
+        decimal, other = (a, b) if decimals[0] else (b, a)
+        value = str(decimal.quantity.value)  # type: ignore[union-attr]
+        return bool(self.ask({"op": "double", "text": other.formula, "shown": value})["equal"])
 
     def relations(self, gold: tuple[str, ...], answer: tuple[str, ...], positive: bool) -> bool:
         """Whether two equations (or inequalities, if `positive`) are constant multiples of one another."""

@@ -64,6 +64,12 @@ _WORDS |= {f"{ten}-{_SMALL[d]}": value + d for ten, value in _TENS.items() for d
 _WORD = re.compile(r"([A-Za-z]+(?:-[A-Za-z]+)?)(?![A-Za-z])")
 
 
+_ONE = Fraction(1)
+_DOUBLE_DIGITS = range(15, 18)
+"""Significant digits with which programs show a double."""
+_DECIMAL = re.compile(r"([0-9]+(?:[,' ][0-9]{3})*|)\.([0-9]+)")
+
+
 @dataclass(frozen=True)
 class Quantity:
     """A number with the unit it was given in; `percent` says that a percent sign was written (the value holds it)."""
@@ -71,6 +77,8 @@ class Quantity:
     value: Fraction
     unit: Unit | None = None
     percent: bool = False
+    step: Fraction | None = None
+    """Value of one in the last digit, for a decimal with as many significant digits as a double shows (15 to 17)."""
 
 
 def _plain(text: str) -> Fraction | None:
@@ -200,16 +208,22 @@ def _single(text: str) -> Quantity | None:
     percent = False
     if mark := _PERCENT.match(rest, end):
         value, percent, end = value / 100, True, mark.end()
-    tail = rest[end:]
+    tail, step = rest[end:], _step(rest, value)
     if not tail.strip():
-        return Quantity(value, unit, percent)
+        return Quantity(value, unit, percent, step)
     # One letter glued to a number is a variable (`5m`), with a space before it a unit (`5 m`).
     if unit is not None or (len(tail) == 1 and tail.isalpha()):
-        return Quantity(value, unit, percent) if unit is not None and _same_currency(unit, tail) else None
+        return Quantity(value, unit, percent, step) if unit is not None and _same_currency(unit, tail) else None
     unit = parse_unit(tail.strip())
     if unit is None or not _WORDS.keys().isdisjoint(unit.words):  # `five six` is no count of sixes
         return None
-    return Quantity(value, unit, percent)
+    return Quantity(value, unit, percent, step)
+
+
+def _step(text: str, value: Fraction) -> Fraction | None:
+    literal = _DECIMAL.match(text)
+    digits = re.sub("[^0-9]", "", literal.group()).lstrip("0") if literal else ""
+    return abs(value) / int(digits) if len(digits) in _DOUBLE_DIGITS else None
 
 
 def _same_currency(unit: Unit, tail: str) -> bool:
@@ -224,10 +238,33 @@ def _is_short_for(plain: Unit, full: Unit) -> bool:
     return plain.words == ("$",) and full.words[:2] == ("$", "/")
 
 
+def double_shown(value: float) -> Fraction:
+    """The decimal that programs show for a double: the shortest one that reads back as the same double."""
+    return Fraction(repr(value))
+
+
+def _shown(value: Fraction, decimal: Fraction, step: Fraction) -> bool:
+    """Whether a decimal is what a double shows of a rational value: its first 15 or 16 digits, rounded or cut off, or the double's own."""
+    if len(str(int(abs(decimal) / step))) < _DOUBLE_DIGITS[-1] and abs(value - decimal) < step:
+        return True
+    try:
+        return double_shown(float(value)) == decimal
+    except OverflowError:
+        return False
+
+
+def _same_value(gold: Quantity, answer: Quantity, gold_factor: Fraction = _ONE, answer_factor: Fraction = _ONE) -> bool:
+    a, b = gold.value * gold_factor, answer.value * answer_factor
+    if a == b or (gold.step is None) == (answer.step is None):
+        return a == b
+    return _shown(b, a, gold.step * gold_factor) if gold.step is not None else _shown(a, b, answer.step * answer_factor)  # type: ignore[operator]
+
+
 def same_quantity(gold: Quantity, answer: Quantity) -> bool:
     """Whether two quantities are the same number of the same thing.
 
-    - Values are compared exactly: 0.333 is not 1/3.
+    - Values are compared exactly: 0.333 is not 1/3. A decimal with as many digits as a double shows stands for the fraction
+      of which a double shows it: 0.0833333333333333 for 1/12.
     - A unit that only one side names is not held against the other: the question fixed it.
     - Units of one dimension convert (2 hours is 120 minutes); units of different dimensions differ (5 cm, 5 m, 5
       apples).
@@ -238,13 +275,13 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
         bare, marked = (answer, gold) if gold.percent else (gold, answer)
         if bare.unit is not None and marked.unit is None:
             return False
-        if bare.unit is None and bare.value == marked.value * 100 and abs(bare.value) > 1:
+        if bare.unit is None and abs(bare.value) > 1 and _same_value(bare, marked, answer_factor=Fraction(100)):
             return True
     if gold.unit is None or answer.unit is None or gold.unit.words == answer.unit.words:
-        return gold.value == answer.value
+        return _same_value(gold, answer)
     if _is_short_for(gold.unit, answer.unit) or _is_short_for(answer.unit, gold.unit):
-        return gold.value == answer.value
+        return _same_value(gold, answer)
     if gold.unit.known and answer.unit.known:
         same_kind = gold.unit.dimension == answer.unit.dimension
-        return same_kind and gold.value * gold.unit.factor == answer.value * answer.unit.factor
-    return gold.unit.agrees(answer.unit) and gold.value == answer.value
+        return same_kind and _same_value(gold, answer, gold.unit.factor, answer.unit.factor)
+    return gold.unit.agrees(answer.unit) and _same_value(gold, answer)

@@ -6,13 +6,30 @@ number does not. The precision grows with the literals, so that pi + 10^-40 is n
 compared at fixed rational points, positive and negative, small and large, where identities of other formulas do not hold by chance.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 from mpmath import mp
 from mpmath.libmp.libhyper import NoConvergence
 
 from rlvr_graders.math.exact_value import TooLarge, exact_value, variables
-from rlvr_graders.math.expressions import Node
+from rlvr_graders.math.tree import (
+    Binomial,
+    Constant,
+    Factorial,
+    Function,
+    Logarithm,
+    Negative,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Root,
+    Sum,
+    Variable,
+)  # fmt: skip
 
 BASE_DIGITS = 60
 MAX_DIGITS = 2_500
@@ -21,17 +38,20 @@ MAX_DIGITS = 2_500
 MAX_POINT_DIGITS = 400
 """Once most small points have spoken, a large point that asks for more digits than this is left out."""
 
+MAX_SHIFT = Fraction(10**9)
+"""Larger exponents count as this one: they ask for too many digits in any case, and may be larger than a float."""
+
 _POINTS = (  # numerators and denominators: primes, so that no small identity is met
     (1009, 733), (2003, 859), (3001, 2221), (613, 997), (4001, 1223), (1511, 2897),
     (-1013, 751), (-2011, 863), (-617, 991), (-3011, 2213),
     (10007, 733), (-12007, 857), (1000000007, 991), (-1000000009, 983),
 )  # fmt: skip
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "cot": mp.cot, "sec": mp.sec, "csc": mp.csc, "arcsin": mp.asin,
     "arccos": mp.acos, "arctan": mp.atan, "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "ln": mp.log,
     "abs": mp.fabs,
 }  # fmt: skip
-_CONSTANTS = {"pi": lambda: +mp.pi, "e": lambda: +mp.e, "i": lambda: mp.mpc(0, 1)}
+_CONSTANTS: dict[str, Callable[[], Any]] = {"pi": lambda: +mp.pi, "e": lambda: +mp.e, "i": lambda: mp.mpc(0, 1)}
 _UNDEFINED = (ZeroDivisionError, ValueError, OverflowError, NoConvergence, TypeError)
 
 
@@ -43,53 +63,55 @@ class Undefined(ValueError):
     """The formula has no value here."""
 
 
-def evaluate(node: Node):
+def evaluate(node: Node) -> Any:
     """Value of a closed tree at the current precision of mpmath.
 
     Raises:
         TooLarge: It must not be computed. Undefined: It has no value.
     """
-    kind = node[0]
-    if kind == "num":
-        return mp.mpf(node[1].numerator) / node[1].denominator
-    if kind == "const":
-        return _CONSTANTS[node[1]]()
-    if kind == "fun":
-        return _function(node[1], evaluate(node[2]))
-    values = [evaluate(child) for child in node[1:]]
+    if isinstance(node, Number):
+        return mp.mpf(node.value.numerator) / node.value.denominator
+    if isinstance(node, Constant):
+        return _CONSTANTS[node.name]()
+    if isinstance(node, Variable):
+        raise Undefined("a variable")
+    values = [evaluate(operand) for operand in node.operands()]
     a, b = values[0], values[-1]
-    if kind == "neg":
-        return -a
-    if kind == "add":
-        if a != 0 and b != 0:
-            _spreads.append(abs(_decades(a) - _decades(b)))
-        return a + b
-    if kind == "mul":
-        return a * b
-    if kind == "div":
-        if b == 0:
-            raise Undefined("division by zero")
-        return a / b
-    if kind == "pow":
-        return _power(a, b)
-    if kind == "root":
-        return _root(a, b)
-    if kind == "log":
-        if a == 0 or b in (0, 1):
-            raise Undefined("logarithm")
-        return mp.log(a) / mp.log(b)
-    if kind == "fac":
-        return _factorial(a)
-    if kind == "binom":
-        return _factorial(a) / (_factorial(b) * _factorial(a - b))
-    raise Undefined(kind)
+    match node:
+        case Function(name):
+            return _function(name, a)
+        case Negative():
+            return -a
+        case Sum():
+            if a != 0 and b != 0:
+                _spreads.append(abs(_decades(a) - _decades(b)))
+            return a + b
+        case Product():
+            return a * b
+        case Quotient():
+            if b == 0:
+                raise Undefined("division by zero")
+            return a / b
+        case Power():
+            return _power(a, b)
+        case Root():
+            return _root(a, b)
+        case Logarithm():
+            if a == 0 or b in (0, 1):
+                raise Undefined("logarithm")
+            return mp.log(a) / mp.log(b)
+        case Factorial():
+            return _factorial(a)
+        case Binomial():
+            return _factorial(a) / (_factorial(b) * _factorial(a - b))
+    raise Undefined(type(node).__name__)
 
 
-def _decades(value) -> float:
+def _decades(value: Any) -> float:
     return float(mp.log10(abs(value)))
 
 
-def _function(name: str, x):
+def _function(name: str, x: Any) -> Any:
     if x != 0:
         # cos x is 1 - x^2/2, arctan x is pi/2 - 1/x, tanh x is 1 - 2 exp(-2x): small and large arguments hide in sums.
         hyperbolic = name in ("sinh", "cosh", "tanh") and abs(x) > 1
@@ -105,7 +127,7 @@ def _function(name: str, x):
     return _FUNCTIONS[name](x)
 
 
-def _power(base, exponent):
+def _power(base: Any, exponent: Any) -> Any:
     if base == 0:
         if mp.re(exponent) > 0:
             return mp.mpf(0)
@@ -118,7 +140,7 @@ def _power(base, exponent):
     return mp.power(base, exponent)
 
 
-def _root(value, index):
+def _root(value: Any, index: Any) -> Any:
     if index == 0:
         raise Undefined("zeroth root")
     real_odd = mp.im(value) == 0 and mp.re(value) < 0 and mp.im(index) == 0 and mp.isint(mp.re(index)) and int(mp.re(index)) % 2
@@ -126,13 +148,13 @@ def _root(value, index):
     return -mp.root(-mp.re(value), int(mp.re(index))) if real_odd else _power(value, 1 / index)
 
 
-def _factorial(x):
+def _factorial(x: Any) -> Any:
     if x != 0:  # x + 1 is a sum, too
         _spreads.append(abs(_decades(x)))
     return _gamma(x + 1)
 
 
-def _gamma(x):
+def _gamma(x: Any) -> Any:
     if abs(x) > 10**6 or (mp.dps > 600 and not mp.isint(x)):  # which would take seconds
         raise TooLarge("a huge factorial")
     return mp.gamma(x)
@@ -140,21 +162,20 @@ def _gamma(x):
 
 def digits_needed(node: Node) -> float:
     """Digits that the literals of a tree can shift its value by: their own length, and powers multiply."""
-    if node[0] == "num":
-        return (node[1].numerator.bit_length() + node[1].denominator.bit_length()) * 0.302
-    children = [child for child in node[1:] if isinstance(child, tuple)]
-    total = sum(digits_needed(child) for child in children)
-    if node[0] == "pow":
-        exponent = exact_value(node[2])
+    if isinstance(node, Number):
+        return (node.value.numerator.bit_length() + node.value.denominator.bit_length()) * 0.302
+    total = sum(map(digits_needed, node.operands()), start=0.0)
+    if isinstance(node, Power):
+        exponent = exact_value(node.right)
         if exponent is not None:
-            total += float(min(abs(exponent), 10**9)) * (digits_needed(node[1]) + 1)
-    if node[0] == "fun" and node[1] in ("exp", "sinh", "cosh"):
-        inner = exact_value(node[2])
-        total += float(min(abs(inner), 10**9)) if inner is not None else 0
+            total += float(min(abs(exponent), MAX_SHIFT)) * (digits_needed(node.left) + 1)
+    if isinstance(node, Function) and node.name in ("exp", "sinh", "cosh"):
+        inner = exact_value(node.argument)
+        total += float(min(abs(inner), MAX_SHIFT)) if inner is not None else 0.0
     return total
 
 
-def _values(nodes: tuple[Node, ...], digits: int):
+def _values(nodes: tuple[Node, ...], digits: int) -> list[Any]:
     with mp.workdps(digits):
         try:
             values = [evaluate(node) for node in nodes]
@@ -167,7 +188,7 @@ def _values(nodes: tuple[Node, ...], digits: int):
         return values
 
 
-def _resolved(nodes: tuple[Node, ...], digits: int):
+def _resolved(nodes: tuple[Node, ...], digits: int) -> tuple[int, list[Any], list[Any]]:
     """Values at `digits` and twice as many, digits raised until every small part of a sum is seen.
 
     A part that is truly zero shows as noise, whose size follows the precision; a part that is merely small does not.
@@ -186,7 +207,7 @@ def _resolved(nodes: tuple[Node, ...], digits: int):
     raise TooLarge("needs too many digits")
 
 
-def _is_real(value, digits: int) -> bool:
+def _is_real(value: Any, digits: int) -> bool:
     return abs(mp.im(value)) <= abs(value) * mp.mpf(10) ** (-digits // 2)
 
 
@@ -205,11 +226,24 @@ def same_closed(a: Node, b: Node) -> tuple[bool, bool, bool]:
         return bool(equal), _is_real(a2, digits), _is_real(b2, digits)
 
 
+def nearest_double(node: Node) -> float | None:
+    """The double nearest to a closed real formula; None where it has variables or is not real.
+
+    Raises:
+        TooLarge, Undefined: See `evaluate`.
+    """
+    if variables(node):
+        return None
+    digits = BASE_DIGITS + int(digits_needed(node))
+    digits, _, (value,) = _resolved((node,), digits)
+    return float(mp.re(value)) if _is_real(value, digits) else None
+
+
 def substituted(node: Node, values: dict[str, Fraction]) -> Node:
     """The tree with numbers in place of its variables."""
-    if node[0] == "var":
-        return ("num", values[node[1]])
-    return (node[0], *(substituted(c, values) if isinstance(c, tuple) else c for c in node[1:]))
+    if isinstance(node, Variable):
+        return Number(values[node.name])
+    return node.with_operands(*(substituted(operand, values) for operand in node.operands()))
 
 
 def points(names: list[str]) -> list[dict[str, Fraction]]:

@@ -33,7 +33,9 @@ class MathReward:
             raise ValueError(f"deadline_s is {deadline_s}, expected a positive number of seconds")
         self.deadline_s = deadline_s
         self.counts: Counter[str] = Counter()
-        self._watch = UnscoredWatch(max_unscored, "answers", "Check the gold answers with `g2rpo data check`.")
+        self._watch = UnscoredWatch(
+            max_unscored, "answers", "Check the gold answers: `parse_gold` raises DataError for one that cannot be read."
+        )
 
     def warm_up(self) -> None:
         """Starts the worker in the background: called when a run begins, so that its first grade is not late."""

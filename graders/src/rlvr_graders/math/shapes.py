@@ -193,7 +193,8 @@ def _equation(sides: list[str], nesting: int) -> Shape | None:
             return None
         if len(split_top("=".join(sides), _AND)) > 1 and "=" in sides[-1]:
             return None
-        return _labelled(parse_shape(sides[-1], nesting), sides[0])
+        amount = parse_quantity(sides[-1]) is not None  # `x = 1,234` is one number
+        return _labelled(Shape("scalar", (sides[-1],)) if amount else parse_shape(sides[-1], nesting), sides[0])
     if len(sides) == 2 and _is_variable(sides[1]):
         return _labelled(parse_shape(sides[0], nesting), sides[1])
     return Shape("equation", tuple(sides)) if len(sides) == 2 else Shape("other", ("=".join(sides),))

@@ -5,7 +5,7 @@ Started by file name with `python -I`, never imported by the trainer. It limits 
 files, open descriptors; each request arms an alarm that kills the process, so that an orphan cannot run on.
 
 Requests: `{"op": "value", "gold", "answer"}`, `{"op": "relation", "gold": [l, r], "answer": [l, r], "positive"}`,
-`{"op": "readable", "text"}`. Replies: `{"equal": true | false | null, "detail"}`.
+`{"op": "double", "text", "shown"}` (is that what a double shows of the formula?), `{"op": "readable", "text"}`. Replies: `{"equal": true | false | null, "detail"}`.
 """
 
 import json
@@ -112,13 +112,29 @@ def _value(gold: str, answer: str) -> dict:
     return {"equal": equal, "detail": "value"}
 
 
+def _double(text: str, shown: str) -> dict:
+    from fractions import Fraction
+
+    from rlvr_graders.math.exact_value import TooLarge
+    from rlvr_graders.math.expressions import Unsupported, parse_expression
+    from rlvr_graders.math.numbers import double_shown
+    from rlvr_graders.math.precision import nearest_double
+
+    try:
+        value = nearest_double(parse_expression(text))
+    except (ValueError, Unsupported, TooLarge) as error:
+        return {"equal": False, "detail": f"not computed: {error}"}
+    return {"equal": value is not None and double_shown(value) == Fraction(shown), "detail": "as a double shows it"}
+
+
 def _relation(gold: list[str], answer: list[str], positive: bool) -> dict:
     from rlvr_graders.math.exact_value import TooLarge
     from rlvr_graders.math.expressions import Unsupported, parse_expression
     from rlvr_graders.math.precision import same_relation
+    from rlvr_graders.math.tree import Negative, Sum
 
     try:
-        a, b = (("add", parse_expression(l), ("neg", parse_expression(r))) for l, r in (gold, answer))  # noqa: E741
+        a, b = (Sum(parse_expression(left), Negative(parse_expression(right))) for left, right in (gold, answer))
         return {"equal": bool(same_relation(a, b, positive)), "detail": "relation"}
     except Unsupported:
         return _by_math_verify("=".join(gold), "=".join(answer)) if not positive else {"equal": None, "detail": "relation"}
@@ -135,6 +151,8 @@ def answer(request: dict) -> dict:
             return _value(request["gold"], request["answer"])
         if request["op"] == "relation":
             return _relation(request["gold"], request["answer"], request["positive"])
+        if request["op"] == "double":
+            return _double(request["text"], request["shown"])
         if request["op"] == "readable":
             return {"equal": bool(_parsed(request["text"])), "detail": ""}
         return {"equal": None, "detail": "unknown request", "failed": True}

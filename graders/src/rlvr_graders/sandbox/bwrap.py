@@ -58,7 +58,7 @@ def _interpreter_files() -> list[str]:
     if own.is_dir():
         paths += [str(path) for path in own.iterdir() if ".so" in path.name]
     present = [path for path in _FROM_SYSTEM if not os.path.islink(path)]
-    wanted = []
+    wanted: list[str] = []
     for path in dict.fromkeys(paths):
         if not any(Path(path).is_relative_to(folder) for folder in [*present, *wanted]):
             wanted.append(path)

@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import signal
+from typing import Any
 
 from .inside import wire
 from .inside import zygote as remote
-from .interface import AssertResult, CallResult, ExecRequest, ExecResult, Status
+from .interface import AssertResult, Call, CallResult, ExecRequest, ExecResult, Status
 from .worker import Files, Report
 
 EXCERPT = 4096
@@ -17,6 +18,9 @@ MAX_NOTE = 16384
 MAX_TOLD = 100
 """Failed assertions whose words are kept; of further ones, only that they failed."""
 HELD, FAILED = AssertResult(True), AssertResult(False)
+
+Ending = tuple[Status, str]
+"""A status with its reason."""
 
 
 def payloads(request: ExecRequest) -> list[bytes]:
@@ -30,13 +34,13 @@ def payloads(request: ExecRequest) -> list[bytes]:
     return [_dump({"mode": "function", "calls": [_call(call) for call in request.calls], **program})]
 
 
-def _call(call) -> dict:
+def _call(call: Call) -> dict[str, Any]:
     if call.expr is not None:
         return {"expr": call.expr}
     return {"args": wire.encode(list(call.args)), "kwargs": wire.encode(dict(call.kwargs))}
 
 
-def _dump(job: dict) -> bytes:
+def _dump(job: dict[str, Any]) -> bytes:
     return json.dumps(job, separators=(",", ":")).encode()
 
 
@@ -52,7 +56,7 @@ def read_result(request: ExecRequest, report: Report, cells: list[Files], limit_
     limit = request.max_output_bytes
     program = cells[0]
     stdout, stderr, sent = (program.read(fd, limit) for fd in (program.stdout, program.stderr, program.result))
-    common = {
+    common: dict[str, Any] = {
         "stdout": stdout[:EXCERPT],
         "stderr": stderr[-EXCERPT:],
         "exit_code": os.waitstatus_to_exitcode(report.statuses[0]),
@@ -81,7 +85,7 @@ def read_result(request: ExecRequest, report: Report, cells: list[Files], limit_
         return ExecResult("protocol_error", str(problem), **common)
 
 
-def _how_it_ended(mode: str, report: Report, code: int, limit_s: float) -> tuple[Status, str] | None:
+def _how_it_ended(mode: str, report: Report, code: int, limit_s: float) -> Ending | None:
     """Why the processes ended before they were done; None when they left by themselves (or with an exit code, for
     calls).
     """
@@ -114,7 +118,7 @@ def _lines(sent: bytes, most: int) -> list[bytes]:
     return lines
 
 
-def _note(line: bytes) -> list:
+def _note(line: bytes) -> list[Any]:
     """A line that is not a value. Raises `WireError` for one that no honest run writes."""
     if len(line) > MAX_NOTE:
         raise wire.WireError("a line that is too long")
@@ -131,7 +135,7 @@ def _load_error(line: bytes) -> str:
     return f"{message[1]}: {message[2]}"[:400]
 
 
-def read_calls(request: ExecRequest, ended: tuple[Status, str] | None, sent: bytes, common: dict) -> ExecResult:
+def read_calls(request: ExecRequest, ended: Ending | None, sent: bytes, common: dict[str, Any]) -> ExecResult:
     """The result of a `function` request from the lines on its channel. Raises `WireError` for lines no honest run writes."""
     lines = _lines(sent, max(1, len(request.calls)))
     if len(lines) == 1 and lines[0].startswith(b'["load",'):
@@ -166,7 +170,7 @@ def _outcome(index: int, line: bytes, keep: int) -> CallResult:
     raise wire.WireError("an answer of an unknown kind")
 
 
-def _read_check(ended, sent: bytes, verdicts: bytes, common: dict) -> ExecResult:
+def _read_check(ended: Ending | None, sent: bytes, verdicts: bytes, common: dict[str, Any]) -> ExecResult:
     """A check's result comes from the test's process alone; the candidate's own channel can only say that it did
     not load.
     """

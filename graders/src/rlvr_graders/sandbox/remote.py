@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from rlvr_graders.errors import SandboxError
@@ -167,13 +168,13 @@ class E2B(Remote):
     def __init__(self, api_key: str | None = None, *, workers: int = 4, make: Callable[[], Any] | None = None) -> None:
         if make is None:
             try:
-                from e2b import Sandbox as Machine  # type: ignore[import-not-found]
+                from e2b import Sandbox as Machine
             except ImportError:
                 raise SandboxError("The package `e2b`", expected="it to be installed", then="pip install e2b") from None
             key = api_key or os.environ.get("E2B_API_KEY")
             if not key:
                 raise SandboxError("The key for E2B", expected="an API key", then="Set E2B_API_KEY.")
-            make = lambda: Machine.create(api_key=key)  # noqa: E731
+            make = partial(Machine.create, api_key=key)
         super().__init__("e2b", workers)
         self._make = make
 

@@ -5,10 +5,11 @@ made for this job; a program that prints such lines itself forges its own answer
 """
 
 import secrets
+from typing import Any
 
 from .inside import wire
 from .interface import ExecRequest, ExecResult, Status
-from .protocol import payloads, read_calls
+from .protocol import Ending, payloads, read_calls
 from .worker import INSIDE
 
 _TEMPLATE = """
@@ -67,10 +68,10 @@ def read_output(
         ended: `timeout` when the service stopped it.
         wall_s: As told by the service.
     """
-    common = {"stderr": stderr.encode()[-4096:], "exit_code": exit_code, "wall_s": wall_s}
+    common: dict[str, Any] = {"stderr": stderr.encode()[-4096:], "exit_code": exit_code, "wall_s": wall_s}
     if len(stdout) >= request.max_output_bytes:
         return ExecResult("output_limit", f"more than {request.max_output_bytes} bytes of output", **common)
-    reason = ("timeout", f"over its time after {wall_s:.2f} s") if ended == "timeout" else None
+    reason: Ending | None = ("timeout", f"over its time after {wall_s:.2f} s") if ended == "timeout" else None
     if mark is None:
         common["stdout"] = stdout.encode("utf-8", errors="surrogateescape")[: request.keep_bytes + 1]
         if reason is None and exit_code:

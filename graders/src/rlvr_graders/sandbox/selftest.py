@@ -4,6 +4,7 @@ import os
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from .interface import Call, ExecRequest, ExecResult, Sandbox, SelfTest
 
@@ -26,7 +27,7 @@ def write_a_file():
     return os.open(FOLDER + "/left-behind", os.O_WRONLY | os.O_CREAT, 0o600)
 
 def write_to_shared_memory():
-    path = "/dev/shm/g2rpo-self-test-%d" % os.getpid()
+    path = "/dev/shm/rlvr-graders-self-test-%d" % os.getpid()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     os.unlink(path)
     return fd
@@ -105,7 +106,7 @@ MAX_SCALE = 10.0
 def self_test(sandbox: Sandbox) -> SelfTest:
     """Run the probes. An isolated sandbox must refuse them all; one without isolation is only asked for the limits."""
     probes: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="g2rpo-self-test-") as folder:
+    with tempfile.TemporaryDirectory(prefix="rlvr-graders-self-test-") as folder:
         secret = Path(folder) / "secret"
         secret.write_text("a secret")
         setup = f"SECRET, FOLDER = {str(secret)!r}, {folder!r}"
@@ -131,7 +132,7 @@ def _told(result: ExecResult) -> str:
     return f"{result.status}: {result.reason or result.stderr.decode(errors='replace')[-200:]}"
 
 
-def _expect(result: ExecResult, values: list) -> str:
+def _expect(result: ExecResult, values: list[Any]) -> str:
     if result.status != "ok":
         return _told(result)
     got = [call.value() for call in result.results]

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .inside import zygote as remote
 
@@ -107,7 +108,7 @@ class Worker:
                 self._words.close()
                 raise WorkerLost(f"the zygote could not be started: {problem}") from None
 
-    def ready(self) -> dict:
+    def ready(self) -> dict[str, Any]:
         """Wait for the zygote's first words and return them. Raises `WorkerLost`."""
         try:
             self.control.settimeout(START_DEADLINE_S)

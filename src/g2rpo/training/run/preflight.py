@@ -49,6 +49,13 @@ def reward_name(func: Any) -> str:
     return getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", type(func).__name__)
 
 
+def _names(func: Any) -> set[str | None]:
+    """What a reward may be called: as TRL logs it, as a recipe names it, and as a script imports it."""
+    logged = reward_name(func)
+    imported = getattr(func, "__qualname__", type(func).__qualname__)
+    return {logged, logged.removesuffix("_reward"), imported, getattr(func, "recipe_name", None)}
+
+
 def drives(func: Any) -> bool:
     """Whether a reward may drive a controller unasked: format and shaping rewards say no through `drives_guidance`."""
     from_trl = getattr(func, "__module__", "") in ("trl.rewards.format_rewards", "trl.rewards.other_rewards")
@@ -73,14 +80,13 @@ def primary_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
                     then=f"Rewards: {', '.join(names)}.",
                 )
             return int(wanted)
-        known_as = [(n, n.removesuffix("_reward"), getattr(f, "recipe_name", None)) for n, f in zip(names, funcs, strict=True)]
-        matches = [i for i, n in enumerate(known_as) if wanted in n]
+        matches = [i for i, f in enumerate(funcs) if wanted in _names(f)]
         if len(matches) != 1:
             raise ConfigError(
                 "guidance_reward",
                 wanted,
                 expected=f"the name of one reward of this run ({', '.join(names)})",
-                then=nearest(wanted, names),
+                then=nearest(str(wanted), sorted({n for f in funcs for n in _names(f) if n})),
             )
         return matches[0]
     candidates = [i for i, f in enumerate(funcs) if drives(f)]

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rlvr_graders.registry import get_reward
+from rlvr_graders.registry import get_reward, importable_from
 from trl import ModelConfig
 
+from g2rpo.data.completion import style
 from g2rpo.data.curriculum import check_curriculum, in_order, read_pass_rates
+from g2rpo.data.few_shot import with_examples
 from g2rpo.data.load import instructed, load_problems
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
@@ -28,6 +30,7 @@ from g2rpo.errors import ConfigError, nearest
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers
 from g2rpo.training.held_out_evaluation import DEFAULTS, HeldOutConfig
 from g2rpo.training.presets import PRESETS, preset
+from g2rpo.training.run.libraries import check_packages, library_words
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -58,6 +61,9 @@ class DataConfig:
     columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
     system_prompt: str | None = _setting(None, "System message before every problem.")
     instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
+    few_shot: int = _setting(
+        0, "Worked examples in front of each problem, drawn from the training problems, never the problem itself."
+    )
     task: str | None = _setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
     task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
     task_size: int = _setting(2000, "Problems to draw.")
@@ -70,11 +76,20 @@ class DataConfig:
         None,
         "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: as they are.",
     )
-    rewards: list[str] = _setting(["accuracy"], "Rewards by name, or package.module:function.")
+    rewards: list[str] = _setting(
+        ["accuracy"], "Rewards by name, module:function or file.py:function; found beside the recipe and in the working folder."
+    )
     reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
 
-    def problems(self, split: str | None = None) -> list[Problem]:
-        """Loads or draws the problems, each with the trace it is to have."""
+    def problems(self, split: str | None = None, style_name: str = "think_answer") -> list[Problem]:
+        """Loads or draws the problems, each with the trace it is to have, and with worked examples in the named completion style."""
+        problems = self._with_traces(split)
+        if not self.few_shot:
+            return problems
+        pool = problems if split in (None, self.dataset_split) else self._with_traces(None)
+        return with_examples(problems, pool, self.few_shot, style(style_name))
+
+    def _with_traces(self, split: str | None) -> list[Problem]:
         problems = self._problems(split)
         if self.task is not None:
             problems = [altered(p, noise=self.trace_noise, style=self.trace_style) for p in problems]
@@ -167,7 +182,10 @@ _SPOKEN = {"yes": True, "on": True, "no": False, "off": False}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Numbers such as 1e-5, which YAML 1.1 takes for text, are read by the field's own type."""
+    """The mapping in a YAML file. Numbers such as 1e-5, which YAML 1.1 takes for text, are read by the field's own type.
+
+    Rewards that it names are found beside it from now on.
+    """
     path = Path(path)
     if not path.is_file():
         raise ConfigError("recipe", str(path), expected="an existing YAML file", then="See recipes/ for examples.")
@@ -177,6 +195,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise ConfigError("recipe", str(path), expected="valid YAML in UTF-8", then=" ".join(str(error).split())) from error
     if not isinstance(values, dict):
         raise ConfigError("recipe", str(path), expected="a mapping of fields to values", then="See recipes/ for examples.")
+    importable_from(path.parent)
     return values
 
 
@@ -244,13 +263,20 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
             )
     typed = {name: typed_value(name, value, hints[name]) for name, value in merged.items()}
     check_numbers(typed)
-    try:
-        # Not HfArgumentParser: it rewrites the types of the classes' fields, and the next recipe would be read differently.
-        model, data, training, held_out = (
-            owner(**{f.name: typed[f.name] for f in dataclasses.fields(owner) if f.name in typed}) for owner in owners
-        )
-    except (ValueError, TypeError) as error:
-        raise ConfigError("recipe", named or "", expected="values that fit together", then=str(error)) from error
+    check_packages({"deepspeed": typed.get("deepspeed")})  # the others are asked for when a run begins
+    with library_words("values of the recipe"):
+        try:
+            # Not HfArgumentParser: it rewrites the types of the classes' fields, and the next recipe would be read differently.
+            model, data, training, held_out = (
+                owner(**{f.name: typed[f.name] for f in dataclasses.fields(owner) if f.name in typed}) for owner in owners
+            )
+        except (ValueError, TypeError, OSError) as error:
+            refused = _refused(str(error), given)
+            raise ConfigError(
+                *(refused or ("recipe", *filter(None, [named]))),
+                expected="values that fit together",
+                then=" ".join(str(error).split())[:400],
+            ) from error
     if (data.task is None) == (data.dataset_name is None and data.dataset_path is None):
         raise ConfigError(
             "data",
@@ -260,6 +286,15 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
         )
     _check_curriculum(data, training, typed)
     return Recipe(model, data, training, held_out)
+
+
+def _refused(said: str, given: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """The field whose value, or else whose name, an error speaks of; None where it is none of the given ones, or several."""
+    for speaks in (lambda name, value: isinstance(value, str) and said.startswith(f"{value} "), lambda name, value: name in said):
+        found = [(name, value) for name, value in given.items() if speaks(name, value)]
+        if len(found) == 1:
+            return found[0]
+    return None
 
 
 def _misspelt_mapping(name: str, hints: Mapping[str, Any]) -> bool:

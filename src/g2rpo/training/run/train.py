@@ -19,6 +19,7 @@ from g2rpo.models import BUILTIN
 from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
 from g2rpo.training.run import phase_times as phases
 from g2rpo.training.run.checkpoint_state import STATE_FILE
+from g2rpo.training.run.libraries import check_libraries, library_words
 from g2rpo.training.run.preflight import check_gold, check_problems
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe
@@ -52,6 +53,7 @@ def train(
     if args.eval_strategy != "no" and not recipe.held_out.eval_suite:
         raise ConfigError("eval_strategy", str(args.eval_strategy), expected="no, or suites to evaluate on",
                           then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.")  # fmt: skip
+    check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     checkpoint = usable_checkpoint(args) if resume else None
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
@@ -84,7 +86,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
     """Everything that can be refused, and then the run's config: data, model, trainer, suites, in the order of what they cost."""
     args = recipe.training
     model = trainable_place(recipe.model.model_name_or_path, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems()
+    problems = recipe.data.problems(style_name=args.guidance_style)
     check_problems(problems, args)
     for reward in rewards:
         if warm_up := getattr(reward, "warm_up", None):
@@ -112,9 +114,10 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
 
 @contextmanager
 def loading(name: str) -> Iterator[None]:
-    """Turns what transformers says when it finds no model under a name into a sentence."""
+    """Turns what the libraries refuse about a model and its trainer into a sentence."""
     try:
-        yield
+        with library_words("set-up of the run"):
+            yield
     except OSError as error:
         raise ConfigError("model_name_or_path", name, expected="a folder or a hub name that can be loaded, or builtin",
                           then=str(error).splitlines()[0]) from error  # fmt: skip
