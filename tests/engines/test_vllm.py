@@ -35,7 +35,6 @@ def check(result: dict, median: float, p99: float) -> None:
     assert not any(row["ends_early"] for row in rows)  # the end of a turn in a trace is text
     assert {row["guided"] for row in rows} == {0, 7}
     assert max(row["length"] for row in rows) <= 96
-    assert result["inside_words"] > 0
     assert quantile(result["differences"], 0.5) < median
     assert quantile(result["differences"], 0.99) < p99
     assert agreement(result["after"]) >= 0.95
@@ -45,6 +44,7 @@ def check(result: dict, median: float, p99: float) -> None:
 def test_colocate_1000_rows(trained):
     result = trained("--steps", "32")
     assert len(result["rows"]) == 1024
+    assert result["inside_words"] > 0  # some prefixes end inside a number or a word, and are continued there
     check(result, 2e-6, 1e-5)
     assert all(abs(ratio - 1) < 1e-2 for ratio in result["ratios"])  # nothing to correct, and no sequence is masked
 

@@ -70,6 +70,7 @@ class Demonstrates:
             output["importance_sampling_ratio"] = torch.ones(len(rows), 1, device=device)
         output["num_items_in_batch"] = tokens = self.tokens_in_loss(output)
         self._totals["tokens/imitated_total"] += float(tokens)
+        self._totals["tokens/trained_total"] += float(tokens)
         self._metrics["train"]["guidance/tokens/imitated"].append(float(tokens))
         self._metrics["train"]["guidance/tokens/imitated_total"] = [self._totals["tokens/imitated_total"]]
         self._metrics["train"]["guidance/warm_start"].append(1.0)
