@@ -1,6 +1,8 @@
 """What is said of a run and what is not: harmless messages of the libraries are quiet, all others are heard."""
 
 import logging
+import subprocess
+import sys
 from collections import namedtuple
 
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.cli.quiet import quiet
 from g2rpo.cli.show import body
+from g2rpo.lab.report.rollout_text import rollout_text
 from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
+from g2rpo.training.run.run_directory import RunDirectory
 
 Loaded = namedtuple("Loaded", ["missing_keys", "unexpected_keys"])
 
@@ -47,10 +51,27 @@ def test_sampling_settings_that_greedy_decoding_ignores_are_quiet(flags, heard):
     assert len(records) == heard + 1
 
 
+def test_show_loads_neither_torch_nor_transformers(tmp_path, tokenizer):
+    tokenizer.save_pretrained(tmp_path)
+    ids = tokenizer("So 1 + 1 = 2")["input_ids"]
+    row = {"prompt_ids": [1], "completion_ids": ids, "guidance_tokens": 2, "prompt": "q", "completion": "So 1 + 1 = 2", "key": "k",
+           "rollout_index": 0, "guided": True, "fraction": 0.5, "reward": 1.0, "advantage": 0.5, "success": 1.0, "rewards": {}}  # fmt: skip
+    RunDirectory(tmp_path).write_rollouts(0, [row])
+    program = "import sys; from g2rpo.cli.main import app; app(standalone_mode=False); print({'torch', 'transformers'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program, "show", str(tmp_path)], capture_output=True, text=True, check=True)
+    assert f"⟦{tokenizer.decode(ids[:2])}⟧{tokenizer.decode(ids[2:])}\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
 def test_show_says_which_text_was_graded():
     row = {"token_ids": [1, 2, 3, 4], "token_origin": [PROMPT, GUIDANCE, SAMPLED, SAMPLED], "completion": "given said"}
     words = {1: "question ", 2: "given ", 3: "said", 4: "<end>"}
-    shown = body(row, lambda ids: "".join(words[i] for i in ids)).plain
+
+    def decode(ids):
+        return "".join(words[i] for i in ids)
+
+    shown = body(rollout_text(row, decode)).plain
     assert shown == "    ⟦given ⟧said<end>\n    graded: given said"
     words[4] = ""
-    assert "graded" not in body(row, lambda ids: "".join(words[i] for i in ids)).plain
+    assert "graded" not in body(rollout_text(row, decode)).plain
+    assert body(rollout_text(row, None)).plain == "    given said"

@@ -7,17 +7,16 @@ from rich.console import Console
 from rich.text import Text
 
 from g2rpo.errors import ConfigError, RunError
-from g2rpo.lab.report.token_text import decoder
-from g2rpo.method.rollout import GUIDANCE
+from g2rpo.lab.report.rollout_text import RolloutText, decoder, groups, headline, rollout_text
 from g2rpo.training.run.run_directory import RunDirectory
 
 
-def show_run(path: Path, generation: int | None, groups: int, console: Console | None = None) -> None:
-    if groups < 1:
-        raise ConfigError("limit", groups, expected="a positive number", then="Leave it out for the default.")
+def show_run(path: Path, generation: int | None, limit: int, console: Console | None = None) -> None:
+    if limit < 1:
+        raise ConfigError("limit", limit, expected="a positive number", then="Leave it out for the default.")
     console = console or Console(highlight=False)
     run = RunDirectory(path)
-    files = sorted(run.rollouts.glob("generation_*.parquet"))
+    files = run.rollout_files()
     if not files:
         raise RunError(
             "run directory",
@@ -34,32 +33,20 @@ def show_run(path: Path, generation: int | None, groups: int, console: Console |
     rows = pq.read_table(wanted).to_pylist()
     decode = decoder(run)
     console.print(Text(f"{path}, generation batch {rows[0]['generation']}: {len(rows)} rollouts", style="bold"))
-    keys = list(dict.fromkeys(r["key"] for r in rows))[:groups]
-    for key in keys:
-        members = [r for r in rows if r["key"] == key]
+    for group in groups(rows, limit):
         console.rule(style="dim")
-        console.print(Text(members[0]["prompt"], style="cyan"))
-        for row in members:
-            console.print(headline(row))
-            console.print(body(row, decode))
+        console.print(Text(group[0]["prompt"], style="cyan"))
+        for row in group:
+            console.print(Text("  " + "  ".join(headline(row)), style="dim"))
+            console.print(body(rollout_text(row, decode)))
 
 
-def headline(row: dict) -> Text:
-    success = "not scored" if row["success"] is None else f"success {row['success']:g}"
-    start = f"guided, {row['guidance_tokens']} tokens ({row['fraction']:.0%})" if row["guided"] else "unguided"
-    return Text(f"  rollout {row['rollout_index']}  {start}  {success}  advantage {row['advantage']:+.2f}", style="dim")
-
-
-def body(row: dict, decode) -> Text:
+def body(rollout: RolloutText) -> Text:
     """Guidance in brackets and colour: visible without colours too."""
-    completion = [i for i, o in zip(row["token_ids"], row["token_origin"], strict=True) if o]
-    given = [i for i, o in zip(row["token_ids"], row["token_origin"], strict=True) if o == GUIDANCE]
-    if decode is None:
-        return Text(row["completion"])
     text = Text("    ")
-    if given:
-        text.append("⟦" + decode(given) + "⟧", style="black on yellow")
-    text.append(decode(completion[len(given) :]))
-    if decode(completion).strip() != row["completion"].strip():  # tokens that the rewards do not see, such as the end of a turn
-        text.append(f"\n    graded: {row['completion']}", style="dim")
+    if rollout.given:
+        text.append(f"⟦{rollout.given}⟧", style="black on yellow")
+    text.append(rollout.sampled)
+    if rollout.graded is not None:
+        text.append(f"\n    graded: {rollout.graded}", style="dim")
     return text

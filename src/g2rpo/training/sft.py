@@ -27,7 +27,8 @@ from g2rpo.training.run.libraries import check_libraries
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
-from g2rpo.training.run.run_directory import RecordSteps, RunDirectory, manifest
+from g2rpo.training.run.record_steps import RecordSteps
+from g2rpo.training.run.run_directory import RunDirectory, manifest
 from g2rpo.training.run.train import held_out, loading, model_init_kwargs
 
 

@@ -20,8 +20,8 @@ def write_report(path: Path, output: Path | None = None) -> Path:
         RunError: nothing there to report on.
     """
     from g2rpo.lab.report.comparison_report import comparison_report
+    from g2rpo.lab.report.rollout_text import decoder
     from g2rpo.lab.report.run_report import run_report
-    from g2rpo.lab.report.token_text import decoder
     from g2rpo.training.run.run_directory import RunDirectory
 
     folder = path if path.is_dir() else path.parent

@@ -11,12 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from accelerate.logging import get_logger
-
 from g2rpo.errors import RunError
 
 LOCK_FILE = ".lock"
-logger = get_logger(__name__)
 
 
 @contextmanager
@@ -58,7 +55,9 @@ def _acquired(path: Path, name: str) -> int | None:
             holder = os.read(descriptor, 4096).decode(errors="replace")
             os.close(descriptor)
             if error.errno not in (errno.EACCES, errno.EAGAIN):
-                logger.warning(
+                from accelerate.logging import get_logger  # it loads torch, which a reader of run directories does not need
+
+                get_logger(__name__).warning(
                     f"{path.parent} is on a file system without locks ({error.strerror}): nothing keeps a second process out of it."
                 )
                 return None

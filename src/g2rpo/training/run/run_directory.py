@@ -20,7 +20,6 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
@@ -30,13 +29,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transformers import TrainerCallback
 
 import g2rpo
 from g2rpo.data.problem import Problem
 from g2rpo.errors import RunError
 from g2rpo.io import replacing, write_json, write_text
-from g2rpo.method.controller import state_to_log
 from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
 from g2rpo.training.run.lock import locked
 
@@ -196,6 +193,10 @@ class RunDirectory:
             if int(file.stem.rpartition("_")[2]) >= generations:
                 file.unlink()
 
+    def rollout_files(self) -> list[Path]:
+        """The rollout files that there are, by generation batch."""
+        return sorted(self.rollouts.glob("generation_*.parquet"))
+
     def write_phases(self, seconds: dict[str, float]) -> None:
         with writing(self.path):
             write_json(self.path / "phases.json", seconds)
@@ -215,28 +216,6 @@ class RunDirectory:
             self.rollouts.mkdir(parents=True, exist_ok=True)
             with replacing(file) as part:
                 pq.write_table(pa.Table.from_pylist(table), part)
-
-
-class RecordSteps(TrainerCallback):
-    """Writes a line of `steps.jsonl` whenever the trainer logs."""
-
-    def __init__(self, run: RunDirectory, trainer: Any) -> None:
-        self.run, self.trainer, self.began = run, trainer, time.monotonic()
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.began = time.monotonic()
-
-    def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-        if state.is_world_process_zero:
-            self.run.append_evaluation(state.global_step, {"sampled_tokens": self.trainer.spent_tokens, **(metrics or {})})
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if not state.is_world_process_zero or not logs or "loss" not in logs:
-            return
-        metrics = {k: v for k, v in logs.items() if isinstance(v, int | float) or v is None}
-        found = getattr(self.trainer, "controller_state", None)  # SFT has no controller
-        controller = {} if found is None else state_to_log(found)
-        self.run.append(StepRecord(state.global_step, metrics, controller, round(time.monotonic() - self.began, 3)))
 
 
 def manifest(problems: Sequence[Problem], seed: int) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from g2rpo.training.run.libraries import check_libraries, library_words
 from g2rpo.training.run.preflight import check_gold, check_problems
 from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe
+from g2rpo.training.run.record_steps import RecordSteps
 from g2rpo.training.run.resuming import Progress, Resume, begin_again, checkpoint_to_resume, finish, progress, was_stopped_early
 from g2rpo.training.run.rollout_table import RolloutTable
-from g2rpo.training.run.run_directory import RecordSteps, RunDirectory, manifest
+from g2rpo.training.run.run_directory import RunDirectory, manifest
 from g2rpo.training.trainer import GuidedGRPOTrainer
 
 logger = get_logger(__name__)
