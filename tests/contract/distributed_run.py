@@ -20,11 +20,11 @@ def length_reward(completions, key, **columns):
     return [float(len(c[0]["content"]) % 5) / 4 for c in completions]
 
 
-def main(model: str, output: str, batch: int, controller: str) -> None:
+def main(model: str, output: str, batch: int, controller: str, learning_rate: float = 1e-3) -> None:
     torch.set_num_threads(1)
     args = GuidedGRPOConfig(
         output, use_cpu=True, bf16=False, max_steps=3, num_generations=6, per_device_train_batch_size=batch, max_completion_length=56,
-        learning_rate=1e-3, report_to=[], save_strategy="no", disable_tqdm=True, guidance_controller=controller,
+        learning_rate=learning_rate, report_to=[], save_strategy="no", disable_tqdm=True, guidance_controller=controller,
         guidance_controller_kwargs={"initial_length": 12, "max_length": 40} if controller == "paper" else None,
         gradient_accumulation_steps=2, shuffle_dataset=controller != "paper",
     )  # fmt: skip
@@ -45,4 +45,4 @@ def main(model: str, output: str, batch: int, controller: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], *map(float, sys.argv[5:]))
