@@ -13,10 +13,10 @@ PLACES = {"output_dir", "logging_dir", "run_name", "hub_model_id", "model_name_o
 """What differs by its nature: where a run is written, its seed and budget, and the weights a later stage starts from."""
 ORIGIN = ("versions", "python", "g2rpo")
 FOLLOWS = {
-    "per_device_train_batch_size": "generation_batch_size",
-    "gradient_accumulation_steps": "generation_batch_size",
-    "curriculum": "shuffle_dataset",
-    "guidance_controller": "guidance_ratio",
+    "per_device_train_batch_size": ("generation_batch_size",),
+    "gradient_accumulation_steps": ("generation_batch_size",),
+    "curriculum": ("shuffle_dataset",),
+    "guidance_controller": ("guidance_ratio", "guidance_warm_start"),
 }
 """Settings that are derived: whoever declares the one has changed the other."""
 ALWAYS_MATTER = {"guidance_controller", "guidance_seeded_sampling", "guidance_style", "guidance_reward"}
@@ -43,7 +43,7 @@ def check_runs(experiment: Experiment, specs: Sequence[RunSpec], results: Sequen
             for stage, made in zip(spec.stages, result.stages, strict=True):
                 facts, settings = _read(root / spec.folder / made["folder"])
                 own = treated(stage.fields) | PLACES
-                own |= {FOLLOWS[name] for name in own & FOLLOWS.keys()}
+                own |= {derived for name in own & FOLLOWS.keys() for derived in FOLLOWS[name]}
                 for name in ORIGIN:
                     _same(seen, name, facts[name], who)
                 _same(seen, "questions", facts["questions_digest"], who)
