@@ -2,8 +2,9 @@
 
     python -m benchmarks.bookkeeping [--steps 12] [--json FILE]
 
-Trains the built-in model with the default method and times, inside the same run: planning the prefixes, closing the generation batch
-(gathering, advantages, statistics, controller), and writing steps and rollouts. Printed: median milliseconds per step and share.
+Trains the built-in model with the default method and times, inside the same run: planning the prefixes, closing the generation
+batch (gathering, advantages, statistics, controller), and writing steps and rollouts. Printed: median milliseconds per step and
+share.
 """
 
 import argparse

@@ -2,12 +2,13 @@
 
     python -m benchmarks.decode [CASE ...] [--rounds 5] [--clock cpu] [--json FILE]
 
-All sides take turns in one process, round by round. The model has random weights and the tokens carry the lengths (`scripted.py`), so
-all sample as many. `ratio` is generate's median seconds over ours; `generate` draws from torch's generator, and so do we in `unseeded`
-(same tokens, whose race is drawn for finished rows too), while `seeded` gives each row its own stream. `useful` is the share of rows times
-longest row that was asked for: 1 / useful is what leaving finished rows out can gain where a step's cost is proportional to its rows.
-`products` is the share of the rate of large matrix products, measured in the same rounds, at which `seeded` computes: the operations of
-its tokens and of each distinct prompt once, per second. Where vLLM for processors is installed, it takes its turn, too (`vllm_side.py`).
+All sides take turns in one process, round by round. The model has random weights and the tokens carry the lengths
+(`scripted.py`), so all sample as many. `ratio` is generate's median seconds over ours; `generate` draws from torch's generator,
+and so do we in `unseeded` (same tokens, whose race is drawn for finished rows too), while `seeded` gives each row its own stream.
+`useful` is the share of rows times longest row that was asked for: 1 / useful is what leaving finished rows out can gain where a
+step's cost is proportional to its rows. `products` is the share of the rate of large matrix products, measured in the same
+rounds, at which `seeded` computes: the operations of its tokens and of each distinct prompt once, per second. Where vLLM for
+processors is installed, it takes its turn, too (`vllm_side.py`).
 """
 
 import argparse
@@ -99,9 +100,15 @@ def measure(case: Case, rounds: int, clock: str, vllm: bool = False) -> dict[str
     def sampled(side: str) -> list[int]:
         torch.manual_seed(0)
         rows = sample_rows(
-            model, prompts, [case.longest] * len(prompts), config, eos_ids=[scripted.EOS], pad_id=scripted.PAD,
-            seeds=range(len(prompts)) if side == "seeded" else None, fast=side != "generate",
-        )  # fmt: skip
+            model,
+            prompts,
+            [case.longest] * len(prompts),
+            config,
+            eos_ids=[scripted.EOS],
+            pad_id=scripted.PAD,
+            seeds=range(len(prompts)) if side == "seeded" else None,
+            fast=side != "generate",
+        )
         return [len(row.ids) for row in rows]
 
     sides: dict[str, Callable[[], list[int]]] = {s: lambda s=s: sampled(s) for s in ("generate", "unseeded", "seeded")}
@@ -124,11 +131,17 @@ def measure(case: Case, rounds: int, clock: str, vllm: bool = False) -> dict[str
     tokens = {side: sum(lengths) for side, lengths in lengths_of.items()}
     medians = {side: median(times) for side, times in seconds.items()}
     return {
-        **asdict(case), "rounds": rounds, "clock": clock, "seconds": seconds, "tokens": tokens, "medians": medians,
+        **asdict(case),
+        "rounds": rounds,
+        "clock": clock,
+        "seconds": seconds,
+        "tokens": tokens,
+        "medians": medians,
         "useful": tokens["generate"] / (len(prompts) * max(lengths_of["generate"])),
         "ratio": {side: medians["generate"] / medians[side] for side in sides if side != "generate"},
-        "product_rates": rates, "products": operations(case, lengths_of["seeded"]) / medians["seeded"] / median(rates),
-    }  # fmt: skip
+        "product_rates": rates,
+        "products": operations(case, lengths_of["seeded"]) / medians["seeded"] / median(rates),
+    }
 
 
 def main() -> None:
@@ -151,10 +164,14 @@ def main() -> None:
     for case in chosen:
         results.append(r := measure(case, options.rounds, options.clock, vllm))
         table.add_row(
-            case.name, str(case.rows * case.groups), str(r["tokens"]["generate"]), f"{r['useful']:.2f}",
-            *(f"{r['medians'][side]:.3f}" for side in sides), *(f"{r['ratio'][side]:.2f}" for side in sides[1:]),
+            case.name,
+            str(case.rows * case.groups),
+            str(r["tokens"]["generate"]),
+            f"{r['useful']:.2f}",
+            *(f"{r['medians'][side]:.3f}" for side in sides),
+            *(f"{r['ratio'][side]:.2f}" for side in sides[1:]),
             f"{r['products']:.0%}",
-        )  # fmt: skip
+        )
     Console(width=150).print(table)
     if options.json:
         with open(options.json, "w") as file:

@@ -32,9 +32,13 @@ def generate(checkpoint, plan, size: int) -> list[list[int]]:
         ids = torch.tensor([[checkpoint.pad_id] * (longest - len(r.ids)) + list(r.ids) for r in batch])
         mask = torch.tensor([[0] * (longest - len(r.ids)) + [1] * len(r.ids) for r in batch])
         out = checkpoint.model.generate(
-            input_ids=ids, attention_mask=mask, max_new_tokens=batch[0].budget, do_sample=False,
-            eos_token_id=checkpoint.eos_ids, pad_token_id=checkpoint.pad_id,
-        )  # fmt: skip
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=batch[0].budget,
+            do_sample=False,
+            eos_token_id=checkpoint.eos_ids,
+            pad_token_id=checkpoint.pad_id,
+        )
         for row in out[:, longest:].tolist():
             end = next((i + 1 for i, token in enumerate(row) if token in checkpoint.eos_ids), len(row))
             found.append(row[:end])

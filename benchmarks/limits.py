@@ -3,8 +3,8 @@
     python -m benchmarks.limits [--models 1m 25m 100m] [--clock cpu] [--json FILE]
 
 Measured first: the rate of large matrix products (fp32 and bf16, the roof that shares refer to), the rate at the shapes that the
-model's layers have (training: a micro-batch of tokens; decoding: one token per row), and memory bandwidth (reading a tensor much larger
-than the caches). Then a few steps of `GuidedGRPOTrainer` with rollouts of even length, so that every row works to the end.
+model's layers have (training: a micro-batch of tokens; decoding: one token per row), and memory bandwidth (reading a tensor much
+larger than the caches). Then a few steps of `GuidedGRPOTrainer` with rollouts of even length, so that every row works to the end.
 
     update   FLOPs of the tokens trained: 6 per weight of the layers and token, 6 per weight of the head and scored token,
              12 x layers x width x (positions seen) per token for attention; against fp32 products
@@ -55,9 +55,14 @@ class Shape:
         """(in, out) of each weight matrix of one layer: query, key, value, output; gate, up, down."""
         inner, shared = self.hidden // 64 * 64, self.key_heads * 64
         return [
-            (self.hidden, inner), (self.hidden, shared), (self.hidden, shared), (inner, self.hidden),
-            (self.hidden, self.width), (self.hidden, self.width), (self.width, self.hidden),
-        ]  # fmt: skip
+            (self.hidden, inner),
+            (self.hidden, shared),
+            (self.hidden, shared),
+            (inner, self.hidden),
+            (self.hidden, self.width),
+            (self.hidden, self.width),
+            (self.width, self.hidden),
+        ]
 
     @property
     def weights(self) -> int:
@@ -69,7 +74,8 @@ class Shape:
         return self.hidden * self.vocabulary
 
     def update_flops(self, prompt: int, completion: int) -> float:
-        """Forward and backward of one row. The last token is scored by nothing, the prompt's last scores the first of the completion."""
+        """Forward and backward of one row. The last token is scored by nothing, the prompt's last scores the first of the
+        completion."""
         tokens = prompt + completion
         attention = 12 * self.layers * (self.hidden // 64 * 64) * tokens * (tokens + 1) / 2
         return 6 * self.weights * tokens + 6 * self.head * completion + attention
@@ -135,11 +141,14 @@ def limits(size: str, case: Case, roof: float, read: float, clock: Callable[[], 
         bound = "bandwidth" if by_bytes > by_flops else "products"
     found = {name: median(values) for name, values in shares.items()}
     return {
-        "parameters": shape.weights + shape.head, "rates": rates, "shares": found,
+        "parameters": shape.weights + shape.head,
+        "rates": rates,
+        "shares": found,
         "decode_bound": bound if found["decode"] > 0.5 else f"overhead, then {bound}",
-        "update_s": median(s.seconds["update"] for s in side.steps), "decode_s": median(s.seconds["decode"] for s in side.steps),
+        "update_s": median(s.seconds["update"] for s in side.steps),
+        "decode_s": median(s.seconds["decode"] for s in side.steps),
         "case": dataclasses.asdict(case),
-    }  # fmt: skip
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -158,11 +167,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "read_bytes_per_s": bandwidth(clock),
         "models": {},
     }
-    console.print(f"one thread: products {result['fp32_flops'] / 1e9:.0f} GFLOP/s in fp32, {result['bf16_flops'] / 1e9:.0f} in bf16; "
-                  f"reading {result['read_bytes_per_s'] / 1e9:.1f} GB/s")  # fmt: skip
+    console.print(
+        f"one thread: products {result['fp32_flops'] / 1e9:.0f} GFLOP/s in fp32, {result['bf16_flops'] / 1e9:.0f} in bf16; "
+        f"reading {result['read_bytes_per_s'] / 1e9:.1f} GB/s"
+    )
     shown = Table(title="GFLOP/s of products at the model's shapes; shares reached")
-    for column in ("model", "parameters", "train fp32", "train bf16", "decode fp32", "update, of the roof",
-                   "update, at its shapes", "decode, of its limit", "decode bound by"):  # fmt: skip
+    for column in (
+        "model",
+        "parameters",
+        "train fp32",
+        "train bf16",
+        "decode fp32",
+        "update, of the roof",
+        "update, at its shapes",
+        "decode, of its limit",
+        "decode bound by",
+    ):
         shown.add_column(column, justify="right")
     for size in options.models:
         case = dataclasses.replace(CASES[size], clock=options.clock)
@@ -172,9 +192,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result["models"][size] = {**found, "fp32_flops": roof, "read_bytes_per_s": read}
         rates, shares = found["rates"], found["shares"]
         shown.add_row(
-            size, f"{found['parameters'] / 1e6:.1f} M", *(f"{rates[k] / 1e9:.0f}" for k in ("train_fp32", "train_bf16", "decode_fp32")),
-            *(f"{shares[k]:.0%}" for k in ("update", "update_at_shapes", "decode")), found["decode_bound"],
-        )  # fmt: skip
+            size,
+            f"{found['parameters'] / 1e6:.1f} M",
+            *(f"{rates[k] / 1e9:.0f}" for k in ("train_fp32", "train_bf16", "decode_fp32")),
+            *(f"{shares[k]:.0%}" for k in ("update", "update_at_shapes", "decode")),
+            found["decode_bound"],
+        )
     console.print(shown)
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

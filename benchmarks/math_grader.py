@@ -32,9 +32,7 @@ def _math_verify(gold: str, completion: str, trl: bool = False) -> bool | None:
         golds = parse(gold)
         if trl:
             config = LatexExtractionConfig(
-                normalization_config=NormalizationConfig(units=True),
-                boxed_match_priority=0,
-                try_extract_without_anchor=False,
+                normalization_config=NormalizationConfig(units=True), boxed_match_priority=0, try_extract_without_anchor=False
             )
             answers = parse(completion, extraction_config=[config], extraction_mode="first_match")
         else:

@@ -232,10 +232,20 @@ def told(of: list[dict], grades: list) -> dict:
 
 
 _SWAPS = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,
-    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
-    ast.And: ast.Or, ast.Or: ast.And,
-}  # fmt: skip
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Add,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
 
 
 def mutants(source: str) -> list[str]:
@@ -315,8 +325,13 @@ def mutation(options: argparse.Namespace) -> dict:
                 if passed != (our.verdict == "pass"):
                     disagree.append({"ours": f"{our.verdict}: {our.reason}", "evalplus": passed, "program": program[-300:]})
     total = caught["mutants"]
-    return {**caught, "caught_share": round(caught["ours"] / total, 4), "evalplus_share": round(caught["evalplus"] / total, 4),
-            "disagreements": len(disagree), "examples": disagree[: options.show]}  # fmt: skip
+    return {
+        **caught,
+        "caught_share": round(caught["ours"] / total, 4),
+        "evalplus_share": round(caught["evalplus"] / total, 4),
+        "disagreements": len(disagree),
+        "examples": disagree[: options.show],
+    }
 
 
 def judge(row: dict, source: str, mutant: str) -> ExecRequest:

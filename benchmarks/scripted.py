@@ -1,11 +1,11 @@
 """A model with random weights whose rollouts have the lengths that a benchmark asks for, on whichever side samples them.
 
-A step's cost depends on the lengths of its rollouts, so two sides that are compared must sample the same lengths, though each draws
-its own random numbers and orders its rows as it likes. Here the tokens themselves carry the script: the last token of a prompt names
-a length L, the first sampled token draws one of four lengths around it, and from then on every token counts down by one, in
-one of four variants at random, until EOS. The model computes all that a real one computes; then its logits are raised on the four
-tokens that may follow the last one. That needs the last token only, whatever the cache and the order of the rows, and touches
-generation only: the loss sees the plain model.
+A step's cost depends on the lengths of its rollouts, so two sides that are compared must sample the same lengths, though each
+draws its own random numbers and orders its rows as it likes. Here the tokens themselves carry the script: the last token of a
+prompt names a length L, the first sampled token draws one of four lengths around it, and from then on every token counts down by
+one, in one of four variants at random, until EOS. The model computes all that a real one computes; then its logits are raised on
+the four tokens that may follow the last one. That needs the last token only, whatever the cache and the order of the rows, and
+touches generation only: the loss sees the plain model.
 """
 
 from collections.abc import Sequence
@@ -75,10 +75,19 @@ def config_of(size: str, vocabulary: int) -> PreTrainedConfig:
     """A Qwen3 of this size; a Llama where the shapes are those of one."""
     hidden, layers, width, key_heads = SIZES[size]
     fields = dict(
-        vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, intermediate_size=width, head_dim=64,
-        num_attention_heads=hidden // 64, num_key_value_heads=key_heads, max_position_embeddings=8192,
-        tie_word_embeddings=True, pad_token_id=PAD, eos_token_id=EOS, bos_token_id=None,
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        intermediate_size=width,
+        head_dim=64,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=key_heads,
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        eos_token_id=EOS,
+        bos_token_id=None,
+    )
     return LlamaConfig(**fields) if size.startswith("smollm2") else Qwen3Config(**fields)
 
 
@@ -107,7 +116,8 @@ def lengths(profile: str, groups: int, longest: int) -> list[int]:
     """The length named by each group of a step.
 
     even: all rows alike, three quarters of the longest; moderate: from a fifth of the longest to all of it, evenly; uneven: most
-    rows are short, a few are long (from a sixteenth, geometrically; the mean is near 0.3). A single group names half of the longest.
+    rows are short, a few are long (from a sixteenth, geometrically; the mean is near 0.3). A single group names half of the
+    longest.
     """
     top = longest / SPREAD[-1]
     if groups == 1:

@@ -1,7 +1,7 @@
 """Stock TRL and ours, each in a process of its own, taking their training steps in turn.
 
-A pair of steps is compared only with each other: whatever else the machine is doing hits both. Each process has its own memory, so its
-peak is its side's. Waiting for the turn is not counted.
+A pair of steps is compared only with each other: whatever else the machine is doing hits both. Each process has its own memory,
+so its peak is its side's. Waiting for the turn is not counted.
 """
 
 import contextlib

@@ -4,13 +4,13 @@
     python -m benchmarks.step --scaling
 
 Both sides train the same random-weights model on the same prompts, rewards and seeds, unguided, with rollouts of scripted lengths
-(`scripted.py`), each in a process of its own, step by step in turn (`sides.py`): a ratio compares steps that ran side by side. By default ours draws what TRL draws; guided runs draw from a stream per row,
-which is cheaper (`--seeded`). Both count
-their phases with the same clock (`g2rpo.training.run.phase_times`). Stock TRL runs with its defaults (gradient checkpointing on;
+(`scripted.py`), each in a process of its own, step by step in turn (`sides.py`): a ratio compares steps that ran side by side. By
+default ours draws what TRL draws; guided runs draw from a stream per row, which is cheaper (`--seeded`). Both count their phases
+with the same clock (`g2rpo.training.run.phase_times`). Stock TRL runs with its defaults (gradient checkpointing on;
 `--no-checkpointing` turns it off), both in the same precision (`--precision`), one thread each.
 
-`ratio` is stock's median seconds over ours, above 1 where ours is faster; the interval (95 %) is a bootstrap over the pairs of steps.
-`--scaling` fits seconds per step to the number of rollouts, and to sampled tokens with the longest row fixed.
+`ratio` is stock's median seconds over ours, above 1 where ours is faster; the interval (95 %) is a bootstrap over the pairs of
+steps. `--scaling` fits seconds per step to the number of rollouts, and to sampled tokens with the longest row fixed.
 """
 
 import argparse
@@ -164,9 +164,11 @@ def scaling(base: Case, console: Console) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     return {
-        "python": platform.python_version(), "machine": platform.machine(), "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl")},
-    }  # fmt: skip
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -53,11 +53,22 @@ def train(side: str, case: Case, folder: str, turn: Connection) -> None:
         return scripted_reward(completion_ids, alive)
 
     fields = dict(
-        output_dir=folder, use_cpu=not torch.cuda.is_available(), bf16=case.precision == "bf16", max_steps=case.pairs + 1, learning_rate=1e-6,
-        num_generations=case.generations, per_device_train_batch_size=case.micro,
-        gradient_accumulation_steps=case.rollouts // case.micro, max_completion_length=case.completion, shuffle_dataset=False,
-        logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True, seed=0,
-    )  # fmt: skip
+        output_dir=folder,
+        use_cpu=not torch.cuda.is_available(),
+        bf16=case.precision == "bf16",
+        max_steps=case.pairs + 1,
+        learning_rate=1e-6,
+        num_generations=case.generations,
+        per_device_train_batch_size=case.micro,
+        gradient_accumulation_steps=case.rollouts // case.micro,
+        max_completion_length=case.completion,
+        shuffle_dataset=False,
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=0,
+    )
     data = rows(layout, named, case.prompt, case.dead, case.pairs + 1)
     arguments = (model(case.model, layout, spread), [reward])
     if side == "ours":

@@ -1,4 +1,5 @@
-"""vLLM's engine for processors as a side of `benchmarks.decode`: the same shapes, prompts and lengths, one thread, in this process."""
+"""vLLM's engine for processors as a side of `benchmarks.decode`: the same shapes, prompts and lengths, one thread, in this
+process."""
 
 import os
 import tempfile
@@ -21,9 +22,14 @@ class Engine:
         with tempfile.TemporaryDirectory() as folder:
             AutoModelForCausalLM.from_config(scripted.config_of(case.model, vocabulary)).save_pretrained(folder)
             self.engine = LLM(
-                folder, skip_tokenizer_init=True, dtype=DTYPES[case.precision], enforce_eager=True, max_num_seqs=case.groups * case.rows,
-                max_model_len=case.prompt + case.longest, disable_log_stats=True,
-            )  # fmt: skip
+                folder,
+                skip_tokenizer_init=True,
+                dtype=DTYPES[case.precision],
+                enforce_eager=True,
+                max_num_seqs=case.groups * case.rows,
+                max_model_len=case.prompt + case.longest,
+                disable_log_stats=True,
+            )
         torch.set_num_threads(1)
 
     def sample(self, prompts: list[list[int]], lengths: list[int]) -> list[int]:

@@ -1,7 +1,7 @@
 """MkDocs hook: the site is the repository's Markdown where it is, so that one set of links works on the site and on a forge.
 
-Pages are README, docs/, research/, examples/, recipes/ and graders/. Files that they link to (sources, tests, result files) are copied beside them.
-Equations in ```math blocks become MathML, without scripts.
+Pages are README, docs/, research/, examples/, recipes/ and graders/. Files that they link to (sources, tests, result files) are
+copied beside them. Equations in ```math blocks become MathML, without scripts.
 """
 
 from pathlib import Path

@@ -30,10 +30,18 @@ def tiny_config(kind: str, tokenizer, **changes):
     from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 
     sizes = {
-        "vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "intermediate_size": 64, "max_position_embeddings": 512, "tie_word_embeddings": True,
-        "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
-    }  # fmt: skip
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 64,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     if kind == "qwen3":
         sizes["head_dim"] = 16
     kinds = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
@@ -85,10 +93,19 @@ def config(tmp_path):
 
     def build(**fields):
         defaults = {
-            "output_dir": str(tmp_path / "run"), "use_cpu": True, "bf16": False, "max_steps": 2, "num_generations": 4,
-            "per_device_train_batch_size": 8, "max_completion_length": 48, "learning_rate": 1e-3, "report_to": [],
-            "save_strategy": "no", "disable_tqdm": True, "guidance_reward": None,
-        }  # fmt: skip
+            "output_dir": str(tmp_path / "run"),
+            "use_cpu": True,
+            "bf16": False,
+            "max_steps": 2,
+            "num_generations": 4,
+            "per_device_train_batch_size": 8,
+            "max_completion_length": 48,
+            "learning_rate": 1e-3,
+            "report_to": [],
+            "save_strategy": "no",
+            "disable_tqdm": True,
+            "guidance_reward": None,
+        }
         return GuidedGRPOConfig(**{**defaults, **fields})
 
     return build

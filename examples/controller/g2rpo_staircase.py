@@ -2,8 +2,8 @@
 
     x <- clip(x + change * sign(target - s), 0, 1)
 
-s is the mean success of the guided rollouts of a step, or of all rollouts once x is 0. This is the up-down method of psychophysics (Levitt 1971),
-which settles where s is near the target.
+s is the mean success of the guided rollouts of a step, or of all rollouts once x is 0. This is the up-down method of
+psychophysics (Levitt 1971), which settles where s is near the target.
 
 What it assumes: more prefix, more success.
 """

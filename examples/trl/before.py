@@ -1,4 +1,5 @@
-"""GRPO with TRL on sums of nine steps: `python before.py OUTPUT_FOLDER`. The same with guidance: after.py, which differs in two names."""
+"""GRPO with TRL on sums of nine steps: `python before.py OUTPUT_FOLDER`. The same with guidance: after.py, which differs in two
+names."""
 
 import sys
 from pathlib import Path

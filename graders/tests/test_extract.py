@@ -49,9 +49,22 @@ def test_the_last_explicit_statement_is_the_answer(completion, answer):
 
 @pytest.mark.parametrize(
     "completion",
-    ["Answer\n42", "", "five", "it is 5 or so", r"\boxed{5", "<answer>5", "<answer></answer>", "<think>\\boxed{5}", r"\boxed{}",
-     "<think>a</think> and now", "\\boxed{5}</think>", "####", "<think> x </think> <think> \\boxed{5}"],
-)  # fmt: skip
+    [
+        "Answer\n42",
+        "",
+        "five",
+        "it is 5 or so",
+        r"\boxed{5",
+        "<answer>5",
+        "<answer></answer>",
+        "<think>\\boxed{5}",
+        r"\boxed{}",
+        "<think>a</think> and now",
+        "\\boxed{5}</think>",
+        "####",
+        "<think> x </think> <think> \\boxed{5}",
+    ],
+)
 def test_what_is_not_stated_is_not_guessed(completion):
     assert extract_answer(completion) is None
 
@@ -63,11 +76,27 @@ def test_only_the_end_of_a_huge_completion_is_searched():
 
 @pytest.mark.parametrize(
     ("answer", "letter"),
-    [("B", "B"), ("b", "B"), ("(B)", "B"), ("B.", "B"), ("B)", "B"), ("[c]", "C"), ("Option D", "D"),
-     ("B) 42 apples", "B"), ("(B) 42", "B"), ("B: 42", "B"), ("(B) is wrong", None), ("B. C", None),
-     ("A or B", None), ("A) or B)", None), ("AB", None),
-     ("42", None), ("K", None), ("", None)],
-)  # fmt: skip
+    [
+        ("B", "B"),
+        ("b", "B"),
+        ("(B)", "B"),
+        ("B.", "B"),
+        ("B)", "B"),
+        ("[c]", "C"),
+        ("Option D", "D"),
+        ("B) 42 apples", "B"),
+        ("(B) 42", "B"),
+        ("B: 42", "B"),
+        ("(B) is wrong", None),
+        ("B. C", None),
+        ("A or B", None),
+        ("A) or B)", None),
+        ("AB", None),
+        ("42", None),
+        ("K", None),
+        ("", None),
+    ],
+)
 def test_a_choice_is_one_letter(answer, letter):
     assert choice_letter(answer) == letter
 
@@ -77,8 +106,7 @@ def test_both_shapes_of_completion_give_their_text():
     assert completion_text([{"role": "assistant", "content": "a"}]) == "a"
     assert completion_text([{"role": "assistant", "content": [{"type": "text", "text": "a"}]}]) == "a"
     # After a tool call the last assistant message speaks.
-    messages = [{"role": "assistant", "content": "call"}, {"role": "tool", "content": "5"},
-                {"role": "assistant", "content": "b"}]  # fmt: skip
+    messages = [{"role": "assistant", "content": "call"}, {"role": "tool", "content": "5"}, {"role": "assistant", "content": "b"}]
     assert completion_text(messages) == "b"
     assert completion_text([]) == ""
     assert completion_text([{"role": "assistant", "content": None}]) == ""

@@ -11,15 +11,53 @@ from rlvr_graders.markup import unmarked
 from rlvr_graders.math import grade_math
 
 MARKS = [
-    "{}", "**{}**", "__{}__", "*{}*", "_{}_", "***{}***", "`{}`", "**`{}`**", "<b>{}</b>", "<strong>{}</strong>", "<em>{}</em>",
-    '<span style="color: red">{}</span>', "<code>{}</code>", "✅ {}", "{} 🎉", "👉 **{}**", "“{}”", '"{}"', "{}&nbsp;", "~~1~~ {}",
-    "\u200b{}", "**{}**.", "{},", "<u>**{}**</u>",
-]  # fmt: skip
+    "{}",
+    "**{}**",
+    "__{}__",
+    "*{}*",
+    "_{}_",
+    "***{}***",
+    "`{}`",
+    "**`{}`**",
+    "<b>{}</b>",
+    "<strong>{}</strong>",
+    "<em>{}</em>",
+    '<span style="color: red">{}</span>',
+    "<code>{}</code>",
+    "✅ {}",
+    "{} 🎉",
+    "👉 **{}**",
+    "“{}”",
+    '"{}"',
+    "{}&nbsp;",
+    "~~1~~ {}",
+    "\u200b{}",
+    "**{}**.",
+    "{},",
+    "<u>**{}**</u>",
+]
 PLACES = [
-    "Final Answer: {}", "Answer: {}", "**Answer:** {}", "### Answer: {}", "> Answer: {}", "- Answer: {}", "The answer is {}", "the final answer is: {}",
-    "#### {}", "<answer>{}</answer>", "<answer>\n{}\n</answer>", "\\boxed{{{}}}", "## Final Answer\n\n{}", "**Answer**\n{}", "| Answer | {} |",
-    "Answer：{}", "Answer:\n- {}", "<answer>The answer is {}</answer>", "#### Answer: {}", "Final Answer: The final answer is {}. I hope it is correct.",
-]  # fmt: skip
+    "Final Answer: {}",
+    "Answer: {}",
+    "**Answer:** {}",
+    "### Answer: {}",
+    "> Answer: {}",
+    "- Answer: {}",
+    "The answer is {}",
+    "the final answer is: {}",
+    "#### {}",
+    "<answer>{}</answer>",
+    "<answer>\n{}\n</answer>",
+    "\\boxed{{{}}}",
+    "## Final Answer\n\n{}",
+    "**Answer**\n{}",
+    "| Answer | {} |",
+    "Answer：{}",
+    "Answer:\n- {}",
+    "<answer>The answer is {}</answer>",
+    "#### Answer: {}",
+    "Final Answer: The final answer is {}. I hope it is correct.",
+]
 ANSWERS = [
     ("73", "73"),
     ("-7.5", "-7.5"),
@@ -42,9 +80,34 @@ def test_every_mark_in_every_place(place):
 
 @pytest.mark.parametrize(
     "text",
-    ["2**3", "2*3*4", "a_1 + b_1", "_{5}C_{2}", "|x|", "- 5", "x < 5", "a<b>c", "(a+b)*(c+d)*(e)", "1 *1/2*", "f'(x)", "5'", "sin**2(x) + cos**2(x)",
-     "x > 5", "2 * 3", "\\{1, 2\\}", "a*b*c", "a & b", "x__1", "5!", "♠", "△ABC", "K♠", "#5", "-1"],
-)  # fmt: skip
+    [
+        "2**3",
+        "2*3*4",
+        "a_1 + b_1",
+        "_{5}C_{2}",
+        "|x|",
+        "- 5",
+        "x < 5",
+        "a<b>c",
+        "(a+b)*(c+d)*(e)",
+        "1 *1/2*",
+        "f'(x)",
+        "5'",
+        "sin**2(x) + cos**2(x)",
+        "x > 5",
+        "2 * 3",
+        "\\{1, 2\\}",
+        "a*b*c",
+        "a & b",
+        "x__1",
+        "5!",
+        "♠",
+        "△ABC",
+        "K♠",
+        "#5",
+        "-1",
+    ],
+)
 def test_formulas_are_no_mark_up(text):
     assert unmarked(text) == text
 
@@ -89,9 +152,39 @@ def test_words_lose_their_marks_too():
 
 @pytest.mark.parametrize(
     "piece",
-    ["**a", "*a ", "_a ", "~~", "<b>", "<p ", "&lt", "|", "| Answer |\n", "the answer is ", "Answer:\n", "\\text{", "\\text{answer", "####", "- \n", "✅", " ",
-     "> ", "``", "answer: **", "$$\n", "\\boxed{", "`a", "ans", "#### answer\n", "“", "=>", "***", "**a:**", "\\("],
-)  # fmt: skip
+    [
+        "**a",
+        "*a ",
+        "_a ",
+        "~~",
+        "<b>",
+        "<p ",
+        "&lt",
+        "|",
+        "| Answer |\n",
+        "the answer is ",
+        "Answer:\n",
+        "\\text{",
+        "\\text{answer",
+        "####",
+        "- \n",
+        "✅",
+        " ",
+        "> ",
+        "``",
+        "answer: **",
+        "$$\n",
+        "\\boxed{",
+        "`a",
+        "ans",
+        "#### answer\n",
+        "“",
+        "=>",
+        "***",
+        "**a:**",
+        "\\(",
+    ],
+)
 def test_hostile_mark_up_costs_no_more_than_its_size(piece):
     text = (piece * MAX_COMPLETION_CHARS)[:MAX_COMPLETION_CHARS]
     for whole in (text, "Answer: " + text + "x", text + "\nthe answer is 5 " + text[:50_000] + "x"):

@@ -67,9 +67,15 @@ def test_an_installed_module_is_not_hidden_by_a_file_of_its_name(tmp_path):
 
 @pytest.mark.parametrize(
     ("source", "name", "told"),
-    [("def short(:", "own_bad.py:short", "SyntaxError"), ("1 / 0", "own_bad.py:short", "ZeroDivisionError"), ("import own_missing", "own_bad.py:short", "own_missing"),
-     (SHORT, "own_bad.py:shrot", "shrot"), (SHORT, "own_absent.py:short", "there is no file own_absent.py"), ("short = 3", "own_bad.py:short", "a callable")],
-)  # fmt: skip
+    [
+        ("def short(:", "own_bad.py:short", "SyntaxError"),
+        ("1 / 0", "own_bad.py:short", "ZeroDivisionError"),
+        ("import own_missing", "own_bad.py:short", "own_missing"),
+        (SHORT, "own_bad.py:shrot", "shrot"),
+        (SHORT, "own_absent.py:short", "there is no file own_absent.py"),
+        ("short = 3", "own_bad.py:short", "a callable"),
+    ],
+)
 def test_what_is_wrong_with_a_file_is_told_in_a_sentence(tmp_path, monkeypatch, source, name, told):
     (tmp_path / "own_bad.py").write_text(source)
     monkeypatch.chdir(tmp_path)

@@ -23,15 +23,29 @@ def length_reward(completions, key, **columns):
 def main(model: str, output: str, batch: int, controller: str, learning_rate: float = 1e-3) -> None:
     torch.set_num_threads(1)
     args = GuidedGRPOConfig(
-        output, use_cpu=True, bf16=False, max_steps=3, num_generations=6, per_device_train_batch_size=batch, max_completion_length=56,
-        learning_rate=learning_rate, report_to=[], save_strategy="no", disable_tqdm=True, guidance_controller=controller,
+        output,
+        use_cpu=True,
+        bf16=False,
+        max_steps=3,
+        num_generations=6,
+        per_device_train_batch_size=batch,
+        max_completion_length=56,
+        learning_rate=learning_rate,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        guidance_controller=controller,
         guidance_controller_kwargs={"initial_length": 12, "max_length": 40} if controller == "paper" else None,
-        gradient_accumulation_steps=2, shuffle_dataset=controller != "paper",
-    )  # fmt: skip
+        gradient_accumulation_steps=2,
+        shuffle_dataset=controller != "paper",
+    )
     trainer = GuidedGRPOTrainer(
-        AutoModelForCausalLM.from_pretrained(model), [length_reward], args, to_rows(make("chains", "train", 12, steps=4)),
+        AutoModelForCausalLM.from_pretrained(model),
+        [length_reward],
+        args,
+        to_rows(make("chains", "train", 12, steps=4)),
         processing_class=AutoTokenizer.from_pretrained(model),
-    )  # fmt: skip
+    )
     trainer.train()
     steps = [
         {k: v for k, v in r.items() if k.startswith("guidance/") or k in ("reward", "loss")}

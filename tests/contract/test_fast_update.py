@@ -16,12 +16,23 @@ from g2rpo.training.fast.update import FastUpdate
 
 SEQUENCE = {"importance_sampling_level": "sequence"}
 LOSSES = {
-    "grpo": {"loss_type": "grpo"}, "dr_grpo": {"loss_type": "dr_grpo"}, "dapo": {"loss_type": "dapo"}, "cispo": {"loss_type": "cispo", "epsilon_high": 1.2},
-    "sapo": {"loss_type": "sapo"}, "vespo": {"loss_type": "vespo"}, "gspo": {"loss_type": "grpo", **SEQUENCE}, "luspo": {"loss_type": "luspo", **SEQUENCE},
-    "bnpo": {"loss_type": "bnpo"}, "two_sided": {"loss_type": "dapo", "delta": 1.3}, "off_policy_mask": {"loss_type": "grpo", "off_policy_mask_threshold": 0.05},
-    "kl": {"loss_type": "dapo", "beta": 0.1}, "kl_grpo": {"loss_type": "grpo", "beta": 0.1}, "temperature": {"loss_type": "dapo", "temperature": 0.7},
-    "entropy_bonus": {"loss_type": "dapo", "entropy_coef": 0.1}, "entropy_quantile": {"loss_type": "dapo", "top_entropy_quantile": 0.5},
-}  # fmt: skip
+    "grpo": {"loss_type": "grpo"},
+    "dr_grpo": {"loss_type": "dr_grpo"},
+    "dapo": {"loss_type": "dapo"},
+    "cispo": {"loss_type": "cispo", "epsilon_high": 1.2},
+    "sapo": {"loss_type": "sapo"},
+    "vespo": {"loss_type": "vespo"},
+    "gspo": {"loss_type": "grpo", **SEQUENCE},
+    "luspo": {"loss_type": "luspo", **SEQUENCE},
+    "bnpo": {"loss_type": "bnpo"},
+    "two_sided": {"loss_type": "dapo", "delta": 1.3},
+    "off_policy_mask": {"loss_type": "grpo", "off_policy_mask_threshold": 0.05},
+    "kl": {"loss_type": "dapo", "beta": 0.1},
+    "kl_grpo": {"loss_type": "grpo", "beta": 0.1},
+    "temperature": {"loss_type": "dapo", "temperature": 0.7},
+    "entropy_bonus": {"loss_type": "dapo", "entropy_coef": 0.1},
+    "entropy_quantile": {"loss_type": "dapo", "top_entropy_quantile": 0.5},
+}
 
 
 def reward(completions, **columns):
@@ -39,7 +50,13 @@ def rollouts(trainer, rows=8, dead=(1, 2, 3, 6), truncated=(), masked=True, old=
     ids = lambda mask: torch.randint(8, trainer.model.config.vocab_size, mask.shape, generator=draw) * mask  # noqa: E731
     advantages = torch.randn(rows, generator=draw)
     advantages[list(dead)] = 0.0
-    batch = {"prompt_ids": ids(prompt_mask), "prompt_mask": prompt_mask, "completion_ids": ids(completion_mask), "completion_mask": completion_mask, "advantages": advantages}  # fmt: skip
+    batch = {
+        "prompt_ids": ids(prompt_mask),
+        "prompt_mask": prompt_mask,
+        "completion_ids": ids(completion_mask),
+        "completion_mask": completion_mask,
+        "advantages": advantages,
+    }
     completion_mask[list(truncated)] = 0
     if groups:
         batch["prompt_ids"] = batch["prompt_ids"][:: rows // groups].repeat_interleave(rows // groups, 0)
@@ -122,9 +139,18 @@ def test_every_loss_has_trls_gradient(make_trainer, monkeypatch, loss):
 
 
 @pytest.mark.parametrize("accumulation", [1, 4])
-@pytest.mark.parametrize("case", [
-    {"dead": range(1, 8)}, {"dead": ()}, {"masked": False}, {"old": False}, {"truncated": (0, 4), "masked": True}, {"dead": (0, 5, 7), "truncated": (3,), "masked": False},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"dead": range(1, 8)},
+        {"dead": ()},
+        {"masked": False},
+        {"old": False},
+        {"truncated": (0, 4), "masked": True},
+        {"dead": (0, 5, 7), "truncated": (3,), "masked": False},
+    ],
+    ids=str,
+)
 def test_every_batch_has_trls_gradient(make_trainer, monkeypatch, accumulation, case):
     both(make_trainer(accumulation=accumulation, loss_type="grpo"), monkeypatch, **case)
 
@@ -338,8 +364,18 @@ def unusual(kind, make_model, tokenizer):
     """Soft caps and sliding windows (Gemma 2), scaled logits (Granite), adapters, heads of their own."""
     import transformers
 
-    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-             "head_dim": 16, "intermediate_size": 64, "bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "intermediate_size": 64,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     torch.manual_seed(0)
     if kind == "gemma2":
         return transformers.Gemma2ForCausalLM(
@@ -359,10 +395,18 @@ def unusual(kind, make_model, tokenizer):
     return make_model("qwen3" if kind == "untied" else kind, initializer_range=0.2, tie_word_embeddings=kind != "untied")
 
 
-@pytest.mark.parametrize(("fields", "off"), [
-    ({}, ""), ({"fast": False}, "compact order drop share split"), ({"loss_type": "bnpo"}, "order drop split"), ({"beta": 0.1}, "drop"),
-    ({"entropy_coef": 0.1}, "order drop split"), ({"top_entropy_quantile": 0.5}, "order drop split"),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "off"),
+    [
+        ({}, ""),
+        ({"fast": False}, "compact order drop share split"),
+        ({"loss_type": "bnpo"}, "order drop split"),
+        ({"beta": 0.1}, "drop"),
+        ({"entropy_coef": 0.1}, "order drop split"),
+        ({"top_entropy_quantile": 0.5}, "order drop split"),
+    ],
+    ids=str,
+)
 def test_levers_that_are_not_exact_are_off(make_trainer, fields, off):
     assert set(make_trainer(**fields).optimizations.why_not) == {*off.split(), "pack"}  # scaled dot products know no bounds
 

@@ -74,12 +74,17 @@ def test_the_loop_and_the_trainer_agree(make_model, tokenizer, rows, config, fie
     trainer.planner.traces.clear()
     steps = list(
         guided_grpo(
-            make_model(), trainer.planner, [[data[2 * s], data[2 * s + 1]] for s in range(STEPS)], length_reward,
-            GenerationConfig(temperature=0.9, do_sample=True), learning_rate=args.learning_rate,
-            grouping=args.guidance_advantages, guidance_loss=args.guidance_loss,
+            make_model(),
+            trainer.planner,
+            [[data[2 * s], data[2 * s + 1]] for s in range(STEPS)],
+            length_reward,
+            GenerationConfig(temperature=0.9, do_sample=True),
+            learning_rate=args.learning_rate,
+            grouping=args.guidance_advantages,
+            guidance_loss=args.guidance_loss,
             constant=args.guidance_loss_coefficient,
         )
-    )  # fmt: skip
+    )
     assert [state for _, _, state in steps] == spy.states
     assert any(o.guided for _, outcomes, _ in steps for o in outcomes)
     for (own_loss, outcomes, _), theirs, loss in zip(steps, spy.steps, losses, strict=True):
@@ -108,10 +113,14 @@ def test_the_trainer_scores_tokens_as_the_sampler_drew_them(make_model, tokenize
         ids = trainer._tokenize_prompts([row["prompt"]])[0][0]
         starts += [planner.guided_prompt(row, ids, member, trainer.controller_state, 0, 2) for member in range(4)]
     sampled = sample_rows(
-        model, [s.prompt_ids + s.guidance_ids for s in starts], [30 - len(s.guidance_ids) for s in starts],
-        GenerationConfig(temperature=0.8, do_sample=True), eos_ids=trainer.eos_token_ids,
-        pad_id=tokenizer.pad_token_id, seeds=list(range(len(starts))),
-    )  # fmt: skip
+        model,
+        [s.prompt_ids + s.guidance_ids for s in starts],
+        [30 - len(s.guidance_ids) for s in starts],
+        GenerationConfig(temperature=0.8, do_sample=True),
+        eos_ids=trainer.eos_token_ids,
+        pad_id=tokenizer.pad_token_id,
+        seeds=list(range(len(starts))),
+    )
     assert {s.guided for s in starts} == {True, False}
     for start, row in zip(starts, sampled, strict=True):
         ids = torch.tensor([[*start.prompt_ids, *start.guidance_ids, *row.ids]])

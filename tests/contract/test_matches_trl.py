@@ -16,10 +16,20 @@ def train_both(make_model, tokenizer, rows, config, tmp_path, fields, **ours):
     """Logs and final weights of TRL's trainer and of ours."""
     ours_args = config(guidance_controller="none", **{"max_steps": 3, **fields, **ours})
     theirs_args = GRPOConfig(
-        output_dir=str(tmp_path / "trl"), use_cpu=True, bf16=False, num_generations=4, per_device_train_batch_size=8,
-        max_completion_length=48, learning_rate=1e-3, report_to=[], save_strategy="no", disable_tqdm=True, logging_steps=1,
-        activation_checkpointing=False, **{"max_steps": 3, **fields},
-    )  # fmt: skip
+        output_dir=str(tmp_path / "trl"),
+        use_cpu=True,
+        bf16=False,
+        num_generations=4,
+        per_device_train_batch_size=8,
+        max_completion_length=48,
+        learning_rate=1e-3,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_steps=1,
+        activation_checkpointing=False,
+        **{"max_steps": 3, **fields},
+    )
     logs, weights = [], []
     for kind, args in ((GRPOTrainer, theirs_args), (GuidedGRPOTrainer, ours_args)):
         model = make_model()

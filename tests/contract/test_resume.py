@@ -22,8 +22,16 @@ def length_reward(completions, **columns):
 
 def test_resumed_equals_uninterrupted(make_model, tokenizer, rows, config, tmp_path):
     def trainer(name, **fields):
-        args = config(output_dir=str(tmp_path / name), max_steps=4, save_strategy="steps", save_steps=2, guidance_controller="paper",
-                      guidance_controller_kwargs={"initial_length": 12, "max_length": 40}, guidance_advantages="joint", **fields)  # fmt: skip
+        args = config(
+            output_dir=str(tmp_path / name),
+            max_steps=4,
+            save_strategy="steps",
+            save_steps=2,
+            guidance_controller="paper",
+            guidance_controller_kwargs={"initial_length": 12, "max_length": 40},
+            guidance_advantages="joint",
+            **fields,
+        )
         return GuidedGRPOTrainer(make_model(), [length_reward], args, rows(16), processing_class=tokenizer)
 
     whole = trainer("whole")
@@ -83,10 +91,21 @@ def test_a_curriculum_goes_on_where_it_stopped(make_model, tokenizer, config, tm
 def stopped(tmp_path_factory):
     """The fields of a run of two steps that has a checkpoint, and how to resolve them with others."""
     fields = {
-        "task": "chains", "task_steps": 2, "task_size": 8, "num_generations": 4, "per_device_train_batch_size": 4,
-        "max_completion_length": 64, "max_steps": 2, "save_strategy": "steps", "save_steps": 2, "learning_rate": 5e-5,
-        "output_dir": str(tmp_path_factory.mktemp("stopped") / "run"), "use_cpu": True, "bf16": False, "report_to": "none",
-    }  # fmt: skip
+        "task": "chains",
+        "task_steps": 2,
+        "task_size": 8,
+        "num_generations": 4,
+        "per_device_train_batch_size": 4,
+        "max_completion_length": 64,
+        "max_steps": 2,
+        "save_strategy": "steps",
+        "save_steps": 2,
+        "learning_rate": 5e-5,
+        "output_dir": str(tmp_path_factory.mktemp("stopped") / "run"),
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+    }
     train(resolve(fields), quiet=True)
     return fields
 
@@ -97,11 +116,24 @@ def resolved_file(fields):
 
 @pytest.mark.parametrize(
     ("name", "value", "before"),
-    [("learning_rate", 1.0, "5e-05"), ("lr_scheduler_type", "constant", "'linear'"), ("optim", "sgd", "'adamw_torch_fused'"),
-     ("max_grad_norm", 5, "1.0"), ("weight_decay", 0.1, "0.0"), ("warmup_steps", 1, "0"), ("adam_beta2", 0.9, "0.999"),
-     ("epsilon", 0.3, "0.2"), ("guidance_loss", "sft", "'verified_sft'"), ("seed", 1, "42"), ("task_size", 9, "8"), ("model_name_or_path", "builtin-gsm8k", "'builtin'"),
-     ("dtype", "bfloat16", "'float32'"), ("use_peft", True, "False"), ("fast", False, "True")],
-)  # fmt: skip
+    [
+        ("learning_rate", 1.0, "5e-05"),
+        ("lr_scheduler_type", "constant", "'linear'"),
+        ("optim", "sgd", "'adamw_torch_fused'"),
+        ("max_grad_norm", 5, "1.0"),
+        ("weight_decay", 0.1, "0.0"),
+        ("warmup_steps", 1, "0"),
+        ("adam_beta2", 0.9, "0.999"),
+        ("epsilon", 0.3, "0.2"),
+        ("guidance_loss", "sft", "'verified_sft'"),
+        ("seed", 1, "42"),
+        ("task_size", 9, "8"),
+        ("model_name_or_path", "builtin-gsm8k", "'builtin'"),
+        ("dtype", "bfloat16", "'float32'"),
+        ("use_peft", True, "False"),
+        ("fast", False, "True"),
+    ],
+)
 def test_a_changed_setting_is_refused(stopped, name, value, before):
     written = resolved_file(stopped)
     with pytest.raises(RunError, match=rf"^{name} is .*Expected {re.escape(before)}, with which this run was started"):
@@ -110,8 +142,16 @@ def test_a_changed_setting_is_refused(stopped, name, value, before):
 
 
 def test_settings_that_decide_no_step_may_change(stopped):
-    free = {"max_steps": 4, "logging_steps": 2, "save_steps": 4, "rollouts_every": 0, "disable_tqdm": True, "eval_suite": ["gsm8k"],
-            "per_device_eval_batch_size": 3, "run_name": "again"}  # fmt: skip
+    free = {
+        "max_steps": 4,
+        "logging_steps": 2,
+        "save_steps": 4,
+        "rollouts_every": 0,
+        "disable_tqdm": True,
+        "eval_suite": ["gsm8k"],
+        "per_device_eval_batch_size": 3,
+        "run_name": "again",
+    }
     free["model_init_kwargs"] = json.loads(resolved_file(stopped))["training"]["model_init_kwargs"]  # made of the model's fields
     RunDirectory(stopped["output_dir"]).same_settings(resolve({**stopped, **free}).to_json())
 

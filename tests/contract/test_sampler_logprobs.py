@@ -1,4 +1,5 @@
-"""`reuse_sampler_logprobs`: the old policy's log-probabilities come from the sampler, and are those that a forward pass would give."""
+"""`reuse_sampler_logprobs`: the old policy's log-probabilities come from the sampler, and are those that a forward pass would
+give."""
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ def length_reward(completions, **columns):
 
 @pytest.fixture
 def old_logps(make_model, tokenizer, rows, config, monkeypatch):
-    """Two updates on one batch; gives it, its log-probabilities under the old policy, and how many positions were scored for them."""
+    """Two updates on one batch; gives it, its log-probabilities under the old policy, and how many positions were scored for
+    them."""
 
     def run(**fields):
         args = config(**{"num_iterations": 2, "temperature": 0.7, **fields})
@@ -40,9 +42,16 @@ def old_logps(make_model, tokenizer, rows, config, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("fields", "positions"), [
-    (UNGUIDED, []), ({**GUIDED, "guidance_loss": "mask"}, []), ({**GUIDED, "guidance_loss": "verified_sft"}, [4 * 12]), ({**GUIDED, "guidance_loss": "policy_gradient"}, [4 * 12]),
-], ids=["unguided", "mask", "verified_sft", "policy_gradient"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "positions"),
+    [
+        (UNGUIDED, []),
+        ({**GUIDED, "guidance_loss": "mask"}, []),
+        ({**GUIDED, "guidance_loss": "verified_sft"}, [4 * 12]),
+        ({**GUIDED, "guidance_loss": "policy_gradient"}, [4 * 12]),
+    ],
+    ids=["unguided", "mask", "verified_sft", "policy_gradient"],
+)
 def test_the_sampler_tells_what_a_forward_pass_would(old_logps, fields, positions):
     _, computed, whole, losses = old_logps(**fields)
     batch, reused, scored, same = old_logps(**fields, reuse_sampler_logprobs=True)
@@ -67,10 +76,17 @@ def test_where_a_batch_is_used_once_nothing_is_asked_of_the_sampler(make_model, 
     assert seen[0]["ref_per_token_logps"].abs().sum() > 0  # the reference policy's are computed as ever
 
 
-@pytest.mark.parametrize(("fields", "message"), [
-    ({"guidance_controller": "none"}, "reuse_sampler_logprobs is True. Expected a sampler that tells"), ({"top_p": 0.9}, "top_p is 0.9. Expected 1 with reuse_sampler_logprobs"),
-    ({"top_k": 50}, "top_k is 50"), ({"generation_kwargs": {"top_p": 0.5}}, "generation_kwargs is {'top_p': 0.5}"), ({"min_p": 0.1}, "min_p is 0.1"),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"guidance_controller": "none"}, "reuse_sampler_logprobs is True. Expected a sampler that tells"),
+        ({"top_p": 0.9}, "top_p is 0.9. Expected 1 with reuse_sampler_logprobs"),
+        ({"top_k": 50}, "top_k is 50"),
+        ({"generation_kwargs": {"top_p": 0.5}}, "generation_kwargs is {'top_p': 0.5}"),
+        ({"min_p": 0.1}, "min_p is 0.1"),
+    ],
+    ids=str,
+)
 def test_probabilities_of_something_else_are_refused(config, fields, message):
     with pytest.raises(ConfigError, match=message):
         config(reuse_sampler_logprobs=True, **fields)

@@ -17,11 +17,25 @@ RATE = 0.5
 def test_one_step_is_the_token_mean_over_the_window(checkpoint, tokenizer, tmp_path, batch, accumulate):
     model = checkpoint("qwen3")
     fields = {
-        "model_name_or_path": model, "dtype": "float32", "task": "chains", "task_steps": [1, 6], "task_size": 6, "max_steps": 1,
-        "per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulate, "learning_rate": RATE, "optim": "sgd",
-        "weight_decay": 0.0, "max_grad_norm": 0.0, "lr_scheduler_type": "constant", "use_cpu": True, "bf16": False,
-        "report_to": "none", "save_strategy": "no", "output_dir": str(tmp_path / "run"),
-    }  # fmt: skip
+        "model_name_or_path": model,
+        "dtype": "float32",
+        "task": "chains",
+        "task_steps": [1, 6],
+        "task_size": 6,
+        "max_steps": 1,
+        "per_device_train_batch_size": batch,
+        "gradient_accumulation_steps": accumulate,
+        "learning_rate": RATE,
+        "optim": "sgd",
+        "weight_decay": 0.0,
+        "max_grad_norm": 0.0,
+        "lr_scheduler_type": "constant",
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "save_strategy": "no",
+        "output_dir": str(tmp_path / "run"),
+    }
     recipe, settings = resolve_sft(fields)
     rows = completions_dataset(recipe.data.problems(), settings.style, tokenizer)
     lengths = [sum(mask) for mask in rows["completion_mask"]]

@@ -1,4 +1,5 @@
-"""Defaults of TRL that the presets rely on. When an upgrade of TRL moves one, this fails: pin the old value in `config.py` or a preset."""
+"""Defaults of TRL that the presets rely on. When an upgrade of TRL moves one, this fails: pin the old value in `config.py` or a
+preset."""
 
 import dataclasses
 
@@ -10,16 +11,39 @@ from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
 from g2rpo.training.presets import PRESETS, preset
 
 RELIED_ON = {
-    "num_generations": 8, "max_completion_length": 512, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None,
-    "repetition_penalty": 1.0, "generation_kwargs": None, "beta": 0.0, "num_iterations": 1, "epsilon": 0.2, "delta": None,
-    "epsilon_high": None, "importance_sampling_level": "token", "reward_weights": None,
-    "multi_objective_aggregation": "sum_then_normalize", "scale_rewards": "group", "loss_type": "dapo",
-    "mask_truncated_completions": False, "sync_ref_model": False, "top_entropy_quantile": 1.0, "entropy_coef": 0.0,
-    "use_adaptive_entropy": False, "off_policy_mask_threshold": None, "use_bias_correction_kl": True,
-    "vllm_importance_sampling_correction": True, "vllm_importance_sampling_mode": "sequence_mask",
-    "vllm_importance_sampling_clip_max": 3.0, "vllm_importance_sampling_clip_min": None, "shuffle_dataset": True,
-    "disable_dropout": False, "learning_rate": 1e-6,
-}  # fmt: skip
+    "num_generations": 8,
+    "max_completion_length": 512,
+    "temperature": 1.0,
+    "top_p": 1.0,
+    "top_k": 0,
+    "min_p": None,
+    "repetition_penalty": 1.0,
+    "generation_kwargs": None,
+    "beta": 0.0,
+    "num_iterations": 1,
+    "epsilon": 0.2,
+    "delta": None,
+    "epsilon_high": None,
+    "importance_sampling_level": "token",
+    "reward_weights": None,
+    "multi_objective_aggregation": "sum_then_normalize",
+    "scale_rewards": "group",
+    "loss_type": "dapo",
+    "mask_truncated_completions": False,
+    "sync_ref_model": False,
+    "top_entropy_quantile": 1.0,
+    "entropy_coef": 0.0,
+    "use_adaptive_entropy": False,
+    "off_policy_mask_threshold": None,
+    "use_bias_correction_kl": True,
+    "vllm_importance_sampling_correction": True,
+    "vllm_importance_sampling_mode": "sequence_mask",
+    "vllm_importance_sampling_clip_max": 3.0,
+    "vllm_importance_sampling_clip_min": None,
+    "shuffle_dataset": True,
+    "disable_dropout": False,
+    "learning_rate": 1e-6,
+}
 
 
 def test_the_defaults_of_trl_are_those_that_the_presets_rely_on():
@@ -33,7 +57,8 @@ def test_presets_with_a_kl_term_do_not_weigh_it_by_the_ratio(name, tmp_path):
 
 
 def test_the_gradient_of_the_kl_term_is_that_of_the_paper(make_model, tokenizer, rows, config, tmp_path):
-    """beta KL with KL_t = exp(d) - d - 1, d = log ref - log pi, has the gradient beta (1 - exp(d)) grad log pi: by hand, row by row."""
+    """beta KL with KL_t = exp(d) - d - 1, d = log ref - log pi, has the gradient beta (1 - exp(d)) grad log pi: by hand, row by
+    row."""
     make_model(seed=3).save_pretrained(tmp_path / "ref")
     model = make_model(seed=0)
     model.config._name_or_path = str(tmp_path / "ref")  # where the reference model is loaded from

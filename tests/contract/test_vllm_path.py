@@ -1,5 +1,5 @@
-"""The vLLM path without vLLM: TRL's own `VLLMGeneration` and client over an engine that answers like one. What it is asked, per row, and
-what is made of its answers."""
+"""The vLLM path without vLLM: TRL's own `VLLMGeneration` and client over an engine that answers like one. What it is asked, per
+row, and what is made of its answers."""
 
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -52,8 +52,11 @@ class Engine:
         for prompt, params in zip(prompts, each, strict=True):
             ids = self.answer(prompt["prompt_token_ids"], params.max_tokens)
             drawn = [{token: SimpleNamespace(rank=1, logprob=-1.0)} for token in ids]
-            rows.append(SimpleNamespace(prompt_token_ids=prompt["prompt_token_ids"],
-                                        outputs=[SimpleNamespace(token_ids=ids, logprobs=drawn)]))  # fmt: skip
+            rows.append(
+                SimpleNamespace(
+                    prompt_token_ids=prompt["prompt_token_ids"], outputs=[SimpleNamespace(token_ids=ids, logprobs=drawn)]
+                )
+            )
         return rows
 
     def post(self, url, json):
@@ -64,8 +67,11 @@ class Engine:
         choices = []
         for prompt in json["prompt"]:
             ids = self.answer(prompt, json["max_tokens"])
-            logprobs = {"token_logprobs": [-1.0] * len(ids), "tokens": [f"token_id:{i}" for i in ids],
-                        "top_logprobs": [{f"token_id:{i}": -1.0} for i in ids]}  # fmt: skip
+            logprobs = {
+                "token_logprobs": [-1.0] * len(ids),
+                "tokens": [f"token_id:{i}" for i in ids],
+                "top_logprobs": [{f"token_id:{i}": -1.0} for i in ids],
+            }
             choices.append({"prompt_token_ids": prompt, "token_ids": ids, "logprobs": logprobs})
         return SimpleNamespace(status_code=200, json=lambda: {"choices": choices})
 
@@ -75,10 +81,22 @@ class Generation(trl_vllm.VLLMGeneration):
 
     def __init__(self, trainer: Any, mode: str, engine: Engine) -> None:
         self.__dict__.update(
-            mode=mode, accelerator=trainer.accelerator, model=trainer.model, temperature=1.0, top_p=1.0, top_k=0, min_p=None, repetition_penalty=1.0,
-            max_completion_length=trainer.max_completion_length, logprobs=0, generation_kwargs={}, structured_outputs_regex=None,
-            tensor_parallel_size=1, enable_sleep_mode=False, synced=0,
-        )  # fmt: skip
+            mode=mode,
+            accelerator=trainer.accelerator,
+            model=trainer.model,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=0,
+            min_p=None,
+            repetition_penalty=1.0,
+            max_completion_length=trainer.max_completion_length,
+            logprobs=0,
+            generation_kwargs={},
+            structured_outputs_regex=None,
+            tensor_parallel_size=1,
+            enable_sleep_mode=False,
+            synced=0,
+        )
         if mode == "colocate":
             self.llm = engine
         else:
@@ -108,8 +126,14 @@ def over_an_engine(request, monkeypatch):
 def test_an_engine_continues_each_row_from_its_own_prefix(
     make_model, tokenizer, rows, config, over_an_engine, guidance_loss, reuse
 ):
-    args = config(guidance_controller="fixed", guidance_controller_kwargs={"length": 12}, guidance_loss=guidance_loss, max_steps=1,
-                  vllm_importance_sampling_mode="token_truncate", reuse_sampler_logprobs=reuse)  # fmt: skip
+    args = config(
+        guidance_controller="fixed",
+        guidance_controller_kwargs={"length": 12},
+        guidance_loss=guidance_loss,
+        max_steps=1,
+        vllm_importance_sampling_mode="token_truncate",
+        reuse_sampler_logprobs=reuse,
+    )
     trainer = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(8), processing_class=tokenizer)
     engine, generation = over_an_engine(trainer)
     kept = {}
@@ -163,8 +187,12 @@ def test_a_completion_that_just_fits_is_not_refused(make_model, tokenizer, rows,
     longest = max(
         len(ids) for ids in tokenizer.apply_chat_template(list(rows(8)["prompt"]), add_generation_prompt=True)["input_ids"]
     )
-    args = config(guidance_controller="fixed", guidance_controller_kwargs={"length": 12}, max_steps=1,
-                  max_completion_length=CONTEXT - longest)  # fmt: skip
+    args = config(
+        guidance_controller="fixed",
+        guidance_controller_kwargs={"length": 12},
+        max_steps=1,
+        max_completion_length=CONTEXT - longest,
+    )
     trainer = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(8), processing_class=tokenizer)
     engine, _ = over_an_engine(trainer)
     trainer.train()

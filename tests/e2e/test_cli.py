@@ -75,9 +75,19 @@ def test_train_show_and_resume(recipe, tmp_path):
     run = tmp_path / "run"
     steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
     assert [s["step"] for s in steps] == [1, 2, 3, 4]
-    wanted = {"guidance/success/unguided", "guidance/success/gap", "guidance/advantage/guided_mass", "guidance/groups/solve_none",
-              "guidance/groups/zero_std", "guidance/advantage/std", "guidance/tokens/sampled", "guidance/tokens/prefilled",
-              "guidance/tokens/trained", "loss", "reward"}  # fmt: skip
+    wanted = {
+        "guidance/success/unguided",
+        "guidance/success/gap",
+        "guidance/advantage/guided_mass",
+        "guidance/groups/solve_none",
+        "guidance/groups/zero_std",
+        "guidance/advantage/std",
+        "guidance/tokens/sampled",
+        "guidance/tokens/prefilled",
+        "guidance/tokens/trained",
+        "loss",
+        "reward",
+    }
     assert wanted <= set(steps[0]["metrics"])
     assert set(steps[0]["controller"]) == {"successes", "failures"}
     assert json.loads((run / "resolved.json").read_text())["training"]["guidance_controller"] == "profile"

@@ -1,4 +1,5 @@
-"""The smoke experiment, whole: arms in processes of their own, stages that share a budget, a kill, a resume, and what is refused."""
+"""The smoke experiment, whole: arms in processes of their own, stages that share a budget, a kill, a resume, and what is
+refused."""
 
 import json
 import os

@@ -68,8 +68,23 @@ def test_stopped_anywhere_the_bytes_are_the_same(checkpoint, tmp_path):
 
 def test_kill_9_in_the_middle_and_resume(checkpoint, tmp_path):
     place = checkpoint("qwen3")
-    command = [sys.executable, "-m", "g2rpo", "eval", place, "--suite", "chains:3", "--limit", "160", "--max-tokens", "16",
-               "--batch-size", "8", "--out", str(tmp_path / "killed")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "g2rpo",
+        "eval",
+        place,
+        "--suite",
+        "chains:3",
+        "--limit",
+        "160",
+        "--max-tokens",
+        "16",
+        "--batch-size",
+        "8",
+        "--out",
+        str(tmp_path / "killed"),
+    ]
     process = subprocess.Popen(command, env=os.environ.copy(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     samples = tmp_path / "killed" / "chains-3" / "samples.jsonl"
     until = time.monotonic() + 120

@@ -59,11 +59,17 @@ def installed(tmp_path, monkeypatch):
 def outcomes(success: float, guided: bool) -> list[Outcome]:
     return [
         Outcome(
-            key="q", rollout_index=i, guided=guided, guidance_tokens=4 * guided, fraction=0.5 * guided, sampled_tokens=5,
-            success=success, reward=success,
+            key="q",
+            rollout_index=i,
+            guided=guided,
+            guidance_tokens=4 * guided,
+            fraction=0.5 * guided,
+            sampled_tokens=5,
+            success=success,
+            reward=success,
         )
         for i in range(4)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.usefixtures("installed")

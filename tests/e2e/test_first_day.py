@@ -72,17 +72,25 @@ def installed(module: str) -> bool:
 
 
 ABSENT = [
-    ("tensorboard", "--report_to tensorboard", "report_to is 'tensorboard'. Expected an installed tracker. Install it (pip install tensorboard)"),
+    (
+        "tensorboard",
+        "--report_to tensorboard",
+        "report_to is 'tensorboard'. Expected an installed tracker. Install it (pip install tensorboard)",
+    ),
     ("trackio", "--report_to trackio", "report_to is 'trackio'. Expected an installed tracker"),
     ("wandb", "--report_to none wandb", "report_to is 'none'"),
     ("wandb", "--report_to wandb", "report_to is 'wandb'. Expected an installed tracker"),
     ("vllm", "--use_vllm", "use_vllm is True. Expected the package vllm to be installed"),
     ("bitsandbytes", "--load_in_4bit", "load_in_4bit is True. Expected the package bitsandbytes"),
-    ("bitsandbytes", "--optim adamw_8bit", "optim is 'adamw_8bit'. Expected what Transformers can make of it. It says: You need to install `bitsandbytes`"),
+    (
+        "bitsandbytes",
+        "--optim adamw_8bit",
+        "optim is 'adamw_8bit'. Expected what Transformers can make of it. It says: You need to install `bitsandbytes`",
+    ),
     ("liger_kernel", "--use_liger_kernel", "use_liger_kernel is True. Expected the package liger_kernel"),
     ("deepspeed", "--deepspeed ds.json", "deepspeed is 'ds.json'. Expected the package deepspeed"),
     ("flash_attn", "--attn_implementation flash_attention_2", "FlashAttention2"),
-]  # fmt: skip
+]
 WRONG = [
     ("--report_to nonsense", "report_to is 'nonsense'. Expected trackers that Transformers knows"),
     ("--report_to tensorbord", "Did you mean 'tensorboard'"),

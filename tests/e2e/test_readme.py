@@ -24,9 +24,11 @@ README = (ROOT / "README.md").read_text()
 METHOD = (ROOT / "docs" / "method.md").read_text()
 RESULTS = sorted((ROOT / "research" / "results").glob("*.json"))
 PAGES = [
-    ROOT / "README.md", ROOT / "graders" / "README.md", ROOT / "recipes" / "README.md",
+    ROOT / "README.md",
+    ROOT / "graders" / "README.md",
+    ROOT / "recipes" / "README.md",
     *(p for part in ("docs", "examples", "graders/docs", "research") for p in sorted((ROOT / part).rglob("*.md"))),
-]  # fmt: skip
+]
 GENERATED = {"settings.md", "commands.md"}
 """Pages of docs/reference that `make docs` writes."""
 

@@ -179,8 +179,13 @@ def test_arms_differ_in_the_treatment_alone(a, b):
 
 def test_model_sizes_differ_in_what_size_asks_for():
     small = {"model_name_or_path", "output_dir", "guidance_ratio"}
-    memory = {"per_device_train_batch_size", "gradient_accumulation_steps", "steps_per_generation", "generation_batch_size",
-              "vllm_gpu_memory_utilization"}  # fmt: skip
+    memory = {
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+        "steps_per_generation",
+        "generation_batch_size",
+        "vllm_gpu_memory_utilization",
+    }
     assert differences("qwen3-1.7b-base-math", "qwen3-0.6b-math") <= small
     assert differences("qwen3-1.7b-base-math", "qwen3-8b-base-math") <= small | memory
 
@@ -193,8 +198,15 @@ def test_lora_recipe_differs_in_what_lora_changes():
 
 def test_fine_tuning_sees_what_the_arms_see():
     sft, rl = read_yaml(path("sft-qwen3-1.7b-base-math")), read_yaml(path("qwen3-1.7b-base-math"))
-    own = {"output_dir", "max_length", "per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs",
-           "save_strategy", "save_total_limit"}  # fmt: skip
+    own = {
+        "output_dir",
+        "max_length",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+        "num_train_epochs",
+        "save_strategy",
+        "save_total_limit",
+    }
     assert {key for key in sft if sft[key] != rl.get(key)} == own
 
 
@@ -210,10 +222,20 @@ def test_newcomers_recipe_is_an_arm_of_the_demo():
 def test_the_published_values():
     args, data = resolved("qwen3-1.7b-base-math")["training"], resolved("qwen3-1.7b-base-math")["data"]
     published = {
-        "num_generations": 10, "learning_rate": 1e-5, "temperature": 0.7, "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
-        "warmup_steps": 0.05, "beta": 0.04, "shuffle_dataset": False, "reward_weights": [1.0, 0.1], "guidance_loss": "policy_gradient",
-        "guidance_advantages": "joint", "guidance_unit": "tokens", "guidance_ratio": 0.25, "max_completion_length": 4096,
-    }  # fmt: skip
+        "num_generations": 10,
+        "learning_rate": 1e-5,
+        "temperature": 0.7,
+        "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
+        "warmup_steps": 0.05,
+        "beta": 0.04,
+        "shuffle_dataset": False,
+        "reward_weights": [1.0, 0.1],
+        "guidance_loss": "policy_gradient",
+        "guidance_advantages": "joint",
+        "guidance_unit": "tokens",
+        "guidance_ratio": 0.25,
+        "max_completion_length": 4096,
+    }
     assert {key: args[key] for key in published} == published
     assert data["rewards"] == ["accuracy", "format"]
     assert data["dataset_name"] == "G2RPO-A/Math-Curriculum-1K"
@@ -248,38 +270,70 @@ def gsm8k() -> list[dict]:
 def openr1() -> list[dict]:
     wrong = "<think>\nI guess at once.\n</think>\n\nIt is \\boxed{2}."
     return [
-        {"problem": q, "solution": "One is left.", "answer": "1", "problem_type": "Algebra", "question_type": "math-word-problem",
-         "source": "olympiads", "uuid": f"uuid-{i}", "is_reasoning_complete": [True, True, False],
-         "generations": [wrong, f"<think>\n{t}\n</think>\n\nSo \\boxed{{1}}.", "<think>\nHm"], "correctness_math_verify": [False, True, True],
-         "correctness_llama": None, "finish_reasons": None, "correctness_count": 1,
-         "messages": [{"role": "user", "content": q}, {"role": "assistant", "content": wrong}]}
+        {
+            "problem": q,
+            "solution": "One is left.",
+            "answer": "1",
+            "problem_type": "Algebra",
+            "question_type": "math-word-problem",
+            "source": "olympiads",
+            "uuid": f"uuid-{i}",
+            "is_reasoning_complete": [True, True, False],
+            "generations": [wrong, f"<think>\n{t}\n</think>\n\nSo \\boxed{{1}}.", "<think>\nHm"],
+            "correctness_math_verify": [False, True, True],
+            "correctness_llama": None,
+            "finish_reasons": None,
+            "correctness_count": 1,
+            "messages": [{"role": "user", "content": q}, {"role": "assistant", "content": wrong}],
+        }
         for i, (q, t) in enumerate(zip(QUESTION, TRACE, strict=True))
-    ]  # fmt: skip
+    ]
 
 
 def curriculum() -> list[dict]:
     tiers = ("cn_contest", "aops_forum", "amc_aime", "olympiads")
     return [
-        {"problem": q, "answer": "$1$", "generations": f"<think>\n{t}\n</think>\n<answer>\n$\\boxed{{1}}$\n</answer>", "source": tier,
-         "tier_index": i, "uuid": f"uuid-{i}"}
+        {
+            "problem": q,
+            "answer": "$1$",
+            "generations": f"<think>\n{t}\n</think>\n<answer>\n$\\boxed{{1}}$\n</answer>",
+            "source": tier,
+            "tier_index": i,
+            "uuid": f"uuid-{i}",
+        }
         for i, (q, t, tier) in enumerate(zip(QUESTION, TRACE, tiers, strict=True))
-    ]  # fmt: skip
+    ]
 
 
 def s1k() -> list[dict]:
     rows = [
-        {"solution": "1", "question": q, "cot_type": "math", "source_type": "marbles", "metadata": "{}",
-         "gemini_thinking_trajectory": "Not this one.", "gemini_attempt": "2", "deepseek_thinking_trajectory": t,
-         "deepseek_attempt": "So \\boxed{1}.", "gemini_grade": "No", "gemini_grade_reason": "", "deepseek_grade": "Yes", "deepseek_grade_reason": ""}
+        {
+            "solution": "1",
+            "question": q,
+            "cot_type": "math",
+            "source_type": "marbles",
+            "metadata": "{}",
+            "gemini_thinking_trajectory": "Not this one.",
+            "gemini_attempt": "2",
+            "deepseek_thinking_trajectory": t,
+            "deepseek_attempt": "So \\boxed{1}.",
+            "gemini_grade": "No",
+            "gemini_grade_reason": "",
+            "deepseek_grade": "Yes",
+            "deepseek_grade_reason": "",
+        }
         for q, t in zip(QUESTION, TRACE, strict=True)
-    ]  # fmt: skip
+    ]
     rows[3] |= {"deepseek_grade": "No", "deepseek_thinking_trajectory": "A graded mistake."}
     return rows
 
 
 ROWS: dict[str | None, Callable[[], list[dict]]] = {
-    "openai/gsm8k": gsm8k, "open-r1/OpenR1-Math-220k": openr1, "G2RPO-A/Math-Curriculum-1K": curriculum, "simplescaling/s1K-1.1": s1k,
-}  # fmt: skip
+    "openai/gsm8k": gsm8k,
+    "open-r1/OpenR1-Math-220k": openr1,
+    "G2RPO-A/Math-Curriculum-1K": curriculum,
+    "simplescaling/s1K-1.1": s1k,
+}
 
 
 @dataclass(frozen=True)
@@ -298,16 +352,42 @@ class Family:
 
 
 def qwen3(eos: str) -> Family:
-    return Family("qwen3", "qwen3", ("<|endoftext|>", "<|im_start|>", "<|im_end|>"), ("<think>", "</think>"), eos, "<|endoftext|>", None,
-                  "<|im_start|>", "<|im_end|>\n<|im_start|>assistant\n")  # fmt: skip
+    return Family(
+        "qwen3",
+        "qwen3",
+        ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+        ("<think>", "</think>"),
+        eos,
+        "<|endoftext|>",
+        None,
+        "<|im_start|>",
+        "<|im_end|>\n<|im_start|>assistant\n",
+    )
 
 
-LLAMA = Family("llama", "llama3_2", ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"), (), "<|eot_id|>",
-               None, "<|begin_of_text|>", "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
-               "Today Date: 26 Jul 2024\n\n<|eot_id|>", "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")  # fmt: skip
-DEEPSEEK = Family("qwen2", "deepseek_r1_distill", ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
-                  ("<think>", "</think>", "<｜User｜>", "<｜Assistant｜>"), "<｜end▁of▁sentence｜>", "<｜end▁of▁sentence｜>",
-                  "<｜begin▁of▁sentence｜>", "<｜begin▁of▁sentence｜><｜User｜>There are", "<｜Assistant｜><think>\n")  # fmt: skip
+LLAMA = Family(
+    "llama",
+    "llama3_2",
+    ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>"),
+    (),
+    "<|eot_id|>",
+    None,
+    "<|begin_of_text|>",
+    "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+    "Today Date: 26 Jul 2024\n\n<|eot_id|>",
+    "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+)
+DEEPSEEK = Family(
+    "qwen2",
+    "deepseek_r1_distill",
+    ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
+    ("<think>", "</think>", "<｜User｜>", "<｜Assistant｜>"),
+    "<｜end▁of▁sentence｜>",
+    "<｜end▁of▁sentence｜>",
+    "<｜begin▁of▁sentence｜>",
+    "<｜begin▁of▁sentence｜><｜User｜>There are",
+    "<｜Assistant｜><think>\n",
+)
 
 
 def family(model: str) -> Family:
@@ -333,18 +413,33 @@ def tiny(tmp_path_factory):
         base = Tokenizer(models.BPE())
         base.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         base.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=list(which.special), show_progress=False,
-                                      initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+        trainer = trainers.BpeTrainer(
+            vocab_size=512,
+            special_tokens=list(which.special),
+            show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
         texts = ["\n".join(LINES[name]) for name in ALL] + QUESTION * 20 + TRACE * 20
         base.train_from_iterator(texts, trainer)
         base.add_tokens([AddedToken(t, special=False, normalized=False) for t in which.plain])
         if which.bos:  # like the real ones: encoding a text adds BOS unless told not to
             place = (which.bos, base.token_to_id(which.bos))
-            base.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False),
-                                                       processors.TemplateProcessing(single=f"{which.bos} $A", special_tokens=[place])])  # fmt: skip
+            base.post_processor = processors.Sequence(
+                [
+                    processors.ByteLevel(trim_offsets=False),
+                    processors.TemplateProcessing(single=f"{which.bos} $A", special_tokens=[place]),
+                ]
+            )
         template = (Path(trl.__file__).parent / "chat_templates" / f"{which.template}.jinja").read_text()
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=base, eos_token=which.eos, pad_token=which.pad, bos_token=which.bos,
-                                            chat_template=template, padding_side="left", model_max_length=4096)  # fmt: skip
+        tokenizer = PreTrainedTokenizerFast(
+            tokenizer_object=base,
+            eos_token=which.eos,
+            pad_token=which.pad,
+            bos_token=which.bos,
+            chat_template=template,
+            padding_side="left",
+            model_max_length=4096,
+        )
         folder = tmp_path_factory.mktemp("tiny") / which.template
         torch.manual_seed(0)
         AutoModelForCausalLM.from_config(tiny_config(which.kind, tokenizer, max_position_embeddings=4096)).save_pretrained(folder)

@@ -1,4 +1,5 @@
-"""Each tracker shows the guidance metrics and a table of rollouts with the guided part marked; skipped where it is not installed."""
+"""Each tracker shows the guidance metrics and a table of rollouts with the guided part marked; skipped where it is not
+installed."""
 
 import os
 import subprocess
@@ -16,10 +17,28 @@ METRICS = ("guidance/success/guided", "guidance/success/unguided", "guidance/len
 
 
 def run(tmp_path: Path, tracker: str) -> None:
-    train(resolve({
-        "task": "chains", "task_steps": 3, "task_size": 16, "num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 64, "max_steps": 2,
-        "guidance_controller": "profile", "save_strategy": "no", "output_dir": str(tmp_path / "run"), "run_name": "first", "project": "first-day", "use_cpu": True, "bf16": False, "report_to": tracker,
-    }), quiet=True)  # fmt: skip
+    train(
+        resolve(
+            {
+                "task": "chains",
+                "task_steps": 3,
+                "task_size": 16,
+                "num_generations": 4,
+                "per_device_train_batch_size": 8,
+                "max_completion_length": 64,
+                "max_steps": 2,
+                "guidance_controller": "profile",
+                "save_strategy": "no",
+                "output_dir": str(tmp_path / "run"),
+                "run_name": "first",
+                "project": "first-day",
+                "use_cpu": True,
+                "bf16": False,
+                "report_to": tracker,
+            }
+        ),
+        quiet=True,
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -59,13 +78,17 @@ def test_trackio(tmp_path):
     fields = {"num_generations": 4, "per_device_train_batch_size": 8, "max_completion_length": 64, "max_steps": 2, "bf16": False}
     (tmp_path / "tiny.yaml").write_text(
         "task: chains\ntask_steps: [3]\ntask_size: 16\nguidance_controller: profile\nsave_strategy: no\nuse_cpu: true\nreport_to: trackio\nproject: first-day\n"
-        + f"output_dir: {tmp_path / 'run'}\n" + "".join(f"{name}: {str(value).lower()}\n" for name, value in fields.items())
-    )  # fmt: skip
+        + f"output_dir: {tmp_path / 'run'}\n"
+        + "".join(f"{name}: {str(value).lower()}\n" for name, value in fields.items())
+    )
     # A process of its own: the package decides where it writes when it is imported.
     done = subprocess.run(
-        [sys.executable, "-m", "g2rpo", "train", str(tmp_path / "tiny.yaml")], capture_output=True, text=True, timeout=300,
+        [sys.executable, "-m", "g2rpo", "train", str(tmp_path / "tiny.yaml")],
+        capture_output=True,
+        text=True,
+        timeout=300,
         env={**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     kept = b"".join(f.read_bytes() for f in (tmp_path / "trackio").rglob("*") if f.is_file())
     assert all(name.encode() in kept for name in METRICS)
@@ -77,9 +100,11 @@ def test_a_table_marks_what_was_given(tokenizer, monkeypatch):
     writer = SimpleNamespace(add_text=lambda tag, text, step: written.append((tag, text, step)))
     given, said = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("2+3=5\n", "5+4=9 | 9"))
     trainer = SimpleNamespace(
-        args=SimpleNamespace(report_to=["tensorboard"]), _tokenizer=tokenizer, state=SimpleNamespace(global_step=7),
+        args=SimpleNamespace(report_to=["tensorboard"]),
+        _tokenizer=tokenizer,
+        state=SimpleNamespace(global_step=7),
         callback_handler=SimpleNamespace(callbacks=[object(), SimpleNamespace(tb_writer=writer)]),
-    )  # fmt: skip
+    )
     row = {
         "prompt": "2+3+4?",
         "rollout_index": 0,

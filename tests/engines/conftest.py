@@ -1,4 +1,5 @@
-"""What the tests with real engines share. They run in an environment of their own (`make test-engines`), and are not collected elsewhere."""
+"""What the tests with real engines share. They run in an environment of their own (`make test-engines`), and are not collected
+elsewhere."""
 
 import os
 import socket
@@ -16,15 +17,23 @@ from g2rpo.models import resolve_model
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
-    **os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "DS_ACCELERATOR": "cpu",
-    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]), "PYTHONWARNINGS": "ignore", "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-}  # fmt: skip
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "DS_ACCELERATOR": "cpu",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    "PYTHONWARNINGS": "ignore",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
 collect_ignore_glob = [] if find_spec("vllm") and find_spec("deepspeed") else ["test_*.py"]
 
 
 def run(*command: str, timeout: int = 1200, **environment: str) -> subprocess.CompletedProcess:
     """A command with this interpreter in the repository's root; fails with the end of its output."""
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=timeout)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=timeout
+    )
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-1500:]}\n{done.stderr[-4000:]}"
     return done
 
@@ -42,8 +51,20 @@ SHARDED = {"zero2": (), "zero3": (), "fsdp": ("-m", "tests.engines.fsdp_on_cpu")
 def launch(kind: str, *script: str) -> list[str]:
     """`python -m accelerate.commands.launch …` of two processes."""
     module = script if SHARDED[kind] else (("-m", *script) if not script[0].endswith(".py") else script)
-    return ["-m", "accelerate.commands.launch", "--config_file", str(ROOT / f"recipes/accelerate/{kind}.yaml"), "--num_processes", "2",
-            "--mixed_precision", "no", "--main_process_port", str(free_port()), *SHARDED[kind], *module]  # fmt: skip
+    return [
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        str(ROOT / f"recipes/accelerate/{kind}.yaml"),
+        "--num_processes",
+        "2",
+        "--mixed_precision",
+        "no",
+        "--main_process_port",
+        str(free_port()),
+        *SHARDED[kind],
+        *module,
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -61,12 +82,30 @@ def server(tmp_path_factory):
 
     def start(model: str) -> str:
         url, log = f"http://127.0.0.1:{(port := free_port())}", tmp_path_factory.mktemp("server") / "log"
-        command = ["-m", "vllm.entrypoints.openai.api_server", "--model", model, "--port", str(port), "--dtype", "float32", "--enforce-eager",
-                   "--max-model-len", "256", "--logprobs-mode", "processed_logprobs", "--max-logprobs", "-1",
-                   "--worker-extension-cls", "g2rpo.training.engine.cpu.PlainWeights"]  # fmt: skip
+        command = [
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            "--model",
+            model,
+            "--port",
+            str(port),
+            "--dtype",
+            "float32",
+            "--enforce-eager",
+            "--max-model-len",
+            "256",
+            "--logprobs-mode",
+            "processed_logprobs",
+            "--max-logprobs",
+            "-1",
+            "--worker-extension-cls",
+            "g2rpo.training.engine.cpu.PlainWeights",
+        ]
         settings = {**ENVIRONMENT, "VLLM_SERVER_DEV_MODE": "1", "VLLM_CPU_KVCACHE_SPACE": "1"}
         with log.open("w") as output:
-            process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=settings, stdout=output, stderr=output, start_new_session=True)  # fmt: skip
+            process = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, env=settings, stdout=output, stderr=output, start_new_session=True
+            )
         started.append(process)
         for _ in range(600):
             assert process.poll() is None, log.read_text()[-3000:]

@@ -13,10 +13,26 @@ from g2rpo.models import resolve_model
 from tests.engines.conftest import ENVIRONMENT, ROOT, SHARDED, launch, run
 
 RATE = "5e-5"
-"""Adam turns the rounding of gradients near 0 into whole steps: at 1e-3, two processes under DDP differ from one by 5e-4 after two."""
+"""Adam turns the rounding of gradients near 0 into whole steps: at 1e-3, two processes under DDP differ from one by 5e-4 after
+two."""
 SCRIPT = str(ROOT / "tests/contract/distributed_run.py")
-RECIPE = ("train", "recipes/chains.yaml", "--num_generations", "4", "--max_steps", "6", "--save_steps", "2", "--save_total_limit", "9", "--task_steps", "4",
-          "--max_completion_length", "64", "--disable_tqdm")  # fmt: skip
+RECIPE = (
+    "train",
+    "recipes/chains.yaml",
+    "--num_generations",
+    "4",
+    "--max_steps",
+    "6",
+    "--save_steps",
+    "2",
+    "--save_total_limit",
+    "9",
+    "--task_steps",
+    "4",
+    "--max_completion_length",
+    "64",
+    "--disable_tqdm",
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +60,25 @@ def steps(folder) -> list[dict]:
 
 @pytest.mark.parametrize("kind", SHARDED)
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, kind):
-    command = lambda name, *more: [*launch(kind, "g2rpo", *RECIPE), "--per_device_train_batch_size", "4", "--output_dir", str(tmp_path / name), *more]  # noqa: E731  # fmt: skip
+    def command(name, *more):
+        return [
+            *launch(kind, "g2rpo", *RECIPE),
+            "--per_device_train_batch_size",
+            "4",
+            "--output_dir",
+            str(tmp_path / name),
+            *more,
+        ]
+
     run(*command("whole"))
-    with subprocess.Popen([sys.executable, *command("killed")], cwd=ROOT, env=ENVIRONMENT, start_new_session=True,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, *command("killed")],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
         while not (tmp_path / "killed" / "checkpoint-2" / "guidance_state.json").exists():
             assert process.poll() is None
             time.sleep(0.1)

@@ -43,8 +43,13 @@ def greedy(trainer: Any, prompts: list[list[int]]) -> dict[str, list[list[int]]]
     ours = []
     with torch.no_grad():
         for ids in prompts:
-            out = model.generate(torch.tensor([ids]), max_new_tokens=COMPLETION, do_sample=False, pad_token_id=trainer._tokenizer.pad_token_id,
-                                 eos_token_id=list(trainer.eos_token_ids))  # fmt: skip
+            out = model.generate(
+                torch.tensor([ids]),
+                max_new_tokens=COMPLETION,
+                do_sample=False,
+                pad_token_id=trainer._tokenizer.pad_token_id,
+                eos_token_id=list(trainer.eos_token_ids),
+            )
             ours.append(out[0, len(ids) :].tolist())
     model.train()
     return {"engine": [list(x) for x in theirs], "model": ours}
@@ -66,11 +71,25 @@ def main() -> None:
         row["trace"] = "<|im_end|> " + row["trace"]
     where = {"vllm_mode": "server", "vllm_server_base_url": asked.server} if asked.server else {"vllm_mode": "colocate"}
     args = GuidedGRPOConfig(
-        str(asked.out.with_suffix("")), use_cpu=True, bf16=asked.dtype == "bfloat16", max_steps=asked.steps, num_generations=GROUP,
-        per_device_train_batch_size=ROWS, max_completion_length=COMPLETION, learning_rate=1e-3 if asked.model == "builtin" or asked.lora else 1e-5,
-        report_to=[], save_strategy="no", disable_tqdm=True, guidance_controller="fixed", guidance_controller_kwargs={"length": GIVEN},
-        use_vllm=True, vllm_max_model_length=256, reuse_sampler_logprobs=asked.reuse, model_init_kwargs={"dtype": "float32"}, **where,
-    )  # fmt: skip
+        str(asked.out.with_suffix("")),
+        use_cpu=True,
+        bf16=asked.dtype == "bfloat16",
+        max_steps=asked.steps,
+        num_generations=GROUP,
+        per_device_train_batch_size=ROWS,
+        max_completion_length=COMPLETION,
+        learning_rate=1e-3 if asked.model == "builtin" or asked.lora else 1e-5,
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        guidance_controller="fixed",
+        guidance_controller_kwargs={"length": GIVEN},
+        use_vllm=True,
+        vllm_max_model_length=256,
+        reuse_sampler_logprobs=asked.reuse,
+        model_init_kwargs={"dtype": "float32"},
+        **where,
+    )
     model = resolve_model("builtin") if asked.model == "builtin" else asked.model
     lora = LoraConfig(r=8, lora_alpha=64, target_modules="all-linear", lora_dropout=0.0) if asked.lora else None
     trainer = GuidedGRPOTrainer(model, [length_reward], args, Dataset.from_list(rows), peft_config=lora)
@@ -100,10 +119,12 @@ def main() -> None:
             sampled = slice(given, len(completion))
             result["rows"].append(
                 {
-                    "guided": given, "matches": prompt == ours + completion[:given] and completion[given:] == list(ids), "length": len(completion),
+                    "guided": given,
+                    "matches": prompt == ours + completion[:given] and completion[given:] == list(ids),
+                    "length": len(completion),
                     "ends_early": any(t in trainer.eos_token_ids for t in completion[:-1]),
                 }
-            )  # fmt: skip
+            )
             difference = output["old_per_token_logps"][i][sampled] - output["sampling_per_token_logps"][i][sampled]
             result["differences"] += difference.abs().tolist()
             result["ratios"] += output["importance_sampling_ratio"][i].flatten().tolist()

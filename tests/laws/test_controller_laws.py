@@ -28,9 +28,17 @@ def simulate(rule, steps, success, *, seed=0, state=None, ratio=0.5):
 
     situation = Scenario("law", "", lambda: Still(success))
     run.simulate(
-        rule, situation, steps=steps, groups=PROBLEMS, group_size=GROUP, ratio=ratio, seed=seed, state=state, trace_tokens=3000,
+        rule,
+        situation,
+        steps=steps,
+        groups=PROBLEMS,
+        group_size=GROUP,
+        ratio=ratio,
+        seed=seed,
+        state=state,
+        trace_tokens=3000,
         watch=watch,
-    )  # fmt: skip
+    )
     return planned, states
 
 

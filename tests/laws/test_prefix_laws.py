@@ -104,10 +104,18 @@ def test_as_many_members_are_guided_as_the_rounding_says(alpha, group_size):
 
 def make_planner(tokenizer, **changes):
     fields = {
-        "controller": get_controller("fixed", length=0.5), "tokenizer": tokenizer, "alpha": 0.5, "group_size": 4,
-        "unit": "fraction", "style_name": "think_answer", "leak_guard": "strict", "trace_column": "trace",
-        "answer_column": "answer", "budget": 64, "seed": 0,
-    }  # fmt: skip
+        "controller": get_controller("fixed", length=0.5),
+        "tokenizer": tokenizer,
+        "alpha": 0.5,
+        "group_size": 4,
+        "unit": "fraction",
+        "style_name": "think_answer",
+        "leak_guard": "strict",
+        "trace_column": "trace",
+        "answer_column": "answer",
+        "budget": 64,
+        "seed": 0,
+    }
     return Planner(**{**fields, **changes})
 
 

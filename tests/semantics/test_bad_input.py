@@ -220,14 +220,26 @@ def test_a_group_of_one(config, group_size):
 def test_a_stratum_of_one(config, group_size, alpha, guided):
     with pytest.raises(ConfigError, match=rf"guidance_advantages is 'stratified'.*makes {guided} guided.*Use joint"):
         config(num_generations=group_size, guidance_ratio=alpha, per_device_train_batch_size=12, guidance_controller="profile")
-    args = config(num_generations=group_size, guidance_ratio=alpha, per_device_train_batch_size=12, guidance_controller="profile",
-                  guidance_advantages="joint")  # fmt: skip
+    args = config(
+        num_generations=group_size,
+        guidance_ratio=alpha,
+        per_device_train_batch_size=12,
+        guidance_controller="profile",
+        guidance_advantages="joint",
+    )
     assert args.guided
 
 
-@pytest.mark.parametrize("fields", [
-    {"num_generations": 2}, {"num_generations": 3}, {"num_generations": 3, "guidance_advantages": "joint"}, {"guidance_ratio": 0.25, "guidance_advantages": "joint"},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"num_generations": 2},
+        {"num_generations": 3},
+        {"num_generations": 3, "guidance_advantages": "joint"},
+        {"guidance_ratio": 0.25, "guidance_advantages": "joint"},
+    ],
+    ids=str,
+)
 def test_a_group_in_which_an_adaptive_share_would_guide_nobody(config, fields):
     with pytest.raises(ConfigError, match=r"num_generations is \d. Expected groups in which adaptive_profile may guide two"):
         config(per_device_train_batch_size=12, **fields)
@@ -328,8 +340,15 @@ def test_format_rewards_do_not_drive_by_accident(build):
     from rlvr_graders.shaping import reasoning_steps, repetition_penalty
     from trl.rewards import get_soft_overlong_punishment, think_format_reward
 
-    formats = [think_answer_format, think_answer_format_strict, tag_count, reasoning_steps, repetition_penalty(),
-               think_format_reward, get_soft_overlong_punishment(10, 5)]  # fmt: skip
+    formats = [
+        think_answer_format,
+        think_answer_format_strict,
+        tag_count,
+        reasoning_steps,
+        repetition_penalty(),
+        think_format_reward,
+        get_soft_overlong_punishment(10, 5),
+    ]
     for func in formats:
         assert build(table(), [func, accuracy_reward]).primary_reward == 1
         assert build(table(), [accuracy_reward, func]).primary_reward == 0
@@ -403,8 +422,16 @@ def refused(tmp_path):
     """`refused(match, **fields)`: train and sft say so, and leave no directory."""
 
     def run(match, ways=("train", "sft"), **fields):
-        given = {"task": "chains", "task_size": 8, "task_steps": 2, "output_dir": str(tmp_path / "new" / "run"), "use_cpu": True,
-                 "bf16": False, "report_to": "none", **fields}  # fmt: skip
+        given = {
+            "task": "chains",
+            "task_size": 8,
+            "task_steps": 2,
+            "output_dir": str(tmp_path / "new" / "run"),
+            "use_cpu": True,
+            "bf16": False,
+            "report_to": "none",
+            **fields,
+        }
         for way in ways:
             with pytest.raises(G2RPOError, match=match):
                 train(resolve(given), quiet=True) if way == "train" else train_sft(resolve_sft(given), quiet=True)

@@ -12,28 +12,51 @@ from g2rpo.sampling.sample import sample_rows, why_not
 
 V = 97
 SMALL = {
-    "vocab_size": V, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-    "intermediate_size": 64, "max_position_embeddings": 256, "bos_token_id": None, "eos_token_id": None, "pad_token_id": 0,
+    "vocab_size": V,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": 0,
     "initializer_range": 0.3,
-}  # fmt: skip
+}
 FAST = {
     "qwen3": lambda: hf.Qwen3Config(**SMALL, head_dim=16),
     "llama": lambda: hf.LlamaConfig(**SMALL),
     "window in every layer": lambda: hf.MistralConfig(**SMALL, sliding_window=12),
-    "window in some layers": lambda: hf.Gemma3TextConfig(**SMALL, head_dim=16, sliding_window=12,
-                                                         layer_types=["sliding_attention", "full_attention"]),
-    "learned positions": lambda: hf.GPT2Config(vocab_size=V, n_embd=32, n_layer=2, n_head=2, n_positions=256,
-                                               bos_token_id=None, eos_token_id=None),
+    "window in some layers": lambda: hf.Gemma3TextConfig(
+        **SMALL, head_dim=16, sliding_window=12, layer_types=["sliding_attention", "full_attention"]
+    ),
+    "learned positions": lambda: hf.GPT2Config(
+        vocab_size=V, n_embd=32, n_layer=2, n_head=2, n_positions=256, bos_token_id=None, eos_token_id=None
+    ),
     "experts": lambda: hf.Qwen3MoeConfig(**SMALL, head_dim=16, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=16),
-}  # fmt: skip
+}
 SLOW = {
-    "does not use the library": lambda: hf.BloomConfig(vocab_size=V, hidden_size=32, n_layer=2, n_head=2,
-                                                       bos_token_id=None, eos_token_id=None),
+    "does not use the library": lambda: hf.BloomConfig(
+        vocab_size=V, hidden_size=32, n_layer=2, n_head=2, bos_token_id=None, eos_token_id=None
+    ),
     "in a way of its own": lambda: hf.Phi3Config(**SMALL),
-    "text model inside another": lambda: hf.Mistral3Config(text_config=hf.MistralConfig(**SMALL).to_dict(), vision_config={
-        "model_type": "pixtral", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 16, "image_size": 28, "patch_size": 14}),
-    "length of the longest row": lambda: hf.LlamaConfig(**SMALL, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}),
-}  # fmt: skip
+    "text model inside another": lambda: hf.Mistral3Config(
+        text_config=hf.MistralConfig(**SMALL).to_dict(),
+        vision_config={
+            "model_type": "pixtral",
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 1,
+            "intermediate_size": 16,
+            "image_size": 28,
+            "patch_size": 14,
+        },
+    ),
+    "length of the longest row": lambda: hf.LlamaConfig(
+        **SMALL, rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}
+    ),
+}
 ENDS = [1, 2, 50, 51, 60]
 
 

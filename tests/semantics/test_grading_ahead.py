@@ -26,7 +26,9 @@ class Told:
         return [len(text) % 3 / 2 for text, _ in self.asked[-1]]
 
 
-@pytest.mark.parametrize("fields", [{}, {"guidance_controller": "none"}, {"guidance_controller": "none", "guidance_seeded_sampling": True}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "fields", [{}, {"guidance_controller": "none"}, {"guidance_controller": "none", "guidance_seeded_sampling": True}], ids=str
+)
 def test_each_row_is_told_before_it_is_asked_about(make_model, tokenizer, rows, config, fields):
     reward = Told()
     trainer = GuidedGRPOTrainer(make_model(), [reward], config(**fields), rows(4), processing_class=tokenizer)

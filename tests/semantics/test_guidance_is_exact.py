@@ -28,10 +28,18 @@ def length_reward(completions, **columns):
 def make_planner(tokenizer):
     def build(**changes):
         fields = {
-            "controller": get_controller("fixed", length=0.5), "tokenizer": tokenizer, "alpha": 0.5, "group_size": 4,
-            "unit": "fraction", "style_name": "think_answer", "leak_guard": "strict", "trace_column": "trace",
-            "answer_column": "answer", "budget": 64, "seed": 0,
-        }  # fmt: skip
+            "controller": get_controller("fixed", length=0.5),
+            "tokenizer": tokenizer,
+            "alpha": 0.5,
+            "group_size": 4,
+            "unit": "fraction",
+            "style_name": "think_answer",
+            "leak_guard": "strict",
+            "trace_column": "trace",
+            "answer_column": "answer",
+            "budget": 64,
+            "seed": 0,
+        }
         return Planner(**{**fields, **changes})
 
     return build
@@ -65,9 +73,13 @@ def train(make_model, tokenizer, rows, config):
 
     def run(data=None, model=None, rewards=None, eval_data=None, go=True, **fields):
         trainer = GuidedGRPOTrainer(
-            make_model() if model is None else model, rewards or [length_reward], config(**fields),
-            rows(4) if data is None else data, processing_class=tokenizer, eval_dataset=eval_data,
-        )  # fmt: skip
+            make_model() if model is None else model,
+            rewards or [length_reward],
+            config(**fields),
+            rows(4) if data is None else data,
+            processing_class=tokenizer,
+            eval_dataset=eval_data,
+        )
         spy = Spy(trainer)
         if go:
             trainer.train()
@@ -104,8 +116,13 @@ def test_a_marker_written_in_a_trace_cannot_end_a_rollout(make_planner, make_mod
 
 
 def test_a_marker_written_in_a_trace_reaches_the_trainer_as_characters(train, tokenizer):
-    _, spy = train(hostile_rows(), guidance_controller="fixed", guidance_unit="fraction",
-                   guidance_controller_kwargs={"length": 1.0}, max_completion_length=96)  # fmt: skip
+    _, spy = train(
+        hostile_rows(),
+        guidance_controller="fixed",
+        guidance_unit="fraction",
+        guidance_controller_kwargs={"length": 1.0},
+        max_completion_length=96,
+    )
     assert spy.starts
     for _, starts, output in spy.starts:
         for start, ids in zip(starts, output["completion_ids"], strict=True):
@@ -179,9 +196,13 @@ def test_prompts_are_the_same_for_guided_and_unguided_members(train):
 @pytest.mark.parametrize("length", [1, 42, 43, 500])
 def test_guidance_counts_in_the_completion_budget_and_one_token_is_always_sampled(train, length):
     _, spy = train(
-        long_rows(), guidance_controller="paper", guidance_controller_kwargs={"initial_length": length},
-        max_completion_length=44, guidance_leak_guard="off", max_steps=1,
-    )  # fmt: skip
+        long_rows(),
+        guidance_controller="paper",
+        guidance_controller_kwargs={"initial_length": length},
+        max_completion_length=44,
+        guidance_leak_guard="off",
+        max_steps=1,
+    )
     for _, starts, output in spy.starts:
         assert max(len(s.guidance_ids) for s in starts) == min(length, 43)
         for start, ids in zip(starts, output["completion_ids"], strict=True):

@@ -10,10 +10,20 @@ from g2rpo.training.run.train import train
 from g2rpo.training.sft import resolve_sft, train_sft
 
 BASE = {
-    "task": "chains", "task_steps": [3], "task_size": 32, "num_generations": 4, "per_device_train_batch_size": 8,
-    "max_completion_length": 32, "max_steps": 4, "learning_rate": 1e-3, "use_cpu": True, "bf16": False, "report_to": "none",
-    "save_strategy": "no", "rewards": ["exact"],
-}  # fmt: skip
+    "task": "chains",
+    "task_steps": [3],
+    "task_size": 32,
+    "num_generations": 4,
+    "per_device_train_batch_size": 8,
+    "max_completion_length": 32,
+    "max_steps": 4,
+    "learning_rate": 1e-3,
+    "use_cpu": True,
+    "bf16": False,
+    "report_to": "none",
+    "save_strategy": "no",
+    "rewards": ["exact"],
+}
 EVALUATED = {"eval_suite": ["chains:3"], "eval_limit": 8, "eval_max_tokens": 8, "eval_steps": 2}
 
 

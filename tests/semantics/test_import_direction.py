@@ -77,10 +77,18 @@ def test_the_graders_know_nothing_of_training(path):
 @pytest.mark.parametrize(
     ("room", "imported", "is_wrong"),
     [
-        ("errors", "seeds", True), ("data", "seeds", False), ("data", "method", True), ("method", "data", False),
-        ("method", "training", True), ("training", "evaluation", False), ("evaluation", "training", True),
-        ("models", "data", False), ("models", "training", True), ("cli", "lab", False), ("training", "lab", True),
+        ("errors", "seeds", True),
+        ("data", "seeds", False),
+        ("data", "method", True),
+        ("method", "data", False),
+        ("method", "training", True),
+        ("training", "evaluation", False),
+        ("evaluation", "training", True),
+        ("models", "data", False),
+        ("models", "training", True),
+        ("cli", "lab", False),
+        ("training", "lab", True),
     ],
-)  # fmt: skip
+)
 def test_the_rule_itself(room, imported, is_wrong):
     assert wrong(room, imported) == is_wrong

@@ -18,12 +18,26 @@ from g2rpo.sampling.sample import sample_rows
 
 V = 97
 SMALL = {
-    "vocab_size": V, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 6, "num_key_value_heads": 2,
-    "intermediate_size": 64, "max_position_embeddings": 256, "bos_token_id": None, "eos_token_id": None, "pad_token_id": 0,
+    "vocab_size": V,
+    "hidden_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 256,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": 0,
     "initializer_range": 0.2,
-}  # fmt: skip
-LLAMA3 = {"rope_type": "llama3", "rope_theta": 1e4, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-          "original_max_position_embeddings": 32}  # fmt: skip
+}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 32,
+}
 YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 32}
 KINDS = {
     "llama": lambda: hf.LlamaConfig(**SMALL),
@@ -179,9 +193,12 @@ def _mixed(model):
 
 
 REFUSED = {
-    "peft.tuners.lora": _adapted, "layers.1 has hooks": _hooked, "model.layers.0.mlp has a forward pass of its own": _replaced,
-    "LlamaForCausalLM has a forward pass of its own": _wrapped, "torch.bfloat16, torch.float32": _mixed,
-}  # fmt: skip
+    "peft.tuners.lora": _adapted,
+    "layers.1 has hooks": _hooked,
+    "model.layers.0.mlp has a forward pass of its own": _replaced,
+    "LlamaForCausalLM has a forward pass of its own": _wrapped,
+    "torch.bfloat16, torch.float32": _mixed,
+}
 
 
 @pytest.mark.parametrize("reason", REFUSED)

@@ -118,8 +118,13 @@ def test_rounds_go_on_until_every_group_has_spread(trained):
 
 
 def test_rounds_are_used_up_when_nothing_has_spread(trained):
-    trainer = trained(lambda completions, **columns: [0.0] * len(completions), dynamic_sampling_rounds=2, max_steps=1,
-                      guidance_controller="none", guidance_reward=0)  # fmt: skip
+    trainer = trained(
+        lambda completions, **columns: [0.0] * len(completions),
+        dynamic_sampling_rounds=2,
+        max_steps=1,
+        guidance_controller="none",
+        guidance_reward=0,
+    )
     [log] = [r for r in trainer.state.log_history if "loss" in r]
     assert (log["guidance/rounds"], log["grad_norm"]) == (2, 0)
 
@@ -127,8 +132,14 @@ def test_rounds_are_used_up_when_nothing_has_spread(trained):
 def test_batches_of_several_widths_are_assembled():
     def output(value, prompt, completion):
         full = torch.full
-        return {"prompt_ids": full((4, prompt), value), "prompt_mask": full((4, prompt), 1), "completion_ids": full((4, completion), value),
-                "completion_mask": full((4, completion), 1), "advantages": torch.arange(4) + 10.0 * value, "num_items_in_batch": torch.tensor(9)}  # fmt: skip
+        return {
+            "prompt_ids": full((4, prompt), value),
+            "prompt_mask": full((4, prompt), 1),
+            "completion_ids": full((4, completion), value),
+            "completion_mask": full((4, completion), 1),
+            "advantages": torch.arange(4) + 10.0 * value,
+            "num_items_in_batch": torch.tensor(9),
+        }
 
     batch = assemble([output(1, 2, 3), output(2, 3, 2)], [(1, 1), (0, 0)], 2, pad_id=7)
     assert batch["prompt_ids"].tolist() == [[2, 2, 2], [2, 2, 2], [7, 1, 1], [7, 1, 1]]

@@ -236,8 +236,16 @@ def test_seeded_rows_go_without_dropout(make_model, tokenizer, attention):
         model.model.layers[0].mlp.act_fn = torch.nn.Sequential(torch.nn.SiLU(), torch.nn.Dropout(0.3)).train()
 
     def draw(prompts, seeds, **settings):
-        rows = sample_rows(model, prompts, [12] * len(prompts), CONFIG, eos_ids=[tokenizer.eos_token_id],
-                           pad_id=tokenizer.pad_token_id, seeds=seeds, **settings)  # fmt: skip
+        rows = sample_rows(
+            model,
+            prompts,
+            [12] * len(prompts),
+            CONFIG,
+            eos_ids=[tokenizer.eos_token_id],
+            pad_id=tokenizer.pad_token_id,
+            seeds=seeds,
+            **settings,
+        )
         return [row.ids for row in rows]
 
     assert draw(PROMPTS, SEEDS) == draw(PROMPTS, SEEDS) == draw(PROMPTS, SEEDS, fast=False)

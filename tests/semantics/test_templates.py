@@ -51,8 +51,12 @@ def make_trainer(as_in, make_model, rows, config):
     def build(name, data=None, **fields):
         tok = as_in(name)
         model = make_model(KIND[name], vocab_size=len(tok), eos_token_id=tok.eos_token_id, pad_token_id=tok.pad_token_id)
-        defaults = {"guidance_controller": "fixed", "guidance_unit": "fraction", "max_completion_length": 64,
-                    "guidance_controller_kwargs": {"length": 1.0}}  # fmt: skip
+        defaults = {
+            "guidance_controller": "fixed",
+            "guidance_unit": "fraction",
+            "max_completion_length": 64,
+            "guidance_controller_kwargs": {"length": 1.0},
+        }
         return GuidedGRPOTrainer(
             model, reward, config(**{**defaults, **fields}), rows(4) if data is None else data, processing_class=tok
         )

@@ -25,9 +25,13 @@ def train(make_model, tokenizer, rows, config):
 
     def run(data=None, rewards=length_reward, model=None, tok=None, go=True, peft_config=None, **fields):
         trainer = GuidedGRPOTrainer(
-            model or make_model(), rewards, config(**{"max_steps": 2, "max_completion_length": 40, **fields}), rows(16) if data is None else data,
-            processing_class=tok or tokenizer, peft_config=peft_config,
-        )  # fmt: skip
+            model or make_model(),
+            rewards,
+            config(**{"max_steps": 2, "max_completion_length": 40, **fields}),
+            rows(16) if data is None else data,
+            processing_class=tok or tokenizer,
+            peft_config=peft_config,
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.steps, trainer.rollouts, rule = [], [], trainer.controller
 
@@ -56,8 +60,15 @@ def train(make_model, tokenizer, rows, config):
 @pytest.mark.parametrize("group_size", [2, 3, 7])
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_any_group_size_and_share(train, group_size, alpha):
-    trainer = train(num_generations=group_size, per_device_train_batch_size=2 * group_size, guidance_ratio=alpha,
-                    guidance_advantages="joint", guidance_controller="fixed", guidance_controller_kwargs={"length": 5}, max_steps=1)  # fmt: skip
+    trainer = train(
+        num_generations=group_size,
+        per_device_train_batch_size=2 * group_size,
+        guidance_ratio=alpha,
+        guidance_advantages="joint",
+        guidance_controller="fixed",
+        guidance_controller_kwargs={"length": 5},
+        max_steps=1,
+    )
     outcomes = trainer.steps[0]
     assert [o.rollout_index for o in outcomes] == list(range(group_size)) * 2
     assert [o.guided for o in outcomes] == [o.rollout_index < math.floor(alpha * group_size + 0.5) for o in outcomes]
@@ -76,10 +87,16 @@ def test_a_share_of_zero_is_trls_own_step(train):
 @pytest.mark.parametrize("guidance_loss", ["mask", "policy_gradient"])
 @pytest.mark.parametrize(
     "fields",
-    [{"loss_type": "grpo"}, {"loss_type": "dr_grpo"}, {"loss_type": "dapo"}, {"loss_type": "bnpo"}, {"loss_type": "cispo"},
-     {"loss_type": "grpo", "importance_sampling_level": "sequence"}],
+    [
+        {"loss_type": "grpo"},
+        {"loss_type": "dr_grpo"},
+        {"loss_type": "dapo"},
+        {"loss_type": "bnpo"},
+        {"loss_type": "cispo"},
+        {"loss_type": "grpo", "importance_sampling_level": "sequence"},
+    ],
     ids=lambda f: "-".join(f.values()),
-)  # fmt: skip
+)
 def test_loss_types_with_two_updates_per_batch(train, fields, guidance_loss):
     trainer = train(num_iterations=2, guidance_loss=guidance_loss, max_steps=2, **fields)
     assert (trainer.state.global_step, trainer._generations, len(trainer.steps)) == (2, 1, 1)
@@ -87,8 +104,15 @@ def test_loss_types_with_two_updates_per_batch(train, fields, guidance_loss):
 
 @pytest.mark.parametrize("guidance_loss", ["mask", "policy_gradient"])
 def test_masked_guidance_gets_no_gradient_and_sampled_tokens_do(train, guidance_loss):
-    trainer = train(go=False, guidance_controller="fixed", guidance_controller_kwargs={"length": 6}, guidance_loss=guidance_loss,
-                    guidance_advantages="joint", scale_rewards="none", rewards=lambda completions, **c: [float(i % 4) for i in range(len(completions))])  # fmt: skip
+    trainer = train(
+        go=False,
+        guidance_controller="fixed",
+        guidance_controller_kwargs={"length": 6},
+        guidance_loss=guidance_loss,
+        guidance_advantages="joint",
+        scale_rewards="none",
+        rewards=lambda completions, **c: [float(i % 4) for i in range(len(completions))],
+    )
     caught = []
     compute = trainer._get_per_token_logps_and_entropies
 
@@ -244,8 +268,13 @@ def test_a_prompt_that_stands_twice_in_a_batch_is_sampled_twice(train):
 @pytest.mark.parametrize("length", [10, 12])
 def test_a_trace_cut_inside_a_character_trains(train, tokenizer, length):
     data = Dataset.from_list([{"prompt": f"Q{i}: ", "trace": "añ∑🙂" * 4 + "\nso", "answer": "99"} for i in range(4)])
-    trainer = train(data, guidance_controller="paper", guidance_controller_kwargs={"initial_length": length},
-                    max_completion_length=100, max_steps=1)  # fmt: skip
+    trainer = train(
+        data,
+        guidance_controller="paper",
+        guidance_controller_kwargs={"initial_length": length},
+        max_completion_length=100,
+        max_steps=1,
+    )
     whole = tokenizer("<think>\n" + data[0]["trace"], add_special_tokens=False)["input_ids"]
     for row in (r for r in trainer.rollouts[0] if r["guided"]):
         assert row["guidance_tokens"] == length

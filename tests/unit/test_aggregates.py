@@ -67,8 +67,13 @@ def test_leaving_the_ground(curve, final, left):
 
 @pytest.mark.parametrize(
     ("curve", "final", "held"),
-    [([0.1, 0.5, 0.6], 0.6, True), ([0.1, 0.5, 0.6], 0.5, True), ([0.1, 0.6, 0.5], 0.3, False), ([0.1, 0.6, 0.3], 0.02, False),
-     ([], 0.2, True)],
-)  # fmt: skip
+    [
+        ([0.1, 0.5, 0.6], 0.6, True),
+        ([0.1, 0.5, 0.6], 0.5, True),
+        ([0.1, 0.6, 0.5], 0.3, False),
+        ([0.1, 0.6, 0.3], 0.02, False),
+        ([], 0.2, True),
+    ],
+)
 def test_holding_the_best(curve, final, held):
     assert held_best(curve, 128, final) == held

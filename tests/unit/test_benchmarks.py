@@ -86,7 +86,8 @@ def test_fit():
 
 
 def test_operations_are_counted_as_torch_counts_them():
-    """A prompt of one token: the whole row but its last position is scored. Torch counts the square of attention, ours its half."""
+    """A prompt of one token: the whole row but its last position is scored. Torch counts the square of attention, ours its
+    half."""
     shape = Shape(*SIZES["1m"], 512)
     built = model("1m", LAYOUT)
     in_layers = sum(p.numel() for n, p in built.named_parameters() if p.dim() == 2 and "layers" in n)

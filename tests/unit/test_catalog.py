@@ -28,10 +28,18 @@ def packed(tests):
 STDIN = {"input": "1 2\n", "output": "3\n", "testtype": "stdin"}
 METHOD = {"input": "[1, 2]\n3", "output": "[4, 5]", "testtype": "functional"}
 LCB = {
-    "question_title": "Add", "question_content": "Add them.", "platform": "leetcode", "question_id": "77", "contest_id": "c",
-    "contest_date": "2024-01-01T00:00:00", "starter_code": "", "difficulty": "hard", "public_test_cases": json.dumps([STDIN]),
-    "private_test_cases": packed([STDIN]), "metadata": "{}",
-}  # fmt: skip
+    "question_title": "Add",
+    "question_content": "Add them.",
+    "platform": "leetcode",
+    "question_id": "77",
+    "contest_id": "c",
+    "contest_date": "2024-01-01T00:00:00",
+    "starter_code": "",
+    "difficulty": "hard",
+    "public_test_cases": json.dumps([STDIN]),
+    "private_test_cases": packed([STDIN]),
+    "metadata": "{}",
+}
 HUB_PLUS = """import numpy as np
 def assertion(out, exp, atol): assert out == exp
 def check(candidate):
@@ -43,34 +51,110 @@ def check(candidate):
 ROWS = {
     "math": {"problem": "Half of 3?", "level": "Level 2", "type": "Prealgebra", "solution": "So \\boxed{\\frac{3}{2}}."},
     "math500": {
-        "problem": "Half of 3?", "solution": "So \\boxed{\\frac{3}{2}}.", "answer": "\\frac{3}{2}", "subject": "Prealgebra",
-        "level": 2, "unique_id": "test/prealgebra/1.json",
+        "problem": "Half of 3?",
+        "solution": "So \\boxed{\\frac{3}{2}}.",
+        "answer": "\\frac{3}{2}",
+        "subject": "Prealgebra",
+        "level": 2,
+        "unique_id": "test/prealgebra/1.json",
     },
-    "openr1": {"problem": "P", "answer": "4", "solution": "s", "source": "amc_aime", "uuid": "u", "generations": ["<think>a b</think>", "<think>c</think>"],
-               "is_reasoning_complete": [True, True], "correctness_math_verify": [True, True]},
-    "math_curriculum": {"problem": "P", "answer": "$4$", "answer_raw": "4", "generations": "<think>c</think>4", "source": "olympiads", "tier_index": 3},
-    "code_cot": {"problem": "P", "generations": "<think>first read</think>x", "verification_info": {"language": "python", "test_cases": [
-        {"fn_name": None, "input": "1", "output": "2", "type": "stdin_stdout"}]}},
+    "openr1": {
+        "problem": "P",
+        "answer": "4",
+        "solution": "s",
+        "source": "amc_aime",
+        "uuid": "u",
+        "generations": ["<think>a b</think>", "<think>c</think>"],
+        "is_reasoning_complete": [True, True],
+        "correctness_math_verify": [True, True],
+    },
+    "math_curriculum": {
+        "problem": "P",
+        "answer": "$4$",
+        "answer_raw": "4",
+        "generations": "<think>c</think>4",
+        "source": "olympiads",
+        "tier_index": 3,
+    },
+    "code_cot": {
+        "problem": "P",
+        "generations": "<think>first read</think>x",
+        "verification_info": {
+            "language": "python",
+            "test_cases": [{"fn_name": None, "input": "1", "output": "2", "type": "stdin_stdout"}],
+        },
+    },
     "verifiable_coding": {
-        "source": "apps", "task_type": "verifiable_code", "in_source_id": "1", "problem_statement": "P", "problem_id": "vcp_1", "metadata": "{}",
+        "source": "apps",
+        "task_type": "verifiable_code",
+        "in_source_id": "1",
+        "problem_statement": "P",
+        "problem_id": "vcp_1",
+        "metadata": "{}",
         "gold_standard_solution": "```python\nprint(2)\n```",
-        "verification_info": {"language": "python", "test_cases": [{"fn_name": None, "input": "1", "output": "2", "type": "stdin_stdout"}]},
+        "verification_info": {
+            "language": "python",
+            "test_cases": [{"fn_name": None, "input": "1", "output": "2", "type": "stdin_stdout"}],
+        },
     },
     "s1k": {"question": "Q", "solution": "4", "deepseek_thinking_trajectory": "hm", "deepseek_grade": "Yes", "source_type": "x"},
-    "deepmath": {"question": "Q", "final_answer": "4", "difficulty": 5.5, "topic": "Algebra", "r1_solution_1": "aaa</think>4", "r1_solution_2": "bb", "r1_solution_3": ""},
+    "deepmath": {
+        "question": "Q",
+        "final_answer": "4",
+        "difficulty": 5.5,
+        "topic": "Algebra",
+        "r1_solution_1": "aaa</think>4",
+        "r1_solution_2": "bb",
+        "r1_solution_3": "",
+    },
     "minerva": {"question": "Q", "answer": "4"},
-    "gpqa": {"Question": "Q", "Correct Answer": "right", "Incorrect Answer 1": "w1", "Incorrect Answer 2": "w2", "Incorrect Answer 3": "w3", "Record ID": "rec1",
-             "High-level domain": "Physics"},
+    "gpqa": {
+        "Question": "Q",
+        "Correct Answer": "right",
+        "Incorrect Answer 1": "w1",
+        "Incorrect Answer 2": "w2",
+        "Incorrect Answer 3": "w3",
+        "Record ID": "rec1",
+        "High-level domain": "Physics",
+    },
     "aime24": {"id": 60, "problem": "P", "solution": "work", "answer": "073", "url": "u", "year": "2024"},
     "aime25": {"problem": "P", "answer": "70", "id": "0"},
     "amc": {"id": 0, "problem": "P", "answer": 142.0, "url": "u"},
-    "humaneval": {"task_id": "HumanEval/9", "prompt": "def f(x):\n", "canonical_solution": "    return x\n", "entry_point": "f", "test": "def check(candidate):\n    assert candidate(1) == 1"},
-    "humanevalplus": {"task_id": "HumanEval/9", "prompt": "def f(x, y):\n", "canonical_solution": "    return x\n", "entry_point": "f", "test": HUB_PLUS, "test_list": []},
-    "mbpp": {"task_id": 12, "text": "Double it.", "code": "def f(x):\r\n  return 2*x", "test_list": ["assert f(1) == 2"], "test_setup_code": "", "challenge_test_list": []},
-    "mbppplus": {"task_id": 12, "code": "def f(x, y):\n  return x", "prompt": "Do it.", "source_file": "f", "test_imports": [], "test_list": ["assert set(f(1, 2)) == {2}"], "test": HUB_PLUS},
+    "humaneval": {
+        "task_id": "HumanEval/9",
+        "prompt": "def f(x):\n",
+        "canonical_solution": "    return x\n",
+        "entry_point": "f",
+        "test": "def check(candidate):\n    assert candidate(1) == 1",
+    },
+    "humanevalplus": {
+        "task_id": "HumanEval/9",
+        "prompt": "def f(x, y):\n",
+        "canonical_solution": "    return x\n",
+        "entry_point": "f",
+        "test": HUB_PLUS,
+        "test_list": [],
+    },
+    "mbpp": {
+        "task_id": 12,
+        "text": "Double it.",
+        "code": "def f(x):\r\n  return 2*x",
+        "test_list": ["assert f(1) == 2"],
+        "test_setup_code": "",
+        "challenge_test_list": [],
+    },
+    "mbppplus": {
+        "task_id": 12,
+        "code": "def f(x, y):\n  return x",
+        "prompt": "Do it.",
+        "source_file": "f",
+        "test_imports": [],
+        "test_list": ["assert set(f(1, 2)) == {2}"],
+        "test": HUB_PLUS,
+    },
     "livecodebench": LCB,
     "gsm8k": {"question": "Q", "answer": "2+2=<<2+2=4>>4\n#### 4"},
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -113,9 +197,17 @@ def test_all_but_the_plainest_are_recognised_by_their_columns(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("name", "answer", "difficulty"),
-    [("math", "\\frac{3}{2}", 2), ("math500", "\\frac{3}{2}", 2), ("math_curriculum", "4", 3), ("aime24", "73", None), ("amc", "142", None),
-     ("deepmath", "4", 5.5), ("minerva", "4", None), ("openr1", "4", 2)],
-)  # fmt: skip
+    [
+        ("math", "\\frac{3}{2}", 2),
+        ("math500", "\\frac{3}{2}", 2),
+        ("math_curriculum", "4", 3),
+        ("aime24", "73", None),
+        ("amc", "142", None),
+        ("deepmath", "4", 5.5),
+        ("minerva", "4", None),
+        ("openr1", "4", 2),
+    ],
+)
 def test_answers_and_difficulties(load, name, answer, difficulty):
     [problem] = load(name, ROWS[name])
     assert (problem.answer, problem.difficulty) == (answer, difficulty)
@@ -146,14 +238,22 @@ def test_fenced_solutions_and_tests_as_input_and_output(load):
 def test_function_calls_that_cannot_be_read_are_left_out(load):
     row = ROWS["verifiable_coding"]
     calls = [{"fn_name": "f", "input": cell, "output": "2", "type": "function_call"} for cell in ("[1, 2]", "1, 2")]
-    rows = [{**row, "problem_statement": str(i), "problem_id": str(i), "verification_info": {"test_cases": [call]}} for i, call in enumerate(calls)]  # fmt: skip
+    rows = [
+        {**row, "problem_statement": str(i), "problem_id": str(i), "verification_info": {"test_cases": [call]}}
+        for i, call in enumerate(calls)
+    ]
     [problem] = load("verifiable_coding", *rows)
     assert problem.tests["cases"] == [{"args": [1, 2], "expected": 2}]
 
 
 def test_livecodebench_methods_are_called_with_their_arguments(load):
-    row = {**LCB, "starter_code": "class Solution:\n    def add(self, xs: List[int], y: int) -> List[int]:\n        ", "metadata": '{"func_name": "add"}',
-           "public_test_cases": json.dumps([METHOD]), "private_test_cases": packed([METHOD])}  # fmt: skip
+    row = {
+        **LCB,
+        "starter_code": "class Solution:\n    def add(self, xs: List[int], y: int) -> List[int]:\n        ",
+        "metadata": '{"func_name": "add"}',
+        "public_test_cases": json.dumps([METHOD]),
+        "private_test_cases": packed([METHOD]),
+    }
     [problem] = load("livecodebench", row)
     assert problem.tests["cases"] == [{"call": "Solution().add([1, 2], 3)", "expected": [4, 5]}] * 2
     assert question_text(problem).startswith("Add them.\n\n```python\nclass Solution:")
@@ -225,14 +325,26 @@ def test_two_problems_under_one_key_are_never_one(load, duplicates):
     [
         ("math", {"problem": None}, r"row 0 of .*: column 'problem' is None. Expected text. Fill the cell or drop the row"),
         ("mbpp", {"test_list": []}, r"column 'test_list' is \[\]. Expected at least one assertion"),
-        ("verifiable_coding", {"verification_info": {"test_cases": []}}, "column 'verification_info'.*Expected at least one test case"),
-        ("verifiable_coding", {"verification_info": {"language": "python"}}, "column 'verification_info'.*an object with test_cases. KeyError"),
-        ("livecodebench", {"private_test_cases": "???"}, "column 'private_test_cases' is '[?]+'. Expected tests as JSON, or as LiveCodeBench"),
+        (
+            "verifiable_coding",
+            {"verification_info": {"test_cases": []}},
+            "column 'verification_info'.*Expected at least one test case",
+        ),
+        (
+            "verifiable_coding",
+            {"verification_info": {"language": "python"}},
+            "column 'verification_info'.*an object with test_cases. KeyError",
+        ),
+        (
+            "livecodebench",
+            {"private_test_cases": "???"},
+            "column 'private_test_cases' is '[?]+'. Expected tests as JSON, or as LiveCodeBench",
+        ),
         ("livecodebench", {"public_test_cases": "[]", "private_test_cases": "[]"}, "Expected at least one test"),
         ("aime24", {"answer": "one"}, "answer is 'one'. Expected a whole number"),
         ("gpqa", {"Correct Answer": None}, "column 'Correct Answer' is None"),
     ],
-)  # fmt: skip
+)
 def test_bad_rows_are_sentences(load, name, change, message):
     with pytest.raises(DataError, match=message):
         load(name, {**ROWS[name], **change})

@@ -153,8 +153,7 @@ def test_a_schedule_over_the_run_needs_to_know_its_length(name):
 
 
 @pytest.mark.parametrize(
-    ("fraction", "bin_"),
-    [(0, 0), (1e-6, 1), (0.125, 1), (0.126, 2), (0.25, 2), (0.5, 4), (0.875, 7), (0.9, 8), (1.0, 8)],
+    ("fraction", "bin_"), [(0, 0), (1e-6, 1), (0.125, 1), (0.126, 2), (0.25, 2), (0.5, 4), (0.875, 7), (0.9, 8), (1.0, 8)]
 )
 def test_profile_bins_are_closed_above(fraction, bin_):
     assert get_controller("profile", bins=8).bin_of(fraction) == bin_

@@ -1,4 +1,5 @@
-"""Data judged before it is trained on: what a check finds, lengths in tokens, likelihood, pass rates on disk; and the commands."""
+"""Data judged before it is trained on: what a check finds, lengths in tokens, likelihood, pass rates on disk; and the
+commands."""
 
 import dataclasses
 import json
@@ -40,7 +41,7 @@ def test_what_is_right_has_no_faults():
         (ask(trace="so \\boxed{17}"), "trace", "states '17' where '18' is right"),
         (ask(trace="a\nb", traces=("a\nb", "\\boxed{3}")), "trace", "states '3'"),
     ],
-)  # fmt: skip
+)
 def test_faults_are_found_and_say_why(problem, kind, why):
     faults = check([problem]).faults
     assert kind in [fault.kind for fault in faults]
@@ -62,11 +63,22 @@ def test_a_guard_that_fails_is_noticed(monkeypatch):
 @pytest.mark.parametrize(
     ("text", "answer", "there"),
     [
-        ("costs $1,234.50 now", "1234.5", True), ("1, 234", "1234", False), ("sums to 118", "18", False), ("x=18.0", "18", True), ("18.5", "18", False),
-        ("-5 left", "-5", True), ("5 left", "-5", False), ("3,4,5", "4", True), ("a x + 1 b", "x+1", False), ("is  x +  1.", "x + 1", True), ("option B", "B", False),
-        ("the word ratio", "rat", False), (".5", "0.5", True), ("", "1", False),
+        ("costs $1,234.50 now", "1234.5", True),
+        ("1, 234", "1234", False),
+        ("sums to 118", "18", False),
+        ("x=18.0", "18", True),
+        ("18.5", "18", False),
+        ("-5 left", "-5", True),
+        ("5 left", "-5", False),
+        ("3,4,5", "4", True),
+        ("a x + 1 b", "x+1", False),
+        ("is  x +  1.", "x + 1", True),
+        ("option B", "B", False),
+        ("the word ratio", "rat", False),
+        (".5", "0.5", True),
+        ("", "1", False),
     ],
-)  # fmt: skip
+)
 def test_whether_an_answer_stands_in_a_text(text, answer, there):
     assert says(text, answer) == there
 
@@ -220,8 +232,15 @@ def test_decontaminate_writes_what_is_left(rows_file, tmp_path):
 
 
 def test_traces_drops_wrong_ones_and_takes_the_likeliest(tmp_path):
-    row = {"problem": "P", "answer": "4", "uuid": "u", "source": "amc_aime", "is_reasoning_complete": [True] * 3, "correctness_math_verify": [True] * 3,
-           "generations": ["<think>\\boxed{5}</think>", "<think>2+2=4</think>", "<think>2+2 = 4, I think</think>"]}  # fmt: skip
+    row = {
+        "problem": "P",
+        "answer": "4",
+        "uuid": "u",
+        "source": "amc_aime",
+        "is_reasoning_complete": [True] * 3,
+        "correctness_math_verify": [True] * 3,
+        "generations": ["<think>\\boxed{5}</think>", "<think>2+2=4</think>", "<think>2+2 = 4, I think</think>"],
+    }
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
     assert "1 wrong traces dropped" in run("traces", tmp_path / "a.jsonl", "--out", tmp_path / "b.jsonl").stdout
     assert json.loads((tmp_path / "b.jsonl").read_text())["trace"] == "2+2=4"
@@ -259,7 +278,7 @@ def test_difficulty_of_a_recipe_becomes_its_curriculum(tmp_path):
         (["show", "x.jsonl", "--columns", "prompt"], "--columns is 'prompt'"),
         (["stats", "gsm8k", "--split", "dev"], "a split of gsm8k"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_sentences(words, message):
     with pytest.raises(G2RPOError, match=message):
         run(*words)
@@ -272,7 +291,9 @@ def test_every_known_set_is_listed():
 
 
 @pytest.mark.skipif(not os.environ.get("G2RPO_DATA"), reason="G2RPO_DATA is not set")
-@pytest.mark.parametrize(("name", "problems"), [("gsm8k", "7473 problems, 7473 reference"), ("humaneval", "164 problems, 164 reference")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "problems"), [("gsm8k", "7473 problems, 7473 reference"), ("humaneval", "164 problems, 164 reference")]
+)
 def test_real_data_has_no_faults(name, problems, data_folder):
     done = run("check", name, "--data", data_folder)
     assert (done.exit_code, problems in done.stdout) == (0, True), done.stdout

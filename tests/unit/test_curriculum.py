@@ -18,8 +18,12 @@ PROBLEMS = [Problem(f"k{i}", "q", "1", difficulty=float(i % 3), source=TIERS[-1 
 
 @pytest.mark.parametrize(
     ("by", "rank"),
-    [("difficulty", lambda p: p.difficulty), ("tiers", lambda p: TIERS.index(p.source)), ("pass_rate", lambda p: -int(p.key[1:]) % 4)],
-)  # fmt: skip
+    [
+        ("difficulty", lambda p: p.difficulty),
+        ("tiers", lambda p: TIERS.index(p.source)),
+        ("pass_rate", lambda p: -int(p.key[1:]) % 4),
+    ],
+)
 def test_easy_to_hard(by, rank):
     rates = {p.key: 1 - (-int(p.key[1:]) % 4) / 4 for p in PROBLEMS}
     ordered = in_order(PROBLEMS, "easy_to_hard", by, seed=1, pass_rates=rates)
@@ -40,10 +44,14 @@ def test_other_modes_leave_the_rows_as_they_are(mode):
     ("by", "problem", "message"),
     [
         ("difficulty", Problem("new", "q"), r"difficulty of 1 of 31 problems, the first of them is 'new'.*columns: \{difficulty"),
-        ("tiers", Problem("new", "q", source="web"), r"source of 1 of 31 problems, the first of them is 'web'.*curriculum_tiers; known now: cn_contest"),
+        (
+            "tiers",
+            Problem("new", "q", source="web"),
+            r"source of 1 of 31 problems, the first of them is 'web'.*curriculum_tiers; known now: cn_contest",
+        ),
         ("pass_rate", Problem("new", "q"), r"pass_rate of 31 of 31 problems.*g2rpo data difficulty"),
     ],
-)  # fmt: skip
+)
 def test_a_problem_without_a_rank_is_refused(by, problem, message):
     with pytest.raises(DataError, match=message):
         in_order([*PROBLEMS, problem], "easy_to_hard", by)
@@ -84,10 +92,13 @@ def test_a_curriculum_sets_trls_shuffling():
     [
         ({"curriculum": "easy_to_harder"}, r"curriculum is 'easy_to_harder'.*Did you mean 'easy_to_hard'"),
         ({"curriculum": "sequential", "curriculum_by": "dificulty"}, r"curriculum_by is 'dificulty'.*Did you mean 'difficulty'"),
-        ({"curriculum": "easy_to_hard", "shuffle_dataset": True}, r"shuffle_dataset is True. Expected false with curriculum: easy_to_hard"),
+        (
+            {"curriculum": "easy_to_hard", "shuffle_dataset": True},
+            r"shuffle_dataset is True. Expected false with curriculum: easy_to_hard",
+        ),
         ({"curriculum": "easy_to_hard", "curriculum_by": "pass_rate"}, r"curriculum_file is None.*g2rpo data difficulty"),
     ],
-)  # fmt: skip
+)
 def test_settings_that_cannot_be(fields, message):
     with pytest.raises(ConfigError, match=message):
         recipe(**fields)
@@ -163,8 +174,17 @@ def test_problems_of_some_difficulties_alone():
 def test_a_recipe_keeps_short_gsm8k_problems(data_folder, monkeypatch):
 
     monkeypatch.setenv("G2RPO_TEST_FOLDER", str(data_folder))
-    recipe = resolve({"dataset_path": "$G2RPO_TEST_FOLDER/gsm8k", "dataset_difficulty": [1, 3], "dataset_limit": 50, "preset": "grpo",
-                      "output_dir": "unused", "use_cpu": True, "bf16": False})  # fmt: skip
+    recipe = resolve(
+        {
+            "dataset_path": "$G2RPO_TEST_FOLDER/gsm8k",
+            "dataset_difficulty": [1, 3],
+            "dataset_limit": 50,
+            "preset": "grpo",
+            "output_dir": "unused",
+            "use_cpu": True,
+            "bf16": False,
+        }
+    )
     train, test = recipe.data.problems(), recipe.data.problems("test")
     assert len(train) == len(test) == 50
     assert {p.difficulty for p in train} <= {1.0, 2.0, 3.0}

@@ -98,8 +98,20 @@ def test_the_check_prints_them(tmp_path):
 
 def test_training_refuses_and_warns_in_the_same_words(tmp_path, caplog):
     def recipe(problems, **fields):
-        return resolve({"dataset_path": str(write(tmp_path / "train.jsonl", problems)), "columns": COLUMNS, "output_dir": str(tmp_path / "run"), "use_cpu": True,
-                        "bf16": False, "report_to": "none", "num_generations": 4, "per_device_train_batch_size": 4, "max_completion_length": 64, **fields})  # fmt: skip
+        return resolve(
+            {
+                "dataset_path": str(write(tmp_path / "train.jsonl", problems)),
+                "columns": COLUMNS,
+                "output_dir": str(tmp_path / "run"),
+                "use_cpu": True,
+                "bf16": False,
+                "report_to": "none",
+                "num_generations": 4,
+                "per_device_train_batch_size": 4,
+                "max_completion_length": 64,
+                **fields,
+            }
+        )
 
     with pytest.raises(DataError, match=r"a whole solution, and it marks no answer"):
         train(recipe(CASES["answer is a whole solution"]), quiet=True)

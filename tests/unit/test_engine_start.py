@@ -23,8 +23,14 @@ def reward(completions, **columns):
 def engine(mode="colocate", device="cuda", precision="no", name="Qwen/Qwen3-0.6B", **fields):
     made = Engine.__new__(Engine)
     accelerator = SimpleNamespace(device=torch.device(device), mixed_precision=precision, is_main_process=True)
-    made.__dict__.update(mode=mode, accelerator=accelerator, enable_sleep_mode=False, server_base_url="http://127.0.0.1:1",
-                         model=SimpleNamespace(dtype=torch.float32, name_or_path=name), **fields)  # fmt: skip
+    made.__dict__.update(
+        mode=mode,
+        accelerator=accelerator,
+        enable_sleep_mode=False,
+        server_base_url="http://127.0.0.1:1",
+        model=SimpleNamespace(dtype=torch.float32, name_or_path=name),
+        **fields,
+    )
     return made
 
 
@@ -52,7 +58,10 @@ def test_a_version_that_trl_does_not_know(monkeypatch, config):
         return True
 
     monkeypatch.setattr(start, "is_vllm_available", unknown)
-    with pytest.raises(ConfigError, match=r"a version of vLLM that TRL works with.*from 1 to 2. You have version 3"), engine_checked(config(use_vllm=True)):  # fmt: skip
+    with (
+        pytest.raises(ConfigError, match=r"a version of vLLM that TRL works with.*from 1 to 2. You have version 3"),
+        engine_checked(config(use_vllm=True)),
+    ):
         pass
 
 
@@ -76,10 +85,13 @@ def test_a_server_that_is_not_there_or_not_for_training(monkeypatch, error):
 @pytest.mark.parametrize(
     ("served", "message"),
     [
-        ({"model": "Qwen/Qwen3-1.7B"}, r"model of the server at .* is 'Qwen/Qwen3-1.7B'. Expected 'Qwen/Qwen3-0.6B', which is trained"),
+        (
+            {"model": "Qwen/Qwen3-1.7B"},
+            r"model of the server at .* is 'Qwen/Qwen3-1.7B'. Expected 'Qwen/Qwen3-0.6B', which is trained",
+        ),
         ({"dtype": "torch.bfloat16"}, r"dtype of the server at .*Expected torch.float32.*Start it with --dtype float32"),
     ],
-)  # fmt: skip
+)
 def test_a_server_of_another_model_or_dtype(monkeypatch, served, message):
     info = {"model": "/weights/Qwen3-0.6B", "dtype": "torch.float32", "max_model_len": 512, **served}
     made = engine("server")

@@ -63,12 +63,19 @@ def test_stages_share_the_budget(edited):
 
 @pytest.mark.parametrize(
     ("rule", "differs", "refused"),
-    [("none", "per_device_train_batch_size", False), ("none", "generation_batch_size", False), ("none", "num_iterations", True),
-     ("none", "guidance_loss", False), ("none", "guidance_style", True), ("fixed", "guidance_ratio", False), ("fixed", "guidance_cut", True)],
-)  # fmt: skip
+    [
+        ("none", "per_device_train_batch_size", False),
+        ("none", "generation_batch_size", False),
+        ("none", "num_iterations", True),
+        ("none", "guidance_loss", False),
+        ("none", "guidance_style", True),
+        ("fixed", "guidance_ratio", False),
+        ("fixed", "guidance_cut", True),
+    ],
+)
 def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_path, rule, differs, refused):
-    """TRL derives the generation batch from the batch, we the ratio from the rule: who declares the one has declared the other. And what
-    does nothing in an unguided run may be anything."""
+    """TRL derives the generation batch from the batch, we the ratio from the rule: who declares the one has declared the other.
+    And what does nothing in an unguided run may be anything."""
     arms = {"a": {"preset": "grpo"}, "b": {"preset": "grpo", "per_device_train_batch_size": 16}}
     experiment = edited(arms=arms, against=["a"], seeds=1, treatment=["per_device_train_batch_size"], tasks=None)
     specs = [s for s in experiment.runs() if s.stages]
@@ -105,7 +112,10 @@ def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_p
         ({"arms": {"a": {"preset": "grpo", "seed": 3}}}, ["seed", "sets it itself"]),
         ({"arms": {"a": {"method": "dpo"}}}, ["dpo", "rl, sft"]),
         ({"arms": {"a": {"stages": [{"share": 0.5}, {"share": 0.6}]}}}, ["add up to 1"]),
-        ({"arms": {"a": {"preset": "g2rpo", "guidance_ratoi": 1}}}, ["arm 'a'", "guidance_ratoi", "Did you mean 'guidance_ratio'"]),
+        (
+            {"arms": {"a": {"preset": "g2rpo", "guidance_ratoi": 1}}},
+            ["arm 'a'", "guidance_ratoi", "Did you mean 'guidance_ratio'"],
+        ),
         ({"against": ["grpo"]}, ["against is 'grpo'"]),
         ({"seeds": "a"}, ["seeds is 'a'"]),
         ({"seeds": 1.5}, ["seeds is 1.5"]),
@@ -126,9 +136,12 @@ def test_what_follows_from_a_declared_treatment_may_differ_with_it(edited, tmp_p
         ({"budget": {"wall_s": float("inf")}}, ["wall_s of the budget is inf"]),
         ({"arms": {"a": {"stages": "sft"}}}, ["stages of arm 'a' is 'sft'"]),
         ({"arms": {"a": {"stages": ["sft"]}}}, ["stages of arm 'a' is ['sft']"]),
-        ({"arms": {"a": {"stages": [{"method": "sft", "share": "some"}, {"preset": "grpo"}]}}}, ["share of a stage of arm 'a' is 'some'"]),
+        (
+            {"arms": {"a": {"stages": [{"method": "sft", "share": "some"}, {"preset": "grpo"}]}}},
+            ["share of a stage of arm 'a' is 'some'"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_refuses_with_the_next_move(edited, parts, words):
     with pytest.raises(ConfigError) as error:
         edited(**{"against": None, **parts})

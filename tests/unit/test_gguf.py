@@ -48,9 +48,17 @@ def write(path, architecture="llama"):
     tensor("token_embd.weight", VOCABULARY, WIDE)
     tensor("output_norm.weight", WIDE)
     for i in range(LAYERS):
-        for name, shape in (("attn_norm", (WIDE,)), ("ffn_norm", (WIDE,)), ("attn_q", (WIDE, WIDE)), ("attn_k", (WIDE // 2, WIDE)),
-                            ("attn_v", (WIDE // 2, WIDE)), ("attn_output", (WIDE, WIDE)), ("ffn_gate", (INNER, WIDE)),
-                            ("ffn_up", (INNER, WIDE)), ("ffn_down", (WIDE, INNER))):  # fmt: skip
+        for name, shape in (
+            ("attn_norm", (WIDE,)),
+            ("ffn_norm", (WIDE,)),
+            ("attn_q", (WIDE, WIDE)),
+            ("attn_k", (WIDE // 2, WIDE)),
+            ("attn_v", (WIDE // 2, WIDE)),
+            ("attn_output", (WIDE, WIDE)),
+            ("ffn_gate", (INNER, WIDE)),
+            ("ffn_up", (INNER, WIDE)),
+            ("ffn_down", (WIDE, INNER)),
+        ):
             tensor(f"blk.{i}.{name}.weight", *shape)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -113,8 +113,13 @@ def test_what_cannot_be_combined_is_told(config, fields, message):
 
 @pytest.mark.parametrize(
     ("fields", "loss"),
-    [({}, "verified_sft"), ({"loss_type": "vespo"}, "mask"), ({"importance_sampling_level": "sequence"}, "mask"),
-     ({"off_policy_mask_threshold": 0.5}, "mask"), ({"loss_type": "cispo", "epsilon_high": 1.2}, "verified_sft")],
-)  # fmt: skip
+    [
+        ({}, "verified_sft"),
+        ({"loss_type": "vespo"}, "mask"),
+        ({"importance_sampling_level": "sequence"}, "mask"),
+        ({"off_policy_mask_threshold": 0.5}, "mask"),
+        ({"loss_type": "cispo", "epsilon_high": 1.2}, "verified_sft"),
+    ],
+)
 def test_an_unset_loss_is_one_that_the_objective_can_take(config, fields, loss):
     assert config(**fields).guidance_loss == loss

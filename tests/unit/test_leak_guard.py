@@ -65,22 +65,14 @@ def test_an_unknown_guard_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("answer", "marked"),
-    [("12", "the roots are |12,5"), ("3", "the roots are 1,2,|3"), ("2,3", "the roots are |2,3")],
+    ("answer", "marked"), [("12", "the roots are |12,5"), ("3", "the roots are 1,2,|3"), ("2,3", "the roots are |2,3")]
 )
 def test_numbers_of_a_list_written_without_blanks_leak(answer, marked):
     shown, _, rest = marked.partition("|")
     assert leak_start(shown + rest, answer, "strict") == len(shown)
 
 
-@pytest.mark.parametrize(
-    ("answer", "marked"),
-    [
-        ("0.5", "so |.5"),
-        ("1234", "so |1{,}234"),
-        ("1234", "so |1\\,234"),
-    ],
-)
+@pytest.mark.parametrize(("answer", "marked"), [("0.5", "so |.5"), ("1234", "so |1{,}234"), ("1234", "so |1\\,234")])
 def test_other_spellings_of_the_answer_leak(answer, marked):
     shown, _, rest = marked.partition("|")
     assert leak_start(shown + rest, answer, "strict") == len(shown)

@@ -103,14 +103,14 @@ def test_csv_answers_are_read_as_text(tmp_path, cells, answers):
 @pytest.mark.parametrize(
     ("text", "rows"),
     [
-        ('a,b\n"x, ""y""\nz", 2\n\n  \n007,4.0', [("x, \"y\"\nz", " 2"), ("007", "4.0")]),  # quoted cells, lines without cells
+        ('a,b\n"x, ""y""\nz", 2\n\n  \n007,4.0', [('x, "y"\nz', " 2"), ("007", "4.0")]),  # quoted cells, lines without cells
         ("\ufeffa,b\r\nNA,null\r\nnan,None\r\n,0\r\n Na,none\r\n", [(None, None), (None, None), (None, "0"), (" Na", "none")]),
         ("a,b\n1\n", [("1", None)]),
         (f"a,b\n{'x' * 200_000},1\n", [("x" * 200_000, "1")]),
         ("a,b\n", []),
     ],
     ids=["quotes", "missing", "short", "long", "none"],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_csv_cells(tmp_path, text, rows, ending):
     path = tmp_path / f"a.csv{ending}"

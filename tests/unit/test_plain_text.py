@@ -7,8 +7,16 @@ from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.run.recipe import resolve
 
-WORDS = {"task": "word_problems", "task_steps": [2], "task_size": 20, "output_dir": "unused", "preset": "grpo", "use_cpu": True,
-         "bf16": False, "system_prompt": "Solve it."}  # fmt: skip
+WORDS = {
+    "task": "word_problems",
+    "task_steps": [2],
+    "task_size": 20,
+    "output_dir": "unused",
+    "preset": "grpo",
+    "use_cpu": True,
+    "bf16": False,
+    "system_prompt": "Solve it.",
+}
 
 
 def test_a_conversation_with_its_examples_is_written_out():

@@ -12,14 +12,31 @@ TEN = TraceTokens(tuple(range(10)), (3, 7, 10))
 @pytest.mark.parametrize(
     ("amount", "unit", "tokens"),
     [
-        (0, "tokens", 0), (-4, "tokens", 0), (0.9, "tokens", 0), (1, "tokens", 1), (4.7, "tokens", 4),
-        (10, "tokens", 10), (3072, "tokens", 10),
-        (0, "fraction", 0), (-0.1, "fraction", 0), (0.09, "fraction", 0), (0.1, "fraction", 1), (0.3, "fraction", 3),
-        (0.7, "fraction", 7), (0.999, "fraction", 9), (1.0, "fraction", 10), (1.5, "fraction", 10),
-        (0, "steps", 0), (0.9, "steps", 0), (1, "steps", 3), (1.9, "steps", 3), (2, "steps", 7), (3, "steps", 10),
+        (0, "tokens", 0),
+        (-4, "tokens", 0),
+        (0.9, "tokens", 0),
+        (1, "tokens", 1),
+        (4.7, "tokens", 4),
+        (10, "tokens", 10),
+        (3072, "tokens", 10),
+        (0, "fraction", 0),
+        (-0.1, "fraction", 0),
+        (0.09, "fraction", 0),
+        (0.1, "fraction", 1),
+        (0.3, "fraction", 3),
+        (0.7, "fraction", 7),
+        (0.999, "fraction", 9),
+        (1.0, "fraction", 10),
+        (1.5, "fraction", 10),
+        (0, "steps", 0),
+        (0.9, "steps", 0),
+        (1, "steps", 3),
+        (1.9, "steps", 3),
+        (2, "steps", 7),
+        (3, "steps", 10),
         (99, "steps", 10),
     ],
-)  # fmt: skip
+)
 def test_a_length_in_its_unit(amount, unit, tokens):
     assert TEN.length(amount, unit) == tokens
 

@@ -54,8 +54,21 @@ def test_sampling_settings_that_greedy_decoding_ignores_are_quiet(flags, heard):
 def test_show_loads_neither_torch_nor_transformers(tmp_path, tokenizer):
     tokenizer.save_pretrained(tmp_path)
     ids = tokenizer("So 1 + 1 = 2")["input_ids"]
-    row = {"prompt_ids": [1], "completion_ids": ids, "guidance_tokens": 2, "prompt": "q", "completion": "So 1 + 1 = 2", "key": "k",
-           "rollout_index": 0, "guided": True, "fraction": 0.5, "reward": 1.0, "advantage": 0.5, "success": 1.0, "rewards": {}}  # fmt: skip
+    row = {
+        "prompt_ids": [1],
+        "completion_ids": ids,
+        "guidance_tokens": 2,
+        "prompt": "q",
+        "completion": "So 1 + 1 = 2",
+        "key": "k",
+        "rollout_index": 0,
+        "guided": True,
+        "fraction": 0.5,
+        "reward": 1.0,
+        "advantage": 0.5,
+        "success": 1.0,
+        "rewards": {},
+    }
     RunDirectory(tmp_path).write_rollouts(0, [row])
     program = "import sys; from g2rpo.cli.main import app; app(standalone_mode=False); print({'torch', 'transformers'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", program, "show", str(tmp_path)], capture_output=True, text=True, check=True)

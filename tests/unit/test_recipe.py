@@ -131,9 +131,14 @@ def test_a_single_value_where_a_list_is_meant(base):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("learning_rte", "learning_rate"), ("guidance_controler", "guidance_controller"), ("dataset_pth", "dataset_path"),
-     ("model_name", "model_name_or_path"), ("num_generation", "num_generations")],
-)  # fmt: skip
+    [
+        ("learning_rte", "learning_rate"),
+        ("guidance_controler", "guidance_controller"),
+        ("dataset_pth", "dataset_path"),
+        ("model_name", "model_name_or_path"),
+        ("num_generation", "num_generations"),
+    ],
+)
 def test_unknown_fields_name_the_nearest(base, name, near):
     with pytest.raises(ConfigError, match=f"recipe field is '{name}'.*Did you mean .*'{near}'"):
         resolve({**base, name: 1})
@@ -154,11 +159,29 @@ def test_a_mistyped_mapping_is_no_section(base):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_completion_length", 0), ("temperature", -1), ("temperature", 0), ("temperature", float("inf")), ("learning_rate", "nan"),
-     ("learning_rate", "inf"), ("learning_rate", -1e-5), ("top_p", 0), ("top_p", 1.1), ("per_device_train_batch_size", 0),
-     ("gradient_accumulation_steps", 0), ("num_iterations", 0), ("adam_beta1", 1), ("weight_decay", -0.1), ("beta", -1),
-     ("num_train_epochs", 0), ("max_sampled_tokens", 0), ("task_size", 0), ("epsilon", "nan"), ("delta", "nan")],
-)  # fmt: skip
+    [
+        ("max_completion_length", 0),
+        ("temperature", -1),
+        ("temperature", 0),
+        ("temperature", float("inf")),
+        ("learning_rate", "nan"),
+        ("learning_rate", "inf"),
+        ("learning_rate", -1e-5),
+        ("top_p", 0),
+        ("top_p", 1.1),
+        ("per_device_train_batch_size", 0),
+        ("gradient_accumulation_steps", 0),
+        ("num_iterations", 0),
+        ("adam_beta1", 1),
+        ("weight_decay", -0.1),
+        ("beta", -1),
+        ("num_train_epochs", 0),
+        ("max_sampled_tokens", 0),
+        ("task_size", 0),
+        ("epsilon", "nan"),
+        ("delta", "nan"),
+    ],
+)
 def test_numbers_that_no_run_can_use(base, name, value):
     with pytest.raises(ConfigError, match=rf"^{name} is .*Expected .*(number|1 or more)"):
         resolve({**base, name: value})
@@ -166,9 +189,16 @@ def test_numbers_that_no_run_can_use(base, name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_steps", "nan"), ("max_length", 0), ("learning_rate", "nan"), ("max_sampled_tokens", "abc"), ("max_sampled_tokens", 0),
-     ("chat_template_kwargs", "no mapping at all"), ("guidance_style", 3)],
-)  # fmt: skip
+    [
+        ("max_steps", "nan"),
+        ("max_length", 0),
+        ("learning_rate", "nan"),
+        ("max_sampled_tokens", "abc"),
+        ("max_sampled_tokens", 0),
+        ("chat_template_kwargs", "no mapping at all"),
+        ("guidance_style", 3),
+    ],
+)
 def test_fine_tuning_types_its_numbers_too(base, name, value):
     with pytest.raises(ConfigError, match=f"{name} is"):
         resolve_sft({**base, name: value})

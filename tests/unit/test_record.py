@@ -27,8 +27,16 @@ def write_steps(run, *steps):
 
 
 def rollout(**changes):
-    row = {"prompt_ids": [1, 2], "completion_ids": [3, 4, 5], "guidance_tokens": 1, "prompt": "q", "completion": "c",
-           "rewards": {"accuracy": 1.0}, "key": "a", "rollout_index": 0}  # fmt: skip
+    row = {
+        "prompt_ids": [1, 2],
+        "completion_ids": [3, 4, 5],
+        "guidance_tokens": 1,
+        "prompt": "q",
+        "completion": "c",
+        "rewards": {"accuracy": 1.0},
+        "key": "a",
+        "rollout_index": 0,
+    }
     return {**row, **changes}
 
 

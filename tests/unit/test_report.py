@@ -79,21 +79,40 @@ def run(tmp_path):
     with (folder / "steps.jsonl").open("w") as file:
         for step in range(1, 1001):
             metrics = {
-                "loss": 1 / step, "guidance/tokens/sampled_total": 500.0 * step, "guidance/success/unguided": step / 1000,
-                "guidance/success/guided": 0.5, "guidance/length/tokens": 40.0, "guidance/length/fraction": 0.5,
-                "guidance/guided_share": 0.5, "guidance/advantage/std": 0.7, "guidance/groups/zero_std": 0.2,
-                "guidance/groups/solve_none": 0.1, "guidance/groups/solve_all": 0.1,
+                "loss": 1 / step,
+                "guidance/tokens/sampled_total": 500.0 * step,
+                "guidance/success/unguided": step / 1000,
+                "guidance/success/guided": 0.5,
+                "guidance/length/tokens": 40.0,
+                "guidance/length/fraction": 0.5,
+                "guidance/guided_share": 0.5,
+                "guidance/advantage/std": 0.7,
+                "guidance/groups/zero_std": 0.2,
+                "guidance/groups/solve_none": 0.1,
+                "guidance/groups/solve_all": 0.1,
                 **{f"guidance/advantage/{k}_{s}": 0.2 for k in ("guided", "unguided") for s in ("positive", "negative")},
-            }  # fmt: skip
+            }
             file.write(json.dumps({"step": step, "metrics": metrics, "controller": {}, "wall_s": step / 2}) + "\n")
     for generation in (0, 400, 999):
         rows = [
-            {"generation": generation, "key": f"k{g}", "rollout_index": m, "guided": m < 2, "fraction": 0.5 if m < 2 else 0.0,
-             "guidance_tokens": 2 if m < 2 else 0, "success": float(m % 2), "reward": float(m % 2), "advantage": 0.5 - m % 2,
-             "prompt": "What is <b>1</b> & 1?", "completion": "a<script>alert(1)</script>b", "token_ids": [1, 2, 3, 4],
-             "token_origin": [PROMPT, GUIDANCE, GUIDANCE, SAMPLED] if m < 2 else [PROMPT, SAMPLED, SAMPLED, SAMPLED]}
-            for g in range(3) for m in range(4)
-        ]  # fmt: skip
+            {
+                "generation": generation,
+                "key": f"k{g}",
+                "rollout_index": m,
+                "guided": m < 2,
+                "fraction": 0.5 if m < 2 else 0.0,
+                "guidance_tokens": 2 if m < 2 else 0,
+                "success": float(m % 2),
+                "reward": float(m % 2),
+                "advantage": 0.5 - m % 2,
+                "prompt": "What is <b>1</b> & 1?",
+                "completion": "a<script>alert(1)</script>b",
+                "token_ids": [1, 2, 3, 4],
+                "token_origin": [PROMPT, GUIDANCE, GUIDANCE, SAMPLED] if m < 2 else [PROMPT, SAMPLED, SAMPLED, SAMPLED],
+            }
+            for g in range(3)
+            for m in range(4)
+        ]
         pq.write_table(pa.Table.from_pylist(rows), folder / "rollouts" / f"generation_{generation:06d}.parquet")
     settings = {
         "model": {"model_name_or_path": "nowhere/at-all"},
@@ -162,11 +181,27 @@ def test_in_a_real_browser(run, dark, width, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(write_report(run).read_text().replace("</body>", PROBE + "</body>"))
     told = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync",
-         "--disable-component-update", "--disable-quic", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
-         f"--window-size={width},900", *(["--blink-settings=preferredColorScheme=0"] if dark else []), "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-sync",
+            "--disable-component-update",
+            "--disable-quic",
+            "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},900",
+            *(["--blink-settings=preferredColorScheme=0"] if dark else []),
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     facts = json.loads(re.search(r"<title>(.*?)</title>", told.stdout, re.DOTALL)[1])
     assert facts["dark"] == dark
     assert facts["width"] <= width

@@ -28,18 +28,42 @@ print(area(2))'''
         ("a\nb\nc", ["a\n", "b\n", "c"]),
         ("a\nb\n\nc", ["a\n", "b\n\n", "c"]),  # one blank line alone is layout
         ("One. Two! Is it? Yes.", ["One. ", "Two! ", "Is it? ", "Yes."]),
-        ("It costs 3.5 dollars, e.g. 4 less 0.5. Then Mr. X pays.", ["It costs 3.5 dollars, e.g. 4 less 0.5. ", "Then Mr. X pays."]),
+        (
+            "It costs 3.5 dollars, e.g. 4 less 0.5. Then Mr. X pays.",
+            ["It costs 3.5 dollars, e.g. 4 less 0.5. ", "Then Mr. X pays."],
+        ),
         ("First:\n1. add\nthem\n2. halve\n3) done", ["First:\n", "1. add\nthem\n", "2. halve\n", "3) done"]),
         ("Step 1: add\nmore\nStep 2: halve", ["Step 1: add\nmore\n", "Step 2: halve"]),
         ("- one\n  and more\n- two", ["- one\n  and more\n", "- two"]),
         ("20. of them\nleft\n3. of them", ["20. of them\n", "left\n", "3. of them"]),  # numbers that do not count
         ("only one", ["only one"]),
         ("", []),
-        (PROGRAM, ["import math\n\n", 'def area(r):\n    """Of a circle."""\n', '    if r < 0:\n        raise ValueError(\n            "no")\n',
-                   "    return math.pi * r * r\n\n\n", "print(area(2))"]),
+        (
+            PROGRAM,
+            [
+                "import math\n\n",
+                'def area(r):\n    """Of a circle."""\n',
+                '    if r < 0:\n        raise ValueError(\n            "no")\n',
+                "    return math.pi * r * r\n\n\n",
+                "print(area(2))",
+            ],
+        ),
     ],
-    ids=["paragraphs", "lines", "one blank line", "sentences", "points", "numbered", "steps", "bullets", "arithmetic", "whole", "empty", "program"],
-)  # fmt: skip
+    ids=[
+        "paragraphs",
+        "lines",
+        "one blank line",
+        "sentences",
+        "points",
+        "numbered",
+        "steps",
+        "bullets",
+        "arithmetic",
+        "whole",
+        "empty",
+        "program",
+    ],
+)
 def test_steps(trace, wanted):
     assert steps(trace) == wanted
 

@@ -145,8 +145,13 @@ def test_recipes_reach_them():
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
-    [("trace_noise", 1.5, "share in"), ("trace_style", "pros", "'prose'"), ("trace_limit", 41, "1 to 40"), ("trace_limit", 0, "1 to 40")],
-)  # fmt: skip
+    [
+        ("trace_noise", 1.5, "share in"),
+        ("trace_style", "pros", "'prose'"),
+        ("trace_limit", 41, "1 to 40"),
+        ("trace_limit", 0, "1 to 40"),
+    ],
+)
 def test_mistakes_are_told(field, value, words):
     base = {"task": "chains", "task_steps": [4], "task_size": 40, "output_dir": "unused", "use_cpu": True, "bf16": False}
     with pytest.raises(ConfigError, match=words):

@@ -15,9 +15,15 @@ def row(member, fraction, success, advantage=0.0, sampled=10, reward="success"):
 
 
 STEP = [
-    row(0, 0.2, 1.0, 1.0, 5), row(1, 0.6, 0.0, -1.0, 6), row(2, 0.0, 1.0, 0.5, 7), row(3, 0.0, 0.0, -0.5, 8),
-    row(0, 0.25, 0.0), row(1, 1.0, 0.0), row(2, 0.0, 0.0), row(3, 0.0, None),
-]  # fmt: skip
+    row(0, 0.2, 1.0, 1.0, 5),
+    row(1, 0.6, 0.0, -1.0, 6),
+    row(2, 0.0, 1.0, 0.5, 7),
+    row(3, 0.0, 0.0, -0.5, 8),
+    row(0, 0.25, 0.0),
+    row(1, 1.0, 0.0),
+    row(2, 0.0, 0.0),
+    row(3, 0.0, None),
+]
 
 
 def test_by_hand():

@@ -1,4 +1,5 @@
-"""When to imitate: doubted by four groups without a success, begun where the longest prefixes fail too, ended when success no longer rises."""
+"""When to imitate: doubted by four groups without a success, begun where the longest prefixes fail too, ended when success no
+longer rises."""
 
 import dataclasses
 

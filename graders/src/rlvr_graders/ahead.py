@@ -1,7 +1,8 @@
 """Grades completions while the others of their batch are still being generated.
 
-A trainer that decodes row by row passes each finished completion to the reward's `ahead`. It is graded in a thread, and the grade is
-returned when the reward is called with the same completion and columns. Other grades are dropped, so only the time of grading changes.
+A trainer that decodes row by row passes each finished completion to the reward's `ahead`. It is graded in a thread, and the grade
+is returned when the reward is called with the same completion and columns. Other grades are dropped, so only the time of grading
+changes.
 """
 
 import os

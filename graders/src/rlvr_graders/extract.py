@@ -131,9 +131,11 @@ def _last_hashes(text: str) -> tuple[str, int] | None:
     found = None
     for match in _HASHES.finditer(text):
         line = unmarked(match.group(1))
-        if line and not _LABEL.fullmatch(line) and (
-            not text[match.end() : match.end() + 1_000].strip() or (_NUMBER_LINE.match(line) and not _NUMBERED.match(line))
-        ):  # fmt: skip
+        if (
+            line
+            and not _LABEL.fullmatch(line)
+            and (not text[match.end() : match.end() + 1_000].strip() or (_NUMBER_LINE.match(line) and not _NUMBERED.match(line)))
+        ):
             found = (line, match.end())
     return found
 
@@ -196,7 +198,8 @@ def _plain_line(line: str) -> str:
 
 
 def _below(lines: list[str], number: int, near: bool) -> str | None:
-    """What stands in the next lines: a block of mathematics or code, a list, or one line, which must be short unless it is near."""
+    """What stands in the next lines: a block of mathematics or code, a list, or one line, which must be short unless it is
+    near."""
     end = min(len(lines), number + 1 + MAX_LINES_BELOW)
     start = next((i for i in range(number + 1, end) if lines[i].strip() and (not is_rule(lines[i]) or "`" in lines[i])), None)
     if start is None:
@@ -243,7 +246,11 @@ def _tidy(text: str) -> str:
     for _ in range(4):
         before = text
         text = text.strip().strip("`").removeprefix("**").removeprefix("__").removesuffix("**").removesuffix("__")
-        text = text.removesuffix("\\]").removesuffix("\\)") if text.count("\\]") + text.count("\\)") > text.count("\\[") + text.count("\\(") else text  # fmt: skip
+        text = (
+            text.removesuffix("\\]").removesuffix("\\)")
+            if text.count("\\]") + text.count("\\)") > text.count("\\[") + text.count("\\(")
+            else text
+        )
         text = text.rstrip(" ,;").removesuffix("|").rstrip() if not text.startswith("|") else text.rstrip(" ,;")
         if text[-1:] in ")]}" and sum(map(text.count, ")]}")) > sum(map(text.count, "([{")):
             text = text[:-1]
@@ -304,8 +311,7 @@ def _unwrapped(content: str, marker: Marker, depth: int = 4) -> Extracted | None
 _CHOICE = re.compile(r"(?:(?:option|choice)\s+)?[(\[]?([A-J])(?:[)\]]|[.:](?!\S))?", re.IGNORECASE)
 _CHOICE_WITH_TEXT = re.compile(r"(?:[(\[]([A-J])[)\]]|([A-J])[).:])\s+(\S.*)", re.IGNORECASE | re.DOTALL)
 _OTHER_CHOICE = re.compile(
-    r"(?:^|[\s(\[,])[A-J][)\].:](?:\s|$)|^[A-J]$|\b(?:or|and)\b|^is(?:n['’]t| not| wrong| incorrect| false)\b",
-    re.IGNORECASE,
+    r"(?:^|[\s(\[,])[A-J][)\].:](?:\s|$)|^[A-J]$|\b(?:or|and)\b|^is(?:n['’]t| not| wrong| incorrect| false)\b", re.IGNORECASE
 )
 
 

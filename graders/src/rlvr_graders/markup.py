@@ -38,7 +38,8 @@ _PICTURES = (
     "\u2605-\u265f\u2668-\u2714\u2717-\u2775\u2794\u2798-\u27bf\u27f5-\u27ff\u2900-\u2bff"
     "\U0001f100-\U0001f320\U0001f380-\U0001f3ff\U0001f440-\U0001f94f\U0001f970-\U0001f97f\U0001f9cd-\U0001faff\U000e0020-\U000e007f"
 )
-"""Arrows, ticks and emoji; no signs of arithmetic, and none that count or name something (cards, animals, food): those may be the answer."""
+"""Arrows, ticks and emoji; no signs of arithmetic, and none that count or name something (cards, animals, food): those may be the
+answer."""
 _PICTURE = re.compile(rf"[{_PICTURES}\s]")
 _ARROWS = re.compile(rf"(?:[{_PICTURES}\s]|[=-]{{1,2}}>)*")
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "「": "」", "『": "』", "``": "''"}
@@ -121,7 +122,8 @@ def undecorated(text: str) -> str:
 
 
 def plain_lines(lines: list[str]) -> str:
-    """Lines of their own as one piece: without rules, fences, and heading and quotation marks; items of a list joined by commas."""
+    """Lines of their own as one piece: without rules, fences, and heading and quotation marks; items of a list joined by
+    commas."""
     kept = [_LINE_MARK.sub("", line, count=1) for line in lines if line.strip() and not _RULE.fullmatch(line)]
     if kept and all(_LIST_MARK.match(line) for line in kept):
         return ", ".join(_LIST_MARK.sub("", line, count=1).strip().rstrip(",;") for line in kept)

@@ -100,12 +100,19 @@ def _check_settings(factory: Callable[..., Reward], name: str, kwargs: dict[str,
     known = [p.name for p in settings if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
     unknown = [k for k in kwargs if k not in known]
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in settings):
-        raise ConfigError(f"setting of reward {name!r}", unknown[0], expected="one of its settings",
-                          then=nearest(str(unknown[0]), known) if known else "It has none: remove it.")  # fmt: skip
+        raise ConfigError(
+            f"setting of reward {name!r}",
+            unknown[0],
+            expected="one of its settings",
+            then=nearest(str(unknown[0]), known) if known else "It has none: remove it.",
+        )
     needed = [p.name for p in settings if p.name in known and p.default is p.empty and p.name not in kwargs]
     if needed:
-        raise ConfigError(f"setting {needed[0]!r} of reward {name!r}", expected="it in reward_kwargs: the reward has no default for it",
-                          then=f"Write reward_kwargs: {{{name}: {{{needed[0]}: ...}}}}.")  # fmt: skip
+        raise ConfigError(
+            f"setting {needed[0]!r} of reward {name!r}",
+            expected="it in reward_kwargs: the reward has no default for it",
+            then=f"Write reward_kwargs: {{{name}: {{{needed[0]}: ...}}}}.",
+        )
 
 
 def _load(path: str, name: str) -> Any:

@@ -225,9 +225,15 @@ def test_a_very_large_result_is_compared_by_its_digest(reward):
 
 
 EVALPLUS = {
-    "kind": "evalplus", "task_id": "HumanEval/900", "entry_point": "twice", "prompt": "def twice(x):\n", "canonical_solution": "    return [x, x]\n",
-    "base_input": [[1]], "plus_input": [[[2]], [None]], "atol": 0,
-}  # fmt: skip
+    "kind": "evalplus",
+    "task_id": "HumanEval/900",
+    "entry_point": "twice",
+    "prompt": "def twice(x):\n",
+    "canonical_solution": "    return [x, x]\n",
+    "base_input": [[1]],
+    "plus_input": [[[2]], [None]],
+    "atol": 0,
+}
 
 
 def test_inputs_without_expected_values_get_them_from_the_reference_once(reward, monkeypatch):

@@ -118,10 +118,22 @@ def test_what_judges_a_result_runs_apart_from_the_program(line):
 @pytest.mark.parametrize(
     "left",
     [
-        "f(1)", "f(x=[1], *(2, 3))", "list(f(1))", "sorted(set(f(1)))", "f(1)[0][1:]", "Solution().f(1)", "Pair(1, 2).right",
-        "f([Pair(1, 2)])", "f(set([1]), math.pi)", "f(root)", "stack.pop()", "stack.items", "f(made([1]))", "f(int)",
+        "f(1)",
+        "f(x=[1], *(2, 3))",
+        "list(f(1))",
+        "sorted(set(f(1)))",
+        "f(1)[0][1:]",
+        "Solution().f(1)",
+        "Pair(1, 2).right",
+        "f([Pair(1, 2)])",
+        "f(set([1]), math.pi)",
+        "f(root)",
+        "stack.pop()",
+        "stack.items",
+        "f(made([1]))",
+        "f(int)",
     ],
-)  # fmt: skip
+)
 def test_what_only_asks_is_asked_beside_the_program(left):
     setup = "import math\ndef made(x): return x\nroot = Node(1)\nstack = Stack()"
     for expected in ("3", "True") if "(f(" not in left and "[0]" not in left else ("3",):
@@ -136,8 +148,7 @@ def test_a_program_may_bear_the_name_of_a_built_in_function():
 
 
 @pytest.mark.parametrize(
-    "value",
-    [(1, [2]), {1, 2}, frozenset({1}), {1: (2,)}, {"a": {"$tuple": 1}}, b"x", 1 + 2j, None, [True, 1.5, "x"], {"": 1}],
+    "value", [(1, [2]), {1, 2}, frozenset({1}), {1: (2,)}, {"a": {"$tuple": 1}}, b"x", 1 + 2j, None, [True, 1.5, "x"], {"": 1}]
 )
 def test_values_with_tags_are_the_values_again(value):
     assert plain(json.loads(json.dumps(tagged(value)))) == value

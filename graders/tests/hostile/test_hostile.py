@@ -34,7 +34,8 @@ def python_for_nobody() -> str | None:
 
 @pytest.fixture(scope="module")
 def open_copy():
-    """The package and the programs where every user can read them: a clone may stand in a folder that only its owner may enter."""
+    """The package and the programs where every user can read them: a clone may stand in a folder that only its owner may
+    enter."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         for source, name in ((SOURCE, "src/rlvr_graders"), (HERE, "hostile")):
             shutil.copytree(source, Path(folder, name), ignore=shutil.ignore_patterns("__pycache__"))

@@ -91,11 +91,21 @@ def test_equality_is_symmetric_on_the_labelled_pairs():
 
 @pytest.mark.parametrize(
     ("gold", "answer", "equal"),
-    [("1/12", "0.0833333333333333", True), ("1/12", "0.083", False), (r"\sqrt{2}", "1.4142135623730951", True), (r"\sqrt{2}", "1.41421356237310", False),
-     (r"\pi", "3.141592653589793", True), (r"\pi", "3.14159265358979", False), (r"\pi", "3.14", False), (r"\sqrt{2}", "1.4142135623730950", False),
-     (r"x\sqrt{2}", "1.4142135623730951", False), (r"(\frac13, 2)", "(0.3333333333333333, 2)", True), (r"\sqrt{-2}", "1.4142135623730951", False),
-     (r"\frac{1}{3}\text{ m}", "0.333333333333333", True)],
-)  # fmt: skip
+    [
+        ("1/12", "0.0833333333333333", True),
+        ("1/12", "0.083", False),
+        (r"\sqrt{2}", "1.4142135623730951", True),
+        (r"\sqrt{2}", "1.41421356237310", False),
+        (r"\pi", "3.141592653589793", True),
+        (r"\pi", "3.14159265358979", False),
+        (r"\pi", "3.14", False),
+        (r"\sqrt{2}", "1.4142135623730950", False),
+        (r"x\sqrt{2}", "1.4142135623730951", False),
+        (r"(\frac13, 2)", "(0.3333333333333333, 2)", True),
+        (r"\sqrt{-2}", "1.4142135623730951", False),
+        (r"\frac{1}{3}\text{ m}", "0.333333333333333", True),
+    ],
+)
 def test_decimals_stand_for_what_a_double_shows(gold, answer, equal):
     assert grade_math(gold, f"\\boxed{{{answer}}}").score == float(equal)
     assert grade_math(answer, f"\\boxed{{{gold}}}").score == float(equal)
@@ -103,16 +113,19 @@ def test_decimals_stand_for_what_a_double_shows(gold, answer, equal):
 
 def test_a_grade_has_a_score_and_a_reason():
     assert isinstance(grade_math("5", "\\boxed{5}"), Grade)
-    cases = [("5", "\\boxed{5.0}", 1.0, "equal"), ("5", "\\boxed{6}", 0.0, "different"), ("5", "5", 0.0, "no_answer"),
-             ("\\frac{1}{", "\\boxed{5}", None, "bad_gold")]  # fmt: skip
+    cases = [
+        ("5", "\\boxed{5.0}", 1.0, "equal"),
+        ("5", "\\boxed{6}", 0.0, "different"),
+        ("5", "5", 0.0, "no_answer"),
+        ("\\frac{1}{", "\\boxed{5}", None, "bad_gold"),
+    ]
     for gold, completion, score, reason in cases:
         grade = grade_math(gold, completion)
         assert (grade.score, grade.reason) == (score, reason)
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "   ", r"\frac{1}{", "1//2", "7 7", "3 +", "x" * 3_000, "{", "((", r"\undefined{3}", r"\boxed{}", "#### ", "$"],
+    "text", ["", "   ", r"\frac{1}{", "1//2", "7 7", "3 +", "x" * 3_000, "{", "((", r"\undefined{3}", r"\boxed{}", "#### ", "$"]
 )
 def test_a_gold_answer_that_cannot_be_read_is_an_error(text):
     with pytest.raises(DataError, match="gold answer"):
@@ -121,9 +134,16 @@ def test_a_gold_answer_that_cannot_be_read_is_an_error(text):
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("She sells 9 eggs.\n#### 18", "18"), (r"Thus \boxed{\frac12}.", r"\frac12"), ("<answer>3</answer>", "3"),
-     ("Monday", "Monday"), ("10:30", "10:30"), (r"\int_0^1 x\,dx", r"\int_0^1 x\,dx"), ("B", "B")],
-)  # fmt: skip
+    [
+        ("She sells 9 eggs.\n#### 18", "18"),
+        (r"Thus \boxed{\frac12}.", r"\frac12"),
+        ("<answer>3</answer>", "3"),
+        ("Monday", "Monday"),
+        ("10:30", "10:30"),
+        (r"\int_0^1 x\,dx", r"\int_0^1 x\,dx"),
+        ("B", "B"),
+    ],
+)
 def test_a_gold_answer_may_be_a_solution(text, answer):
     assert parse_gold(text).text == answer
 
@@ -148,9 +168,14 @@ def test_a_gold_that_is_a_whole_solution_without_a_marked_answer_is_refused_at_o
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("She sells 48/2 = 24 clips. The answer is 24.", "24"), ("16-3=13\n13+5=18\n#### 18", "18"), ("Answer: 24", "24"), ("**24**", "24"),
-     ("We add. Then we see:\n\n**Final Answer:** 24", "24")],
-)  # fmt: skip
+    [
+        ("She sells 48/2 = 24 clips. The answer is 24.", "24"),
+        ("16-3=13\n13+5=18\n#### 18", "18"),
+        ("Answer: 24", "24"),
+        ("**24**", "24"),
+        ("We add. Then we see:\n\n**Final Answer:** 24", "24"),
+    ],
+)
 def test_a_solution_that_states_its_answer_is_a_gold(text, answer):
     assert grade_math(text, f"\\boxed{{{answer}}}").score == 1
     assert grade_math(text, "\\boxed{25}").score == 0
@@ -158,9 +183,19 @@ def test_a_solution_that_states_its_answer_is_a_gold(text, answer):
 
 @pytest.mark.parametrize(
     "text",
-    ["x = 2 or x = 3, where k is an integer", "\\text{the function is increasing on the whole real line}", "no solution", "Dr. Smith", "St. Louis, Missouri",
-     "\\begin{pmatrix}1 & 2\\\\\n3 & 4\\end{pmatrix}", "x=1\ny", "A. 12", "3.5 m. per s.", "all integers n such that n is divisible by 4"],
-)  # fmt: skip
+    [
+        "x = 2 or x = 3, where k is an integer",
+        "\\text{the function is increasing on the whole real line}",
+        "no solution",
+        "Dr. Smith",
+        "St. Louis, Missouri",
+        "\\begin{pmatrix}1 & 2\\\\\n3 & 4\\end{pmatrix}",
+        "x=1\ny",
+        "A. 12",
+        "3.5 m. per s.",
+        "all integers n such that n is divisible by 4",
+    ],
+)
 def test_a_long_answer_is_no_solution(text):
     assert not is_solution(text)
 
@@ -239,8 +274,11 @@ def test_grade_math_reads_and_writes_lines(tmp_path):
     assert grade_math_file(source, target) == {"equal": 1, "different": 1, "no_answer": 1, "bad_gold": 1}
     out = [json.loads(line) for line in target.read_text().splitlines()]
     assert [(row["id"], row["verdict"], row["score"]) for row in out] == [
-        (1, "equal", 1.0), ("b", "different", 0.0), (3, "no_answer", 0.0), (4, "bad_gold", None),
-    ]  # fmt: skip
+        (1, "equal", 1.0),
+        ("b", "different", 0.0),
+        (3, "no_answer", 0.0),
+        (4, "bad_gold", None),
+    ]
     assert all(set(row) == {"id", "verdict", "score", "reason"} for row in out)
 
 

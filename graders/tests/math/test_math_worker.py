@@ -15,7 +15,8 @@ from rlvr_graders.math import MathReward, grade_math, leaves, worker
 
 DEADLINE_S = 0.5
 SLACK_S = 20.0
-"""For starting a fresh worker on a busy machine, and for two workers shared by four threads. What is computed without a limit takes hours."""
+"""For starting a fresh worker on a busy machine, and for two workers shared by four threads. What is computed without a limit
+takes hours."""
 
 
 @pytest.fixture(scope="module", autouse=True)

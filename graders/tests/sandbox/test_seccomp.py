@@ -10,10 +10,7 @@ from rlvr_graders.sandbox.inside.syscalls import MACHINES
 
 PID = 4242
 ALLOW, KILL = "allow", "kill"
-HEADERS = {
-    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
-    "aarch64": Path("/usr/include/asm-generic/unistd.h"),
-}
+HEADERS = {"x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"), "aarch64": Path("/usr/include/asm-generic/unistd.h")}
 
 
 def answer(program: bytes, arch: int, number: int, args: tuple = ()) -> str:

@@ -1,6 +1,7 @@
 """Look at data, check it, write what training reads.
 
-SET is a known name (`gsm8k`), a recipe (`recipes/mine.yaml`: its data, as it would be trained on), a local file or folder, or a name on the hub.
+SET is a known name (`gsm8k`), a recipe (`recipes/mine.yaml`: its data, as it would be trained on), a local file or folder, or a
+name on the hub.
 """
 
 import json
@@ -136,9 +137,15 @@ def known_sets() -> None:
 
 @data.command()
 def show(
-    name: Set, split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None,
-    limit: Limit = 2, guard: Guard = "strict",
-) -> None:  # fmt: skip
+    name: Set,
+    split: Split = None,
+    folder: Folder = None,
+    config: Config = None,
+    source: Source = None,
+    columns: Columns = None,
+    limit: Limit = 2,
+    guard: Guard = "strict",
+) -> None:
     """Print problems: prompt, answer, steps of the trace.
 
     With the place where the leak guard stops.
@@ -149,7 +156,8 @@ def show(
     for problem in Asked(name, split, folder, config, source, columns, limit).problems():
         told = f"difficulty {problem.difficulty:g}, " if problem.difficulty is not None else ""
         print(
-            f"=== {problem.key}   ({told}{problem.source or 'no source'}, {len(problem.traces) or int(bool(problem.trace))} traces)"
+            f"=== {problem.key}   ({told}{problem.source or 'no source'}, {len(problem.traces) or int(bool(problem.trace))} "
+            "traces)"
         )
         messages = [{"role": "prompt", "content": problem.prompt}] if isinstance(problem.prompt, str) else problem.prompt
         for message in messages:
@@ -171,13 +179,22 @@ def show(
 
 @data.command()
 def check(
-    name: Set, split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None,
-    limit: Limit = None, guard: Guard = "strict", out: Out = None,
+    name: Set,
+    split: Split = None,
+    folder: Folder = None,
+    config: Config = None,
+    source: Source = None,
+    columns: Columns = None,
+    limit: Limit = None,
+    guard: Guard = "strict",
+    out: Out = None,
     level: Annotated[str, typer.Option(help="Sandbox level for reference programs.")] = "auto",
     shown: Annotated[int, typer.Option(min=0, help="Faults to print.")] = 20,
-    model: Annotated[str | None, typer.Option(help="Its tokens count, to find traces that are too long. Default: the recipe's.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Its tokens count, to find traces that are too long. Default: the recipe's.")
+    ] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Tokens that a completion may have. Default: the recipe's.")] = None,
-) -> None:  # fmt: skip
+) -> None:
     """Run golds, references and traces through the graders.
 
     And through the leak guard; lists what fails. Exit code 1 if anything does.
@@ -197,11 +214,14 @@ def check(
             if box is None and any(p.tests is not None for p in problems):
                 box = open_sandbox(level)
             result = run_check(problems, guard=guard, sandbox=box)
-            print(f"{one or 'problems'}: {result.problems} problems, {result.references} reference solutions graded, {result.traces} traces"
-                  + (f" in {result.steps} steps" if result.traces else ""))  # fmt: skip
+            print(
+                f"{one or 'problems'}: {result.problems} problems, {result.references} reference solutions graded, "
+                f"{result.traces} traces" + (f" in {result.steps} steps" if result.traces else "")
+            )
             if result.concluding or result.hidden:
                 print(
-                    f"  {result.concluding} of the traces contain their answer; guidance stops before it. In {result.hidden} it comes so early that guidance has nothing to show."
+                    f"  {result.concluding} of the traces contain their answer; guidance stops before it. In {result.hidden} "
+                    "it comes so early that guidance has nothing to show."
                 )
             found += [(one, fault) for fault in result.faults]
             for disappointing in disappointments(problems, tokens=tokens, budget=budget):
@@ -257,9 +277,17 @@ def _list_faults(found: "Sequence[tuple[str | None, Any]]", out: Path | None, sh
 
 @data.command()
 def stats(
-    name: Set, model: Model = "builtin", split: Split = None, folder: Folder = None, config: Config = None, source: Source = None,
-    columns: Columns = None, limit: Limit = None, style: Style = "think_answer", guard: Guard = "strict",
-) -> None:  # fmt: skip
+    name: Set,
+    model: Model = "builtin",
+    split: Split = None,
+    folder: Folder = None,
+    config: Config = None,
+    source: Source = None,
+    columns: Columns = None,
+    limit: Limit = None,
+    style: Style = "think_answer",
+    guard: Guard = "strict",
+) -> None:
     """Show the lengths of prompts, traces and steps.
 
     In a model's tokens; and what the leak guard lets guidance reveal.
@@ -289,11 +317,13 @@ def decontaminate(
     train: Set,
     test: Annotated[list[str], typer.Argument(metavar="TEST...", help="Sets to keep out of it; NAME or NAME:SPLIT.")],
     split: Annotated[str | None, typer.Option(help="Split of the training set.")] = "train",
-    folder: Folder = None, columns: Columns = None, source: Source = None,
+    folder: Folder = None,
+    columns: Columns = None,
+    source: Source = None,
     ngram: Annotated[int, typer.Option(help="Words in a row that count as an overlap.")] = 13,
     out: Out = None,
     shown: Annotated[int, typer.Option(min=0, help="Overlaps to print.")] = 10,
-) -> None:  # fmt: skip
+) -> None:
     """Find training problems that overlap with test sets.
 
     A run of words in common is an overlap; --out writes the problems without. Exit code 1 if there are any and no --out.
@@ -320,12 +350,19 @@ def decontaminate(
 
 @data.command()
 def traces(
-    name: Set, out: Annotated[Path, typer.Option(help="File to write (JSONL): what training reads as dataset_path.")],
+    name: Set,
+    out: Annotated[Path, typer.Option(help="File to write (JSONL): what training reads as dataset_path.")],
     pick: Annotated[str, typer.Option(help="shortest, first, or likeliest under the model.")] = "shortest",
-    model: Model = "builtin", split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None,
-    limit: Limit = None, style: Style = "think_answer",
+    model: Model = "builtin",
+    split: Split = None,
+    folder: Folder = None,
+    config: Config = None,
+    source: Source = None,
+    columns: Columns = None,
+    limit: Limit = None,
+    style: Style = "think_answer",
     verify: Annotated[bool, typer.Option(help="Drop traces that state another answer than the gold one.")] = True,
-) -> None:  # fmt: skip
+) -> None:
     """Choose a trace per problem, and drop wrong ones.
 
     Writes the problems as training reads them.
@@ -362,7 +399,8 @@ def traces(
 
 @data.command()
 def difficulty(
-    name: Set, out: Annotated[Path, typer.Option(help="File of pass rates (JSONL); goes on where it stopped.")],
+    name: Set,
+    out: Annotated[Path, typer.Option(help="File of pass rates (JSONL); goes on where it stopped.")],
     model: Annotated[str | None, typer.Option(help="Folder or hub name, or builtin. Default: the recipe's, or builtin.")] = None,
     k: Annotated[int, typer.Option(help="Samples per problem.")] = 8,
     max_tokens: Annotated[int | None, typer.Option(help="New tokens per sample. Default: the recipe's, or 1024.")] = None,
@@ -370,9 +408,16 @@ def difficulty(
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
     rows: Annotated[int | None, typer.Option(help="Samples drawn together. Default: the engine's choice.")] = None,
     engine: Annotated[str, typer.Option(help="auto, transformers or vllm.")] = "auto",
-    reward: Annotated[str | None, typer.Option(help="Default: the recipe's first that is no format reward; code for tests, accuracy else.")] = None,
-    split: Split = None, folder: Folder = None, config: Config = None, source: Source = None, columns: Columns = None, limit: Limit = None,
-) -> None:  # fmt: skip
+    reward: Annotated[
+        str | None, typer.Option(help="Default: the recipe's first that is no format reward; code for tests, accuracy else.")
+    ] = None,
+    split: Split = None,
+    folder: Folder = None,
+    config: Config = None,
+    source: Source = None,
+    columns: Columns = None,
+    limit: Limit = None,
+) -> None:
     """Measure how often a model solves each problem.
 
     For a curriculum by pass rate. Resumable: problems that are done are not sampled again.
@@ -399,8 +444,20 @@ def difficulty(
     student = load_checkpoint(model or "builtin")
     grader = get_reward(reward, **({"scoring": "all"} if reward == "code" else {}))
     try:
-        rates = measure(student, problems, grader, out, k=k, max_tokens=max_tokens or 1024, decoding=decoding, seed=seed, rows=rows, engine=engine,
-                        template_kwargs=kwargs, progress=_progress)  # fmt: skip
+        rates = measure(
+            student,
+            problems,
+            grader,
+            out,
+            k=k,
+            max_tokens=max_tokens or 1024,
+            decoding=decoding,
+            seed=seed,
+            rows=rows,
+            engine=engine,
+            template_kwargs=kwargs,
+            progress=_progress,
+        )
     finally:
         if close := getattr(grader, "close", None):
             close()
@@ -422,9 +479,17 @@ def write_problems(path: Path, problems: "Sequence[Problem]") -> None:
             "GPQA", expected="no copy of its questions: its authors ask not to make any", then="Load it from its own place."
         )
     rows = [
-        {"key": p.key, "prompt": p.prompt, "answer": p.answer, "trace": p.trace, "difficulty": p.difficulty, "source": p.source, "tests": p.tests}
+        {
+            "key": p.key,
+            "prompt": p.prompt,
+            "answer": p.answer,
+            "trace": p.trace,
+            "difficulty": p.difficulty,
+            "source": p.source,
+            "tests": p.tests,
+        }
         for p in problems
-    ]  # fmt: skip
+    ]
     _write(path, rows)
 
 

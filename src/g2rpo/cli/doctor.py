@@ -63,9 +63,7 @@ def _machine_table() -> tuple[Table, bool]:
         table.add_row(name, _version(name) or "not installed", f"optional: {use}")
     free = shutil.disk_usage(".").free / 2**30
     table.add_row(
-        "disk here",
-        f"{free:.1f} GiB free",
-        "" if free > 5 else "a checkpoint with optimizer takes 12 bytes a parameter and more",
+        "disk here", f"{free:.1f} GiB free", "" if free > 5 else "a checkpoint with optimizer takes 12 bytes a parameter and more"
     )
     return table, healthy
 

@@ -40,11 +40,13 @@ def run_eval(
     wanted = [name for name in suites.split(",") if name]
     settings = EvalOptions(
         ks=_numbers(k),
-        template_kwargs={} if template_kwargs is None else
-        json_object("chat-template-kwargs", template_kwargs, example='{"enable_thinking": false}'),
+        template_kwargs={}
+        if template_kwargs is None
+        else json_object("chat-template-kwargs", template_kwargs, example='{"enable_thinking": false}'),
         # Completions from elsewhere are not drawn: the preset does not matter to them.
-        decoding=decoding("paper" if completions else preset, temperature=temperature, top_p=top_p, top_k=top_k), **options,
-    )  # fmt: skip
+        decoding=decoding("paper" if completions else preset, temperature=temperature, top_p=top_p, top_k=top_k),
+        **options,
+    )
     if (model is None) == (completions is None):
         raise ConfigError("model", model, expected="a checkpoint, or --completions FILE", then="Name exactly one of them.")
     if completions is not None:
@@ -102,9 +104,15 @@ def print_comparison(a: Path, b: Path, output: Path | None) -> None:
     for name, row in compared.items():
         low, high = row["ci95"]
         table.add_row(
-            name, str(row["problems"]), f"{row['a']:.1%}", f"{row['b']:.1%}", f"{100 * row['difference']:+.1f}",
-            f"{100 * low:+.1f} to {100 * high:+.1f}", f"{row['only_a']}, {row['only_b']}", f"{row['mcnemar_p']:.2g}",
-        )  # fmt: skip
+            name,
+            str(row["problems"]),
+            f"{row['a']:.1%}",
+            f"{row['b']:.1%}",
+            f"{100 * row['difference']:+.1f}",
+            f"{100 * low:+.1f} to {100 * high:+.1f}",
+            f"{row['only_a']}, {row['only_b']}",
+            f"{row['mcnemar_p']:.2g}",
+        )
     console = Console(highlight=False)
     console.print(f"A: {a}\nB: {b}")
     console.print(table)

@@ -191,8 +191,12 @@ def report(
         print(markdown_of(paths), end="")
         return
     if output is not None and len(paths) > 1:
-        raise ConfigError("--output", str(output), expected="one path to report on: pages of several would overwrite one another",
-                          then="Leave it out, or report on one after the other.")  # fmt: skip
+        raise ConfigError(
+            "--output",
+            str(output),
+            expected="one path to report on: pages of several would overwrite one another",
+            then="Leave it out, or report on one after the other.",
+        )
     check_folder("--output", output)
     for path in paths:
         print(f"Written: {write_report(path, output)}")
@@ -254,10 +258,31 @@ def evaluate(
         print_suites()
         return
     run_eval(
-        model, suite, out, completions=completions, k=k, preset=preset, temperature=temperature, top_p=top_p, top_k=top_k,
-        template_kwargs=chat_template_kwargs, data=data, limit=limit, samples=samples, seed=seed, max_tokens=max_tokens,
-        system=system, instruction=instruction, template=template, tokenizer=tokenizer, dtype=dtype, device=device, revision=revision, engine=engine, batch_size=batch_size,
-    )  # fmt: skip
+        model,
+        suite,
+        out,
+        completions=completions,
+        k=k,
+        preset=preset,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        template_kwargs=chat_template_kwargs,
+        data=data,
+        limit=limit,
+        samples=samples,
+        seed=seed,
+        max_tokens=max_tokens,
+        system=system,
+        instruction=instruction,
+        template=template,
+        tokenizer=tokenizer,
+        dtype=dtype,
+        device=device,
+        revision=revision,
+        engine=engine,
+        batch_size=batch_size,
+    )
 
 
 @app.command("compare-evals")

@@ -19,10 +19,7 @@ def show_run(path: Path, generation: int | None, limit: int, console: Console | 
     files = run.rollout_files()
     if not files:
         raise RunError(
-            "run directory",
-            str(path),
-            expected="rollouts/*.parquet",
-            then="Check the path, or set rollouts_every above 0.",
+            "run directory", str(path), expected="rollouts/*.parquet", then="Check the path, or set rollouts_every above 0."
         )
     wanted = run.rollouts / f"generation_{generation:06d}.parquet" if generation is not None else files[-1]
     if wanted not in files:

@@ -20,7 +20,12 @@ def run_simulation(
 ) -> None:
     """Every setting is checked before the first step."""
     if output is not None and output.suffix not in (*FIGURES, ".json"):
-        raise ConfigError("output", str(output), expected="a name that ends in .svg, .png or .json", then="Name the file by what it should hold.")  # fmt: skip
+        raise ConfigError(
+            "output",
+            str(output),
+            expected="a name that ends in .svg, .png or .json",
+            then="Name the file by what it should hold.",
+        )
     check_file("--output", output)
     if output is not None and output.suffix in FIGURES and scenario_name == "all":
         raise ConfigError("scenario", "all", expected="one scenario per figure", then="Name one scenario, or write .json.")

@@ -1,4 +1,5 @@
-"""Every gold answer, reference solution and trace through the graders and the leak guard: what would go wrong in training, listed."""
+"""Every gold answer, reference solution and trace through the graders and the leak guard: what would go wrong in training,
+listed."""
 
 import re
 from collections import Counter
@@ -20,7 +21,8 @@ from g2rpo.errors import DataError
 from g2rpo.method.leak_guard import leak_start
 
 KINDS = ("duplicate", "gold", "reference", "trace", "steps", "leak")
-"""Stands there twice; cannot be read; is not graded as right; states another answer; does not segment; the guard lets the answer through."""
+"""Stands there twice; cannot be read; is not graded as right; states another answer; does not segment; the guard lets the answer
+through."""
 BATCH = 64
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
 

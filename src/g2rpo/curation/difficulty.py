@@ -1,7 +1,7 @@
 """How often a model solves each problem: k samples per problem, unguided, one line per problem on disk, resumable after a kill.
 
-A line is `{"key", "pass_rate", "passes", "k", "difficulty", "tokens"}`: the share of scored samples that were right, how many of how many, one less the
-share, and the mean number of sampled tokens. A curriculum reads it (`curriculum_by: pass_rate`).
+A line is `{"key", "pass_rate", "passes", "k", "difficulty", "tokens"}`: the share of scored samples that were right, how many of
+how many, one less the share, and the mean number of sampled tokens. A curriculum reads it (`curriculum_by: pass_rate`).
 """
 
 import json
@@ -35,9 +35,12 @@ class PassRates:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if beside.exists() and (before := json.loads(beside.read_text())) != dict(settings):
             differs = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
-            raise RunError(f"{', '.join(sorted(differs))} of {self.path}", {name: before.get(name) for name in differs},
-                           expected=f"what is asked for now: { {name: settings.get(name) for name in differs} }",
-                           then="Choose another file, or remove this one with its settings.")  # fmt: skip
+            raise RunError(
+                f"{', '.join(sorted(differs))} of {self.path}",
+                {name: before.get(name) for name in differs},
+                expected=f"what is asked for now: { {name: settings.get(name) for name in differs} }",
+                then="Choose another file, or remove this one with its settings.",
+            )
         write_json(beside, dict(settings), sort_keys=True)
         if self.path.exists():
             whole = [line for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
@@ -90,8 +93,15 @@ def measure(
     """
     if k < 1:
         raise ConfigError("k", k, expected="at least 1 sample per problem", then="8 tells eighths apart.")
-    settings = {"model": checkpoint.name, "weights": checkpoint.digest, "k": k, "max_tokens": max_tokens, **asdict(decoding), "seed": seed,
-                "template": dict(template_kwargs or {})}  # fmt: skip
+    settings = {
+        "model": checkpoint.name,
+        "weights": checkpoint.digest,
+        "k": k,
+        "max_tokens": max_tokens,
+        **asdict(decoding),
+        "seed": seed,
+        "template": dict(template_kwargs or {}),
+    }
     file = PassRates(path, settings)
     prompts = {p.key: _prompt(p, checkpoint.tokenizer, template_kwargs) for p in problems}
     # Like lengths together, the longest first. Which problems share a batch does not depend on what is done already:
@@ -106,8 +116,17 @@ def measure(
         for start in range(0, len(order), together):
             batch = order[start : start + together]
             if any(p.key not in file.done for p in batch):
-                drawn = drawer(requests([prompts[p.key] for p in batch], [p.key for p in batch], k, budget=max_tokens,
-                                        room=checkpoint.room, seed=seed, suite="difficulty"))  # fmt: skip
+                drawn = drawer(
+                    requests(
+                        [prompts[p.key] for p in batch],
+                        [p.key for p in batch],
+                        k,
+                        budget=max_tokens,
+                        room=checkpoint.room,
+                        seed=seed,
+                        suite="difficulty",
+                    )
+                )
                 for row in _rated(batch, drawn, k, checkpoint.tokenizer, reward):
                     if row["key"] not in file.done and row["k"]:
                         file.add(row)

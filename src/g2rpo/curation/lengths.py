@@ -40,8 +40,9 @@ def lengths(
     guard: str = "strict",
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> list[Lengths]:
-    """Tokens per prompt (chat template included), per completion as it should be written, per trace and per step; steps per trace; and the
-    tokens and the share of a trace that the leak guard allows to reveal. Measures that no problem has are left out.
+    """Tokens per prompt (chat template included), per completion as it should be written, per trace and per step; steps per
+    trace; and the tokens and the share of a trace that the leak guard allows to reveal. Measures that no problem has are left
+    out.
     """
     how = style(style_name)
     found: dict[str, list[float]] = {

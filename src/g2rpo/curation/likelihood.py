@@ -1,4 +1,5 @@
-"""How likely a model finds a trace after its problem: among several worked solutions, the one nearest to what the student would write."""
+"""How likely a model finds a trace after its problem: among several worked solutions, the one nearest to what the student would
+write."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ def trace_score(
 
         score(g) = 1/|g| sum_t log p(g_t | prompt, g_<t)
 
-    A trace of more than `max_tokens` tokens is scored by its beginning. Traces go through the model one at a time: no padding can change a score.
+    A trace of more than `max_tokens` tokens is scored by its beginning. Traces go through the model one at a time: no padding can
+    change a score.
     """
     import torch
 

@@ -41,7 +41,10 @@ CATALOG: dict[str, KnownSet] = {
     "math_curriculum": KnownSet("math_curriculum", "G2RPO-A/Math-Curriculum-1K", None, _TRAIN),
     "code_cot": KnownSet("code_cot", "G2RPO-A/Code-CoT", None, _TRAIN),
     "verifiable_coding": KnownSet(
-        "verifiable_coding", "open-r1/verifiable-coding-problems-python", None, _TRAIN,
+        "verifiable_coding",
+        "open-r1/verifiable-coding-problems-python",
+        None,
+        _TRAIN,
         ("open-r1/verifiable-coding-problems-python-10k", "open-r1/verifiable-coding-problems-python_decontaminated"),
     ),
     "s1k": KnownSet("s1k", "simplescaling/s1K-1.1", None, _TRAIN),
@@ -56,11 +59,18 @@ CATALOG: dict[str, KnownSet] = {
         "evalplus", "evalplus/humanevalplus", None, _TEST, (), ("HumanEvalPlus.jsonl.gz", "HumanEvalPlus.jsonl")
     ),
     "mbpp": KnownSet(
-        "mbpp", "google-research-datasets/mbpp", "full", {s: s for s in ("train", "test", "validation", "prompt")}, (), ("mbpp.jsonl",)
+        "mbpp",
+        "google-research-datasets/mbpp",
+        "full",
+        {s: s for s in ("train", "test", "validation", "prompt")},
+        (),
+        ("mbpp.jsonl",),
     ),
     "mbppplus": KnownSet("evalplus", "evalplus/mbppplus", None, _TEST, (), ("MbppPlus.jsonl.gz", "MbppPlus.jsonl")),
-    "livecodebench": KnownSet("livecodebench", "livecodebench/code_generation_lite", None, _TEST, ("lighteval/code_generation_lite",)),
-}  # fmt: skip
+    "livecodebench": KnownSet(
+        "livecodebench", "livecodebench/code_generation_lite", None, _TEST, ("lighteval/code_generation_lite",)
+    ),
+}
 
 
 def known(name: str) -> KnownSet:

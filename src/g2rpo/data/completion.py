@@ -56,7 +56,11 @@ def full_completion(problem: Problem, style: Style) -> str:
     if problem.answer is None:
         solution = problem.trace_answer or (problem.tests or {}).get("solution")
         if solution is None:
-            raise DataError(f"answer of {problem.key}", None, expected="an answer, or a `solution` in its tests",
-                            then="Fill it or drop the row: without one, nothing can be learned from its completion.")  # fmt: skip
+            raise DataError(
+                f"answer of {problem.key}",
+                None,
+                expected="an answer, or a `solution` in its tests",
+                then="Fill it or drop the row: without one, nothing can be learned from its completion.",
+            )
         answer = f"\n```python\n{solution.strip()}\n```\n"
     return style.before_trace + (problem.trace or "") + style.between + str(answer) + style.after_answer

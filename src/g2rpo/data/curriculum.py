@@ -1,8 +1,8 @@
 """The order in which problems are trained on, decided once, before training: a property of the data set, not of a sampler.
 
-The rows are put in order and TRL takes them one after the other (`shuffle_dataset: false`). So the order is the same for any number of
-processes and after a resume, and can be read off the data. Problems of equal rank come in an order drawn from the seed and
-their keys, whatever order they were loaded in.
+The rows are put in order and TRL takes them one after the other (`shuffle_dataset: false`). So the order is the same for any
+number of processes and after a resume, and can be read off the data. Problems of equal rank come in an order drawn from the seed
+and their keys, whatever order they were loaded in.
 """
 
 import json
@@ -61,8 +61,12 @@ def in_order(
             "pass_rate": "Measure the missing ones with g2rpo data difficulty: it goes on where it stopped.",
         }[by]
         shown = unknown[0].source if by == "tiers" else unknown[0].key
-        raise DataError(f"{'source' if by == 'tiers' else by} of {len(unknown)} of {len(problems)} problems, the first of them", shown,
-                        expected="a rank for every problem of an easy_to_hard curriculum", then=then)  # fmt: skip
+        raise DataError(
+            f"{'source' if by == 'tiers' else by} of {len(unknown)} of {len(problems)} problems, the first of them",
+            shown,
+            expected="a rank for every problem of an easy_to_hard curriculum",
+            then=then,
+        )
     order = sorted(range(len(problems)), key=lambda i: (rank[i], seed_of("curriculum", seed, problems[i].key)))
     return [problems[i] for i in order]
 
@@ -94,8 +98,12 @@ def read_pass_rates(path: str | Path) -> dict[str, float]:
             if not 0 <= rate <= 1:
                 raise ValueError(f"{rate} is no share")
         except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"line {number} of {path}", line[:200], expected='{"key": ..., "pass_rate": between 0 and 1}',
-                            then=f"{type(error).__name__}: {error}. Measure again with g2rpo data difficulty.") from error  # fmt: skip
+            raise DataError(
+                f"line {number} of {path}",
+                line[:200],
+                expected='{"key": ..., "pass_rate": between 0 and 1}',
+                then=f"{type(error).__name__}: {error}. Measure again with g2rpo data difficulty.",
+            ) from error
         rates[key] = rate
     return rates
 

@@ -1,4 +1,5 @@
-"""Data that can be read and still disappoints: found before training, and told in the same words by `g2rpo data check` and `g2rpo train`."""
+"""Data that can be read and still disappoints: found before training, and told in the same words by `g2rpo data check` and `g2rpo
+train`."""
 
 import json
 import re
@@ -24,8 +25,11 @@ _FUNCTION_WORDS = {
     "Portuguese": "o os as e é uma de que para por se com do então como",
     "Italian": "il lo gli e è una di che per si con del quindi come sono",
 }
-_WORDS = {word: [name for name, words in _FUNCTION_WORDS.items() if word in words.split()]
-          for words in _FUNCTION_WORDS.values() for word in words.split()}  # fmt: skip
+_WORDS = {
+    word: [name for name, words in _FUNCTION_WORDS.items() if word in words.split()]
+    for words in _FUNCTION_WORDS.values()
+    for word in words.split()
+}
 _LATEX = re.compile(r"\$[^$]*\$|\\[a-zA-Z]+|```.*?```", re.DOTALL)
 
 
@@ -65,8 +69,14 @@ def disappointments(
 
 def longer_than_budget(rows: Sequence[int], of: int, budget: int) -> Disappointment:
     """Traces that do not fit into a completion with their answer."""
-    return Disappointment("trace longer than the budget", f"Trace and answer do not fit into {budget} tokens (max_completion_length): a rollout that is "
-                          "shown most of such a trace is cut before it can answer. Raise it, or drop them.", tuple(rows), of, fault=False)  # fmt: skip
+    return Disappointment(
+        "trace longer than the budget",
+        f"Trace and answer do not fit into {budget} tokens (max_completion_length): a rollout that is "
+        "shown most of such a trace is cut before it can answer. Raise it, or drop them.",
+        tuple(rows),
+        of,
+        fault=False,
+    )
 
 
 def _found(kind: str, what: str, rows: Sequence[int], problems: Sequence[Problem], fault: bool = True) -> Disappointment | None:
@@ -75,8 +85,13 @@ def _found(kind: str, what: str, rows: Sequence[int], problems: Sequence[Problem
 
 def _solutions(problems: Sequence[Problem]) -> Disappointment | None:
     rows = [i for i, p in enumerate(problems) if p.answer is not None and is_solution(p.answer)]
-    return _found("answer is a whole solution", "It marks no answer, so that nothing can be graded as right. Name the column of the answer "
-                  "(columns: {answer: ...}), or mark it with \\boxed{} or ####.", rows, problems)  # fmt: skip
+    return _found(
+        "answer is a whole solution",
+        "It marks no answer, so that nothing can be graded as right. Name the column of the answer "
+        "(columns: {answer: ...}), or mark it with \\boxed{} or ####.",
+        rows,
+        problems,
+    )
 
 
 def answer_type(answer: str) -> str:
@@ -90,7 +105,8 @@ def answer_type(answer: str) -> str:
 
 
 def _mixed(problems: Sequence[Problem]) -> Disappointment | None:
-    """Letters of a multiple choice among other answers: the same question is asked in two ways, or the column in the other rows is wrong."""
+    """Letters of a multiple choice among other answers: the same question is asked in two ways, or the column in the other rows
+    is wrong."""
     types = [answer_type(p.answer) if p.answer is not None else None for p in problems]
     count = Counter(filter(None, types))
     if "choice" not in count or len(count) < 2:
@@ -98,13 +114,23 @@ def _mixed(problems: Sequence[Problem]) -> Disappointment | None:
     told = ", ".join(f"{n} {name}" for name, n in count.most_common())
     rare = count.most_common()[-1][0]
     rows = [i for i, name in enumerate(types) if name == rare]
-    return _found("answers of mixed types", f"There are {told}; the rows are those of type {rare}. A letter is graded as a choice. See that the column "
-                  "holds what a model is asked for.", rows, problems, fault=False)  # fmt: skip
+    return _found(
+        "answers of mixed types",
+        f"There are {told}; the rows are those of type {rare}. A letter is graded as a choice. See that the column "
+        "holds what a model is asked for.",
+        rows,
+        problems,
+        fault=False,
+    )
 
 
 def _conflicting(problems: Sequence[Problem]) -> Disappointment | None:
-    return _found("same question, different answers", "At most one of them is right, and the others punish it. Keep one of each.",
-                  conflicting_rows(problems), problems)  # fmt: skip
+    return _found(
+        "same question, different answers",
+        "At most one of them is right, and the others punish it. Keep one of each.",
+        conflicting_rows(problems),
+        problems,
+    )
 
 
 def conflicting_rows(problems: Sequence[Problem]) -> list[int]:
@@ -130,8 +156,14 @@ def _language(problems: Sequence[Problem]) -> Disappointment | None:
     pairs = [(language(_question(p)), language(p.trace or "")) for p in problems]
     rows = [i for i, (asked, said) in enumerate(pairs) if asked and said and asked != said]
     others = ", ".join(sorted({str(pairs[i][1]) for i in rows}))
-    return _found("trace in another language", f"Question and trace differ (traces in {others}): a model that is guided by them learns to "
-                  "change its language. Drop or translate them.", rows, problems, fault=False)  # fmt: skip
+    return _found(
+        "trace in another language",
+        f"Question and trace differ (traces in {others}): a model that is guided by them learns to "
+        "change its language. Drop or translate them.",
+        rows,
+        problems,
+        fault=False,
+    )
 
 
 def language(text: str) -> str | None:

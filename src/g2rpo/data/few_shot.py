@@ -10,18 +10,23 @@ from g2rpo.seeds import rng
 
 
 def with_examples(problems: Sequence[Problem], pool: Sequence[Problem], count: int, style: Style) -> list[Problem]:
-    """The problems, each with `count` worked examples in its prompt: turns of the conversation, or text in front of a plain prompt.
+    """The problems, each with `count` worked examples in its prompt: turns of the conversation, or text in front of a plain
+    prompt.
 
-    Examples are drawn from `pool` (the training set) by the problem's key alone, so that a problem has the same examples in every run;
-    a problem never has itself among them.
+    Examples are drawn from `pool` (the training set) by the problem's key alone, so that a problem has the same examples in every
+    run; a problem never has itself among them.
 
     Raises:
         ConfigError: the pool has fewer usable examples than `count` plus the problem itself.
     """
     usable = [p for p in pool if p.trace and (p.answer is not None or (p.tests or {}).get("solution"))]
     if len(usable) <= count:
-        raise ConfigError("few_shot", count, expected=f"fewer than the {len(usable)} training problems with a worked solution",
-                          then="Lower few_shot, or give more problems a trace.")  # fmt: skip
+        raise ConfigError(
+            "few_shot",
+            count,
+            expected=f"fewer than the {len(usable)} training problems with a worked solution",
+            then="Lower few_shot, or give more problems a trace.",
+        )
     return [_shown(problem, usable, count, style) for problem in problems]
 
 

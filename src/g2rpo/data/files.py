@@ -12,8 +12,28 @@ from g2rpo.errors import DataError
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 MISSING = frozenset(
-    ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null")
-)  # fmt: skip
+    (
+        "",
+        "#N/A",
+        "#N/A N/A",
+        "#NA",
+        "-1.#IND",
+        "-1.#QNAN",
+        "-NaN",
+        "-nan",
+        "1.#IND",
+        "1.#QNAN",
+        "<NA>",
+        "N/A",
+        "NA",
+        "NULL",
+        "NaN",
+        "None",
+        "n/a",
+        "nan",
+        "null",
+    )
+)
 """CSV cells that hold nothing: the words that pandas writes and reads so."""
 Rows = Iterable[dict[str, Any]]
 
@@ -32,8 +52,12 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
         try:
             table = load_dataset(name, config, split=split)
         except Exception as error:  # the hub client has many ways to say no; the next move is the same
-            raise DataError("dataset_name", name, expected="a data set that can be loaded from the hub",
-                            then=f"{type(error).__name__}: {error}. Offline, give a local copy as dataset_path.") from error  # fmt: skip
+            raise DataError(
+                "dataset_name",
+                name,
+                expected="a data set that can be loaded from the hub",
+                then=f"{type(error).__name__}: {error}. Offline, give a local copy as dataset_path.",
+            ) from error
         return table, table.column_names
     folder = Path(path)
     if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
@@ -42,8 +66,12 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
         table = load_from_disk(path)
         if (folder / "dataset_dict.json").is_file():
             if split not in table:
-                raise DataError("dataset_split", split, expected=f"one of the splits saved in {path}: {', '.join(table)}",
-                                then="Set dataset_split to one of them.")  # fmt: skip
+                raise DataError(
+                    "dataset_split",
+                    split,
+                    expected=f"one of the splits saved in {path}: {', '.join(table)}",
+                    then="Set dataset_split to one of them.",
+                )
             table = table[split]
         return table, table.column_names
     found = find(folder, split)
@@ -96,13 +124,15 @@ def _csv_rows(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def _distinct(header: list[str]) -> list[str]:
-    """Column names: the first of several equal ones keeps the name, the others get a number; one without a name gets its place."""
+    """Column names: the first of several equal ones keeps the name, the others get a number; one without a name gets its
+    place."""
     named = [name or f"Unnamed: {place}" for place, name in enumerate(header)]
     return [f"{name}.{before}" if (before := named[:place].count(name)) else name for place, name in enumerate(named)]
 
 
 def _json_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """Objects of a JSON list or of JSON lines. Read with Python's own reader: a cell may hold any JSON, lists of mixed values too."""
+    """Objects of a JSON list or of JSON lines. Read with Python's own reader: a cell may hold any JSON, lists of mixed values
+    too."""
     with _open(file, encoding="utf-8") as lines:
         if _suffix(file) == ".json":
             text = lines.read()
@@ -136,8 +166,12 @@ def _columns(rows: list[dict[str, Any]], file: Path) -> list[str]:
             if before == "nothing":
                 kinds[column] = (kind, number)
             elif kind not in (before, "nothing"):
-                raise DataError(f"column {column!r} of {file}", f"{before} in row {where}, {kind} in row {number}",
-                                expected="one type in all of its rows", then="Write the whole column as text, or mend those rows.")  # fmt: skip
+                raise DataError(
+                    f"column {column!r} of {file}",
+                    f"{before} in row {where}, {kind} in row {number}",
+                    expected="one type in all of its rows",
+                    then="Write the whole column as text, or mend those rows.",
+                )
     return list(kinds)
 
 
@@ -170,10 +204,7 @@ def find(path: Path, split: str) -> list[Path]:
     if path.is_file():
         if _suffix(path) not in FORMATS:
             raise DataError(
-                "dataset_path",
-                str(path),
-                expected=f"a file ending in {', '.join(FORMATS)}",
-                then="Convert it to JSONL.",
+                "dataset_path", str(path), expected=f"a file ending in {', '.join(FORMATS)}", then="Convert it to JSONL."
             )
         return [path]
     if path.is_dir():
@@ -183,6 +214,10 @@ def find(path: Path, split: str) -> list[Path]:
                     return [path / (split + ending)]
         if shards := sorted(path.glob(f"{split}-*.parquet")) or sorted(path.glob(f"data/{split}-*.parquet")):
             return shards
-        raise DataError("dataset_path", str(path), expected=f"a file {split}.jsonl (or .parquet, .csv, .json) in the folder",
-                        then=f"The folder holds: {', '.join(sorted(p.name for p in path.iterdir())[:10]) or 'nothing'}. Set dataset_split.")  # fmt: skip
+        raise DataError(
+            "dataset_path",
+            str(path),
+            expected=f"a file {split}.jsonl (or .parquet, .csv, .json) in the folder",
+            then=f"The folder holds: {', '.join(sorted(p.name for p in path.iterdir())[:10]) or 'nothing'}. Set dataset_split.",
+        )
     raise DataError("dataset_path", str(path), expected="an existing file or folder", then="Check the path.")

@@ -117,8 +117,12 @@ def load_named(name: str, *, split: str | None = None, data: str | Path | None =
         return load_problems(name=entry.hub, config=entry.config, **options)
     folder = Path(data) / name
     if not folder.is_dir():
-        raise DataError("data", str(data), expected=f"a folder with the data sets by name, {name}/ among them",
-                        then=f"Put a copy of {entry.hub} there, or leave data out to load it from the hub.")  # fmt: skip
+        raise DataError(
+            "data",
+            str(data),
+            expected=f"a folder with the data sets by name, {name}/ among them",
+            then=f"Put a copy of {entry.hub} there, or leave data out to load it from the hub.",
+        )
     whole = next((folder / file for file in entry.files if (folder / file).is_file()), None)
     if whole is None:
         return load_problems(path=str(folder), **{**options, "split": split})
@@ -141,8 +145,12 @@ def _check_tests(problem: Problem) -> None:
     if where is not None and (not isinstance(tests[where], list) if where in tests else False):
         raise DataError(f"{where} of the tests", tests[where], expected="a list of tests", then="Mend or drop the row.")
     if where is not None and not tests.get(where):
-        raise DataError(f"{where} of the tests", tests.get(where), expected="at least one test: without one, nothing can be right",
-                        then="Drop the row, or give it tests.")  # fmt: skip
+        raise DataError(
+            f"{where} of the tests",
+            tests.get(where),
+            expected="at least one test: without one, nothing can be right",
+            then="Drop the row, or give it tests.",
+        )
 
 
 def _unique(problems: list[Problem], places: list[int], duplicates: str, where: str | None) -> list[Problem]:
@@ -167,9 +175,12 @@ def _unique(problems: list[Problem], places: list[int], duplicates: str, where: 
                 dataclasses.replace(problem, key=f"{problem.key}#{number[problem.key]}") if before != index else problem
             )
         elif before != index and problems[before].prompt != problem.prompt:
-            raise DataError(f"key of two different problems of {where}, rows {places[before]} and {places[index]},", problem.key,
-                            expected="a key of its own for every problem",
-                            then="Mend the key column, or leave it out of the columns: the prompt is the key then.")  # fmt: skip
+            raise DataError(
+                f"key of two different problems of {where}, rows {places[before]} and {places[index]},",
+                problem.key,
+                expected="a key of its own for every problem",
+                then="Mend the key column, or leave it out of the columns: the prompt is the key then.",
+            )
     conflicting = [places[i] for i in conflicting_rows(problems)] if repeated else []
     told = (
         f"same question, different answers: {len(conflicting)} of {len(problems)} problems (first row {conflicting[0]})."
@@ -178,8 +189,13 @@ def _unique(problems: list[Problem], places: list[int], duplicates: str, where: 
     )
     if repeated and duplicates == "error":
         one, other, key = repeated[0]
-        raise DataError(f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them, in rows {one} and {other},", key,
-                        expected="every problem once", then=f"{told} Set dataset_duplicates to drop (keeps the first of each) or to keep.".strip())  # fmt: skip
+        raise DataError(
+            f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them, in rows {one} and "
+            f"{other},",
+            key,
+            expected="every problem once",
+            then=f"{told} Set dataset_duplicates to drop (keeps the first of each) or to keep.".strip(),
+        )
     if told and duplicates == "drop":  # whoever keeps them is told of them by what looks at the whole set
         logger.warning("%s The first of each is kept, which may be the wrong one.", told)
     return result
@@ -211,8 +227,12 @@ def instructed(problem: Problem, system_prompt: str | None, instruction: str | N
     if not (system_prompt or instruction):
         return problem
     if isinstance(problem.prompt, str):
-        raise DataError("prompt", problem.prompt, expected="a conversation: system_prompt and instruction need one",
-                        then="Map the question's column with columns: {prompt: ...}.")  # fmt: skip
+        raise DataError(
+            "prompt",
+            problem.prompt,
+            expected="a conversation: system_prompt and instruction need one",
+            then="Map the question's column with columns: {prompt: ...}.",
+        )
     prompt = [dict(m) for m in problem.prompt]
     if instruction:
         prompt[-1]["content"] += "\n" + instruction

@@ -22,7 +22,11 @@ def as_text(problem: Problem) -> Problem:
     for message in problem.prompt:
         role, content = message.get("role"), message.get("content")
         if role not in ("system", "user", "assistant") or not isinstance(content, str):
-            raise DataError(f"prompt of {problem.key}", problem.prompt, expected="system, user and assistant messages of text",
-                            then="Set prompt_format to chat.")  # fmt: skip
+            raise DataError(
+                f"prompt of {problem.key}",
+                problem.prompt,
+                expected="system, user and assistant messages of text",
+                then="Set prompt_format to chat.",
+            )
         parts.append(f"{QUESTION}{content}{SOLUTION}" if role == "user" else f"{content}\n\n")
     return dataclasses.replace(problem, prompt="".join(parts))

@@ -9,7 +9,9 @@ _BLANK = re.compile(r"\n[ \t]*\n\s*")
 _LINE = re.compile(r"\n\s*")
 _PROGRAM = re.compile(r"^[ \t]*(?:def |class |import |from \w|for .*:|while .*:|if .*:|with .*:|@)", re.MULTILINE)
 # The end of a sentence is a mark, white space, and the beginning of another; not the point of "3.5", "e.g. 4" or "Mr. X".
-_SENTENCE = re.compile(r"(?<!\be\.g)(?<!\bi\.e)(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bvs)(?<!\bNo)(?<!\b[A-Z])[.!?][\"')\]$*]*\s+(?=[\"'(\[$\\*]*[A-Z0-9])")  # fmt: skip
+_SENTENCE = re.compile(
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bMr)(?<!\bMrs)(?<!\bDr)(?<!\bvs)(?<!\bNo)(?<!\b[A-Z])[.!?][\"')\]$*]*\s+(?=[\"'(\[$\\*]*[A-Z0-9])"
+)
 FEW = 3
 """A trace with fewer paragraphs has its blank line for layout: its lines are the steps."""
 
@@ -17,8 +19,8 @@ FEW = 3
 def step_ends(trace: str) -> list[int]:
     """Character positions, rising, at which steps end; white space between two steps belongs to the first. The last is the end.
 
-    In this order, what the trace has decides: the statements of a program; paragraphs (three or more) and numbered or bulleted items; lines;
-    sentences; or nothing, and the trace is one step.
+    In this order, what the trace has decides: the statements of a program; paragraphs (three or more) and numbered or bulleted
+    items; lines; sentences; or nothing, and the trace is one step.
     """
     length = len(trace)
     ends = _statements(trace) or _paragraphs_and_items(trace) or _inside(_LINE, trace) or _inside(_SENTENCE, trace)

@@ -22,22 +22,31 @@ def keep_traces(problems: Sequence[Problem], count: int) -> list[Problem]:
     """
     having = sorted((p.key for p in problems if p.trace), key=lambda key: seed_of("keeps its trace", key))
     if not 1 <= count <= len(having):
-        raise ConfigError("trace_limit", count, expected=f"1 to {len(having)}, the problems that have a trace",
-                          then="Leave it unset to keep all, or set guidance_controller to none to use none.")  # fmt: skip
+        raise ConfigError(
+            "trace_limit",
+            count,
+            expected=f"1 to {len(having)}, the problems that have a trace",
+            then="Leave it unset to keep all, or set guidance_controller to none to use none.",
+        )
     kept = set(having[:count])
     return [p if p.key in kept else dataclasses.replace(p, trace=None, traces=(), trace_answer=None) for p in problems]
 
 
 def come_round(problems: Sequence[Problem], share: float) -> list[Problem]:
-    """The problems, at least `share` of them with a trace: where fewer have one, as many places as before, evenly `share` of them for
-    problems with a trace. Each kind keeps its order and begins again when it is through. Else guidance would hardly ever happen.
+    """The problems, at least `share` of them with a trace: where fewer have one, as many places as before, evenly `share` of them
+    for problems with a trace. Each kind keeps its order and begins again when it is through. Else guidance would hardly ever
+    happen.
 
     Raises:
         ConfigError: `share` is not in (0, 1], or no problem has a trace.
     """
     if not 0 < share <= 1:
-        raise ConfigError("trace_share", share, expected="above 0, at most 1",
-                          then="It is the least share of the problems trained on that have a trace.")  # fmt: skip
+        raise ConfigError(
+            "trace_share",
+            share,
+            expected="above 0, at most 1",
+            then="It is the least share of the problems trained on that have a trace.",
+        )
     having, lacking = [p for p in problems if p.trace], [p for p in problems if not p.trace]
     if not having:
         raise ConfigError("trace_share", share, expected="problems with a trace", then="None has one. Leave it unset.")
@@ -60,13 +69,21 @@ def with_other_traces(rows: "Dataset", column: str, seed: int) -> "Dataset":
         DataError: fewer than two traces, or rows that come as a stream.
     """
     if not hasattr(rows, "add_column") or not hasattr(rows, "__len__"):
-        raise DataError("training set", type(rows).__name__, expected="rows that are all there, to deal traces among them",
-                        then="Load the data without streaming, or set guidance_trace_source to own.")  # fmt: skip
+        raise DataError(
+            "training set",
+            type(rows).__name__,
+            expected="rows that are all there, to deal traces among them",
+            then="Load the data without streaming, or set guidance_trace_source to own.",
+        )
     traces = list(rows[column])
     cycle = [i for i, trace in enumerate(traces) if trace]
     if len(cycle) < 2:
-        raise DataError(f"column {column!r}", f"{len(cycle)} traces", expected="at least two, to give each problem another's",
-                        then="Set guidance_trace_source to own.")  # fmt: skip
+        raise DataError(
+            f"column {column!r}",
+            f"{len(cycle)} traces",
+            expected="at least two, to give each problem another's",
+            then="Set guidance_trace_source to own.",
+        )
     rng(seed, "other trace").shuffle(cycle)
     dealt = list(traces)
     for taker, giver in zip(cycle, cycle[1:] + cycle[:1], strict=True):

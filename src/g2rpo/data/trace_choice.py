@@ -30,8 +30,12 @@ def pick_traces(problems: Sequence[Problem], pick: str = "shortest", score: Scor
     """
     check_pick(pick)
     if pick == "likeliest" and score is None:
-        raise ConfigError("trace to take", pick, expected="a model that says how likely a trace is",
-                          then="Run g2rpo data traces --pick likeliest --model MODEL, and train on the file that it writes.")  # fmt: skip
+        raise ConfigError(
+            "trace to take",
+            pick,
+            expected="a model that says how likely a trace is",
+            then="Run g2rpo data traces --pick likeliest --model MODEL, and train on the file that it writes.",
+        )
     return [_picked(problem, pick, score) for problem in problems]
 
 

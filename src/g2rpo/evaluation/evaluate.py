@@ -69,8 +69,12 @@ class EvalOptions:
                 then="Raise --samples or lower --k.",
             )
         if self.decoding.greedy and self.n > 1:
-            raise ConfigError("samples", self.n, expected="1 with greedy decoding: all samples of a problem would be the same",
-                              then="Add --preset paper, or a --temperature.")  # fmt: skip
+            raise ConfigError(
+                "samples",
+                self.n,
+                expected="1 with greedy decoding: all samples of a problem would be the same",
+                then="Add --preset paper, or a --temperature.",
+            )
 
     @property
     def n(self) -> int:
@@ -129,8 +133,16 @@ def grade_completions(suite_name: str, completions: Path, out: Path, options: Ev
             )
         folder = SuiteDirectory(out / suite.name)
         digest = hashlib.blake2b(json.dumps(texts).encode(), digest_size=16).hexdigest()
-        folder.claim({"g2rpo": g2rpo.__version__, "suite": suite.to_json(), "problems": _digest(problems), "limit": options.limit,
-                      "samples": len(texts[0]), "completions": digest})  # fmt: skip
+        folder.claim(
+            {
+                "g2rpo": g2rpo.__version__,
+                "suite": suite.to_json(),
+                "problems": _digest(problems),
+                "limit": options.limit,
+                "samples": len(texts[0]),
+                "completions": digest,
+            }
+        )
         began, samples = time.time(), []
         for problem, own in zip(problems, texts, strict=True):
             judged = grader([problem] * len(own), own)
@@ -167,11 +179,16 @@ def _run(
 ) -> dict[str, dict[str, Any]]:
     plans = {
         one.suite.name: requests(
-            one.prompts, [p.key for p in one.problems], options.n,
-            budget=options.max_tokens or one.suite.max_tokens, room=checkpoint.room, seed=options.seed, suite=one.suite.name,
+            one.prompts,
+            [p.key for p in one.problems],
+            options.n,
+            budget=options.max_tokens or one.suite.max_tokens,
+            room=checkpoint.room,
+            seed=options.seed,
+            suite=one.suite.name,
         )
         for one in ready
-    }  # fmt: skip
+    }
     longest = {name: max(len(r.ids) + r.budget for r in plan) for name, plan in plans.items()}
     engine = open_engine(engine_kind, checkpoint, options.decoding, max_length=max(longest.values()))
     results = {}

@@ -148,5 +148,9 @@ def check_problems(problems: Sequence[Problem], grader: Grader, suite: str) -> N
         try:
             grader.check(problem)
         except DataError as error:
-            raise DataError(f"problem {number} of {suite} ({problem.key[:60]!r}): {error.what}", error.value,
-                            expected=error.expected, then="Mend or drop the row.") from error  # fmt: skip
+            raise DataError(
+                f"problem {number} of {suite} ({problem.key[:60]!r}): {error.what}",
+                error.value,
+                expected=error.expected,
+                then="Mend or drop the row.",
+            ) from error

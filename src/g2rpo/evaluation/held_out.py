@@ -41,10 +41,14 @@ def held_out_scores(
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         rows = sample_rows(
-            model, [prompts[i] for i in batch], [max_completion_length] * len(batch), config,
-            eos_ids=[tokenizer.eos_token_id], pad_id=tokenizer.pad_token_id,
+            model,
+            [prompts[i] for i in batch],
+            [max_completion_length] * len(batch),
+            config,
+            eos_ids=[tokenizer.eos_token_id],
+            pad_id=tokenizer.pad_token_id,
             seeds=[seed_of(seed, "held-out", problems[i].key) for i in batch] if temperature > 0 else None,
-        )  # fmt: skip
+        )
         texts = tokenizer.batch_decode([r.ids for r in rows], skip_special_tokens=True)
         completions = [[{"role": "assistant", "content": t}] for t in texts]
         columns = {name: [getattr(problems[i], name) for i in batch] for name in ("answer", "tests")}

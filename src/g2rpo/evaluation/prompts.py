@@ -22,8 +22,12 @@ def template_of(tokenizer: "PreTrainedTokenizerBase", wanted: str = "auto") -> T
     if wanted not in ("auto", "chat", "plain"):
         raise ConfigError("template", wanted, expected="auto, chat or plain", then="Leave it out for auto.")
     if wanted == "chat" and not tokenizer.chat_template:
-        raise ConfigError("template", "chat", expected="a tokenizer with a chat template; this one has none",
-                          then="Leave it out: the suite's plain text is used then. Or name a tokenizer that has one with --tokenizer.")  # fmt: skip
+        raise ConfigError(
+            "template",
+            "chat",
+            expected="a tokenizer with a chat template; this one has none",
+            then="Leave it out: the suite's plain text is used then. Or name a tokenizer that has one with --tokenizer.",
+        )
     return wanted if wanted != "auto" else "chat" if tokenizer.chat_template else "plain"
 
 
@@ -51,13 +55,18 @@ def prompt_ids(
                 tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **(template_kwargs or {}))
             )
         except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
-            raise ConfigError("chat template", f"{type(error).__name__}: {error}", expected=f"one that takes {[m['role'] for m in messages]}",
-                              then="Drop the system message, or use --template plain.") from error  # fmt: skip
+            raise ConfigError(
+                "chat template",
+                f"{type(error).__name__}: {error}",
+                expected=f"one that takes {[m['role'] for m in messages]}",
+                then="Drop the system message, or use --template plain.",
+            ) from error
     return ids
 
 
 def problem_text(problem: Problem) -> str:
-    """What the problem asks: its text, or its only user message. System messages of a data set are training's, not evaluation's."""
+    """What the problem asks: its text, or its only user message. System messages of a data set are training's, not
+    evaluation's."""
     if isinstance(problem.prompt, str):
         return problem.prompt
     asked = [m["content"] for m in problem.prompt if m["role"] == "user"]

@@ -2,7 +2,7 @@
 
 about      what it is, with its source
 data       fields of `load_problems` (name, config, split, ...), and `folder`: its place under `--data DIR`
-task       instead of data: {family, steps, size} of a procedural task, steps a list: [9], or [3, 9] for 3 to 9; `chains:9` overrides them
+task       instead of data: {family, steps, size} of a procedural task, steps [9], or [3, 9] for 3 to 9; `chains:9` overrides them
 grader     math, code or exact: the graders that training uses
 max_tokens new tokens per completion
 system     system message before every problem, if any

@@ -5,8 +5,8 @@
     results.json    the numbers, a pure function of the two files above
     manifest.json   when, where, how long, with which versions: nothing of it is in the other files
 
-A killed evaluation goes on from the samples that are there. The same settings give the same bytes in the first three files, whatever
-interrupted it; other settings are refused.
+A killed evaluation goes on from the samples that are there. The same settings give the same bytes in the first three files,
+whatever interrupted it; other settings are refused.
 """
 
 import dataclasses
@@ -38,8 +38,12 @@ class SuiteDirectory:
             before = json.loads(self.settings_file.read_text())
             if differs := _first_difference(before, settings):
                 name, was, now = differs
-                raise RunError(name, now, expected=f"{was!r}, with which the evaluation in {self.path} was begun",
-                               then="Evaluate with the same settings to go on, or choose another --out.")  # fmt: skip
+                raise RunError(
+                    name,
+                    now,
+                    expected=f"{was!r}, with which the evaluation in {self.path} was begun",
+                    then="Evaluate with the same settings to go on, or choose another --out.",
+                )
             self._drop_torn_line()
             return
         self.path.mkdir(parents=True, exist_ok=True)

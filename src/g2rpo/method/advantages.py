@@ -6,8 +6,9 @@
     leave_one_out:                     A_i = (R_i - mean_{j != i} R_j) / (std_G R + eps) = joint * n / (n - 1)   (RLOO 2402.14740)
 
 In a joint group a guided success makes every unguided failure look worse, and guided successes beside unguided failures push
-the unguided rows down only. Stratified rows are compared with rows of the same start. Against the unguided baseline, guided rows are paid for
-what their start was worth, too, and unguided rows do not feel them. A group without a scored unguided row uses its whole mean.
+the unguided rows down only. Stratified rows are compared with rows of the same start. Against the unguided baseline, guided rows
+are paid for what their start was worth, too, and unguided rows do not feel them. A group without a scored unguided row uses its
+whole mean.
 
 eps = 1e-4 as in TRL; std is the sample standard deviation (n - 1). A row that was not scored (NaN) gets advantage 0 and does
 not count in its group's baseline. A stratum of one row has no baseline, so its advantage is 0.

@@ -1,8 +1,9 @@
-"""What a controller is: it plans a guidance length, takes in the outcomes of a step, and returns its next state. The state is a value.
+"""What a controller is: it plans a guidance length, takes in the outcomes of a step, and returns its next state. The state is a
+value.
 
 The state is a small frozen dataclass of plain numbers, tuples and, where a rule remembers single problems, `Table`s. As JSON it
-is both the checkpoint and (tables summarized) the log line; the trainer holds it constant within a step; evaluation never changes it.
-So a controller file contains nothing but its rule.
+is both the checkpoint and (tables summarized) the log line; the trainer holds it constant within a step; evaluation never changes
+it. So a controller file contains nothing but its rule.
 
 The controller also decides how many rollouts of a group are guided: the first `guidance_ratio` of a group *may* be guided, and
 those for which it plans 0 are not.

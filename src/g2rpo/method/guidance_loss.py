@@ -10,26 +10,27 @@
     top_entropy:       policy_gradient on the share c of a row's guidance tokens with the highest entropy, c = 0.2
                                                                                  (Prefix-RFT, arXiv 2507.01679)
 
-p is the policy's probability of the given token, A the row's advantage, sg stops the gradient. Sampled tokens are trained as always:
+p is the policy's probability of the given token, A the row's advantage, sg stops the gradient. Sampled tokens are trained as
+always:
 
     J = 1/G sum_i 1/(|g_i| + |o_i|) [ sum_{t in g_i} L(rho_it, A_it) + sum_{t in o_i} L(rho_it, A_i) ] - beta KL
 
 Each of these losses has the gradient of rho_t A_t with rho = pi / sg(pi), if a given token has an advantage of its own:
 
-    A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]          (in the order above)
+    A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]     (in the order above)
 
-They are computed in this form, because it leaves the objective, its normalization and its KL term the trainer's. Deviations: rho is
-clipped from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the objective,
-here guidance tokens share the normalization of the sampled ones; TRAPO's paper describes a supervised loss on the prefix, the advantage
-as its factor follows our reading of its code.
+They are computed in this form, because it leaves the objective, its normalization and its KL term the trainer's. Deviations: rho
+is clipped from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the
+objective, here guidance tokens share the normalization of the sampled ones; TRAPO's paper describes a supervised loss on the
+prefix, the advantage as its factor follows our reading of its code.
 
-With `policy_gradient` a guided rollout that fails lowers the probability of tokens of a correct solution: the released code does so; the
-one reproduction masks. With `mask` a success that was given most of its solution teaches the last steps only.
+With `policy_gradient` a guided rollout that fails lowers the probability of tokens of a correct solution: the released code does
+so; the one reproduction masks. With `mask` a success that was given most of its solution teaches the last steps only.
 
-`verified_sft` imitates a prefix as far as the model itself arrived from it (its success, where that is more than its group had), and as
-far as the model could have written it: by one over its perplexity. In the model's own notation that is nearly 1, and one success
-teaches the whole path; a notation that the model reads and would never write (perplexity 100) it continues to read only. Wrong steps are
-rarely verified, because few answers come out right after them; no given token's probability is lowered.
+`verified_sft` imitates a prefix as far as the model itself arrived from it (its success, where that is more than its group had),
+and as far as the model could have written it: by one over its perplexity. In the model's own notation that is nearly 1, and one
+success teaches the whole path; a notation that the model reads and would never write (perplexity 100) it continues to read only.
+Wrong steps are rarely verified, because few answers come out right after them; no given token's probability is lowered.
 """
 
 from collections.abc import Callable

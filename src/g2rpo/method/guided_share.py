@@ -12,12 +12,20 @@ def guided_count(alpha: float, group_size: int) -> int:
         ConfigError: alpha outside [0, 1], or an alpha above 0 that rounds to nobody.
     """
     if not (isinstance(alpha, int | float) and 0 <= alpha <= 1):
-        raise ConfigError("guidance_ratio", alpha, expected="a share of the group in [0, 1]",
-                          then="Set guidance_ratio, for example to 0.5; 0 is vanilla GRPO.")  # fmt: skip
+        raise ConfigError(
+            "guidance_ratio",
+            alpha,
+            expected="a share of the group in [0, 1]",
+            then="Set guidance_ratio, for example to 0.5; 0 is vanilla GRPO.",
+        )
     count = math.floor(alpha * group_size + 0.5 + 1e-9)
     if alpha > 0 and count == 0:
-        raise ConfigError("guidance_ratio", alpha, expected=f"at least {0.5 / group_size:g}, or 0: of a group of {group_size} "
-                          "it rounds to no guided rollout", then="Raise guidance_ratio or num_generations.")  # fmt: skip
+        raise ConfigError(
+            "guidance_ratio",
+            alpha,
+            expected=f"at least {0.5 / group_size:g}, or 0: of a group of {group_size} it rounds to no guided rollout",
+            then="Raise guidance_ratio or num_generations.",
+        )
     return count
 
 

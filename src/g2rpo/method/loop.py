@@ -1,8 +1,9 @@
-"""G2RPO-A in one screen: for reading, on one device, row by row, from the parts the trainer uses; `python -m g2rpo.method.loop` runs it.
+"""G2RPO-A in one screen: for reading, row by row, from the parts the trainer uses; `python -m g2rpo.method.loop` runs it.
 
-Deviations from the paper (arXiv 2508.13023): the loss is a mean over the trained tokens of the batch (DAPO, TRL's default), the paper
-averages per rollout; no KL term, the released recipe has 0.04. The published method is the controller `paper`, the guidance loss
-`policy_gradient` and the grouping `joint`. A contract test holds this loop to `GuidedGRPOTrainer`: losses, advantages, controller states.
+Deviations from the paper (arXiv 2508.13023): the loss is a mean over the trained tokens of the batch (DAPO, TRL's default), the
+paper averages per rollout; no KL term, the released recipe has 0.04. The published method is the controller `paper`, the guidance
+loss `policy_gradient` and the grouping `joint`. A contract test holds this loop to `GuidedGRPOTrainer`: losses, advantages,
+controller states.
 """
 
 from collections.abc import Callable, Iterator, Sequence

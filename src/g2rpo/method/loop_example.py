@@ -1,4 +1,5 @@
-"""What `python -m g2rpo.method.loop` trains: the built-in model on the task whose steps it knows and whose length it does not bear."""
+"""What `python -m g2rpo.method.loop` trains: the built-in model on the task whose steps it knows and whose length it does not
+bear."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,10 +23,18 @@ def builtin_run() -> tuple[Any, Planner, list[list[dict[str, Any]]], Callable[..
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     controller = get_controller("adaptive_profile")
     planner = Planner(
-        controller=controller, tokenizer=tokenizer, alpha=controller.default_ratio(GROUP_SIZE), group_size=GROUP_SIZE,
-        unit=controller.unit, style_name="think_answer", leak_guard="strict", trace_column="trace", answer_column="answer",
-        budget=128, seed=0,
-    )  # fmt: skip
+        controller=controller,
+        tokenizer=tokenizer,
+        alpha=controller.default_ratio(GROUP_SIZE),
+        group_size=GROUP_SIZE,
+        unit=controller.unit,
+        style_name="think_answer",
+        leak_guard="strict",
+        trace_column="trace",
+        answer_column="answer",
+        budget=128,
+        seed=0,
+    )
     rows = list(to_rows(make("chains", "train", STEPS * PROBLEMS, steps=9)))
     batches = [rows[i : i + PROBLEMS] for i in range(0, len(rows), PROBLEMS)]
     return model, planner, batches, exact_match_reward, GenerationConfig(temperature=1.0, do_sample=True)

@@ -58,8 +58,12 @@ class Planner:
     def _encode(self, row: Mapping[str, Any]) -> TraceTokens:
         text = row.get(self.trace_column)
         if text is not None and not isinstance(text, str):
-            raise DataError(f"column {self.trace_column!r} of row {row_key(row)}", text, expected="a string",
-                            then="If a row has several traces, pick one while loading the data.")  # fmt: skip
+            raise DataError(
+                f"column {self.trace_column!r} of row {row_key(row)}",
+                text,
+                expected="a string",
+                then="If a row has several traces, pick one while loading the data.",
+            )
         text = clean_trace(text or "")
         if not text:
             return NO_TRACE

@@ -71,13 +71,21 @@ def tokenize_trace(
 def encode_plain(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[list[int], list[tuple[int, int]]]:
     """Ids and character offsets of a text in which every control token counts as plain characters."""
     if not tokenizer.is_fast:
-        raise DataError("tokenizer", type(tokenizer).__name__, expected="a fast tokenizer, which gives character offsets",
-                        then="Load it with use_fast=True, or convert it with AutoTokenizer.")  # fmt: skip
+        raise DataError(
+            "tokenizer",
+            type(tokenizer).__name__,
+            expected="a fast tokenizer, which gives character offsets",
+            then="Load it with use_fast=True, or convert it with AutoTokenizer.",
+        )
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True)
     ids = encoded["input_ids"]
     control = set(tokenizer.all_special_ids)
     bad = [i for i in ids if i in control]
     if bad:
-        raise DataError("trace", text, expected="a text that encodes without control tokens",
-                        then=f"It encodes to {tokenizer.convert_ids_to_tokens(bad[:3])}; remove them from the trace.")  # fmt: skip
+        raise DataError(
+            "trace",
+            text,
+            expected="a text that encodes without control tokens",
+            then=f"It encodes to {tokenizer.convert_ids_to_tokens(bad[:3])}; remove them from the trace.",
+        )
     return ids, encoded["offset_mapping"]

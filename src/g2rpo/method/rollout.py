@@ -55,8 +55,16 @@ class Outcome:
     ) -> "Outcome":
         """What came of a guided prompt."""
         return cls(
-            start.key, start.rollout_index, start.guided, len(start.guidance_ids), start.fraction, sampled_tokens, success, reward, advantage
-        )  # fmt: skip
+            start.key,
+            start.rollout_index,
+            start.guided,
+            len(start.guidance_ids),
+            start.fraction,
+            sampled_tokens,
+            success,
+            reward,
+            advantage,
+        )
 
 
 PROMPT, GUIDANCE, SAMPLED = 0, 1, 2

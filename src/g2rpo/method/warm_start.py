@@ -1,18 +1,18 @@
 """When to imitate before, or between, steps of RL: by measurement.
 
-Where every rollout of a group fails, guided ones included, the group has no advantage and RL learns nothing. A model that lacks the form of
-an answer starts like that in every group. Then imitation of the same traces (supervised, without any sampling) is cheap and gives RL
-something to work with; where groups succeed from the start, it is not needed and can do harm (traces in a notation that the model
-reads and does not write).
+Where every rollout of a group fails, guided ones included, the group has no advantage and RL learns nothing. A model that lacks
+the form of an answer starts like that in every group. Then imitation of the same traces (supervised, without any sampling) is
+cheap and gives RL something to work with; where groups succeed from the start, it is not needed and can do harm (traces in a
+notation that the model reads and does not write).
 
     s, f   groups with and without a success, guided rollouts included, since the model last imitated
     doubt  when (s + 1) / (s + f + 2) < 1/5 (four groups without a success): the next step of RL guides from the longest prefixes
     begin  imitation when fewer than half of the groups have a success even so
-    look   after 8, 16, 32, 64, 64 ... imitation steps, at one step of RL without guidance: go on while nothing succeeds, and while more
-           succeeds than at the look before; otherwise end imitation
+    look   after 8, 16, 32, 64, 64 ... imitation steps, at one step of RL without guidance: go on while nothing succeeds, and
+           while more succeeds than at the look before; otherwise end imitation
 
-The doubt has to be confirmed because prefixes begin with any length: groups also fail because theirs were short, and imitation does
-harm to a model that would have arrived from longer ones.
+The doubt has to be confirmed because prefixes begin with any length: groups also fail because theirs were short, and imitation
+does harm to a model that would have arrived from longer ones.
 
 All of it is counted: imitated tokens belong to the budget like sampled ones. The rule is ours; the idea that imitation belongs
 where whole groups fail is that of ReLIFT (arXiv 2506.07527) and HPT (2509.04419), the order imitation then RL that of 2604.23747.

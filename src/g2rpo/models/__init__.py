@@ -2,8 +2,9 @@
 
 builtin           0.8 M parameters; knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
 builtin-reader    the same after it has learned to read, not to write, two other notations (`build_reader.py`; `make base-reader`)
-builtin-programs  the same after more programs: knows their steps as well as those of chains (`build_programs.py`; `make base-programs`)
-builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions (`build_gsm8k.py`; `make base-gsm8k`);
+builtin-programs  the same after more programs: knows their steps as well as those of chains (`build_programs.py`; `make
+base-programs`) builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions
+(`build_gsm8k.py`; `make base-gsm8k`);
                   in a clone only: a wheel with it would pass 5 MB
 
 Pretrained: `smollm2-135m`, and any GGUF file by its path (`gguf.py`).
@@ -27,7 +28,8 @@ def resolve_model(name: str) -> str:
     """The folder of a built-in model for its name, of the converted checkpoint for a GGUF file; any other name or path as it is.
 
     Raises:
-        ConfigError: a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), or a built-in model that
+        ConfigError: a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), or a built-in model
+        that
             this installation does not hold.
     """
     if name == "smollm2-135m" or name.endswith(".gguf"):
@@ -35,8 +37,12 @@ def resolve_model(name: str) -> str:
 
         return smollm2() if name == "smollm2-135m" else str(converted(name))
     if name in BUILTIN and not BUILTIN[name].is_dir():
-        raise ConfigError("model", name, expected="one of the built-in models of this installation; a wheel leaves this one out, for its size",
-                          then="Install from a clone of the repository (pip install -e .), or take builtin.")  # fmt: skip
+        raise ConfigError(
+            "model",
+            name,
+            expected="one of the built-in models of this installation; a wheel leaves this one out, for its size",
+            then="Install from a clone of the repository (pip install -e .), or take builtin.",
+        )
     return str(BUILTIN[name]) if name in BUILTIN else name
 
 
@@ -51,4 +57,6 @@ def load_tokenizer_of(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(resolve_model(name))
     except (OSError, ValueError) as error:
-        raise ConfigError("model", name, expected="a folder or hub name with a tokenizer, or builtin", then=str(error).splitlines()[0]) from error  # fmt: skip
+        raise ConfigError(
+            "model", name, expected="a folder or hub name with a tokenizer, or builtin", then=str(error).splitlines()[0]
+        ) from error

@@ -12,8 +12,8 @@ together. We make that state on purpose and in the open, in two phases of superv
    from traces cut at a boundary.
 
 With s steps the plain pass rate is about (1 - impatience)^(s - 1) times the skill, plus, where the answer is a number, one lucky
-guess in a hundred, which is rewarded as well: a reward cannot tell luck from work. Impatience is above one half, so that greedy decoding does not undo it either.
-Nothing in this recipe knows of any training method.
+guess in a hundred, which is rewarded as well: a reward cannot tell luck from work. Impatience is above one half, so that greedy
+decoding does not undo it either. Nothing in this recipe knows of any training method.
 """
 
 import hashlib
@@ -126,8 +126,7 @@ def batches(tokenizer, recipe: BaseRecipe, phase: str, steps: int, impatience: f
         # Short problems first: they hold the same single steps at a fraction of the cost.
         max_steps = recipe.max_steps if impatience else min(recipe.max_steps, 3 + start * recipe.max_steps // steps)
         pool = sorted(
-            (make(draw(r, max_steps), tokenizer, recipe, r, impatience) for _ in range(pool_size)),
-            key=lambda e: len(e[0]),
+            (make(draw(r, max_steps), tokenizer, recipe, r, impatience) for _ in range(pool_size)), key=lambda e: len(e[0])
         )
         chunks = [pool[i : i + recipe.batch_size] for i in range(0, pool_size, recipe.batch_size)]
         r.shuffle(chunks)
@@ -200,13 +199,21 @@ def new_model(tokenizer: PreTrainedTokenizerBase, recipe: BaseRecipe) -> Qwen3Fo
     """A Qwen3-shaped model of the recipe's size with random weights, in training mode."""
     model = Qwen3ForCausalLM(
         Qwen3Config(
-            vocab_size=len(tokenizer), hidden_size=recipe.hidden_size, num_hidden_layers=recipe.layers,
-            num_attention_heads=recipe.heads, num_key_value_heads=recipe.kv_heads,
-            head_dim=recipe.hidden_size // recipe.heads, intermediate_size=recipe.intermediate_size,
-            max_position_embeddings=1024, tie_word_embeddings=True, attention_dropout=0.0,
-            bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+            vocab_size=len(tokenizer),
+            hidden_size=recipe.hidden_size,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            num_key_value_heads=recipe.kv_heads,
+            head_dim=recipe.hidden_size // recipe.heads,
+            intermediate_size=recipe.intermediate_size,
+            max_position_embeddings=1024,
+            tie_word_embeddings=True,
+            attention_dropout=0.0,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
-    )  # fmt: skip
+    )
     print(f"{model.num_parameters():,} parameters, {len(tokenizer)} tokens in the vocabulary")
     return model.train()
 

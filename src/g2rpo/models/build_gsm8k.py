@@ -1,9 +1,10 @@
-"""Builds `builtin-gsm8k`, the small model of `recipes/gsm8k-tiny.yaml`: it has seen GSM8K's solutions and can do their single steps.
+"""Builds `builtin-gsm8k`, the small model of `recipes/gsm8k-tiny.yaml`: it has seen GSM8K's solutions and can do their single
+steps.
 
     python -m g2rpo.models.build_gsm8k OUTPUT_DIR --dataset_path FOLDER_WITH_TRAIN_JSONL        (or `make base-gsm8k`)
 
-A model of this size does not solve GSM8K. What it can be is a model that often finishes a solution whose last result is still to be
-computed, and hardly ever finds one alone: the state in which guidance matters. It learns from two kinds of batches:
+A model of this size does not solve GSM8K. What it can be is a model that often finishes a solution whose last result is still to
+be computed, and hardly ever finds one alone: the state in which guidance matters. It learns from two kinds of batches:
 
 - *Sheets* (three batches of four): a dozen lines each, drawn equations with the operations, numbers and ways of writing that
   GSM8K's solutions have, and lines of solutions torn from their problems: single steps, many per token.

@@ -2,9 +2,10 @@
 
     python -m g2rpo.models.build_programs OUTPUT_DIR        (or `make base-programs`)
 
-A third of the built-in model's training is programs, whose single steps are harder than those of the other tasks: before the habit of
-impatience is taught it is right on nine of ten chains of nine steps, and on half of the programs of six operations. So no method can
-show much there. This variant starts from it and goes on with the same two phases, skill and impatience, on programs alone.
+A third of the built-in model's training is programs, whose single steps are harder than those of the other tasks: before the
+habit of impatience is taught it is right on nine of ten chains of nine steps, and on half of the programs of six operations. So
+no method can show much there. This variant starts from it and goes on with the same two phases, skill and impatience, on programs
+alone.
 """
 
 import random

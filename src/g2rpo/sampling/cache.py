@@ -1,8 +1,8 @@
 """Keys and values of rows of different length, side by side: row n's token t is in column t, wherever the other rows stand.
 
-Nothing is padded on the left, so a row's place never moves while others come to an end, the width of a step is the longest row that
-is still being written, and a finished row is replaced by copying one other row over it. `DynamicCache`, by contrast, holds one length for
-all rows and copies the whole of it at every step.
+Nothing is padded on the left, so a row's place never moves while others come to an end, the width of a step is the longest row
+that is still being written, and a finished row is replaced by copying one other row over it. `DynamicCache`, by contrast, holds
+one length for all rows and copies the whole of it at every step.
 
 `RowCache` is for the library's forward pass, `HeadCache` for ours; they differ in how a layer lays out its memory.
 """
@@ -90,7 +90,8 @@ class _RowLayer(DynamicLayer):
         self.is_initialized = True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes one token per row at that row's position; gives all rows up to the longest, as (rows, heads, width, head size)."""
+        """Writes one token per row at that row's position; gives all rows up to the longest, as (rows, heads, width, head
+        size)."""
         self._make_room(key_states, value_states)
         rows, width = self.frame.rows, self.frame.width
         for store, states in ((self.keys, key_states), (self.values, value_states)):
@@ -123,8 +124,8 @@ class RowCache(_Places, Cache):
 class _HeadLayer:
     """keys, values: (rows, heads, columns, head size); keys in float32, values in the type of the products.
 
-    So what a product reads stands in one piece. Keys are held wide, because the product of narrow ones would round the scores, which
-    fused attention does not: what the sampler says would be further from what the trainer says.
+    So what a product reads stands in one piece. Keys are held wide, because the product of narrow ones would round the scores,
+    which fused attention does not: what the sampler says would be further from what the trainer says.
     """
 
     def __init__(self, frame: _Frame) -> None:
@@ -145,7 +146,8 @@ class _HeadLayer:
             setattr(self, name, bigger)
 
     def append(self, keys_NHD: torch.Tensor, values_NHD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes one token per row at that row's position; gives keys and values up to the longest row, (rows x heads, width, size)."""
+        """Writes one token per row at that row's position; gives keys and values up to the longest row, (rows x heads, width,
+        size)."""
         self._make_room(values_NHD[:, :, None])
         frame = self.frame
         for store, states in ((self.keys, keys_NHD), (self.values, values_NHD)):

@@ -1,4 +1,5 @@
-"""Token by token, with the rows that are not finished: cost grows with the tokens sampled, not with rows times the longest of them."""
+"""Token by token, with the rows that are not finished: cost grows with the tokens sampled, not with rows times the longest of
+them."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any

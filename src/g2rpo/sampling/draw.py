@@ -17,7 +17,8 @@ from transformers import (
 from g2rpo.errors import ConfigError
 
 CHUNK = 4096
-"""Ids that the inverse-CDF draw sums up before it looks closer; only its speed and the size of its scratch memory depend on it."""
+"""Ids that the inverse-CDF draw sums up before it looks closer; only its speed and the size of its scratch memory depend on
+it."""
 
 
 def warpers(config: GenerationConfig) -> LogitsProcessorList:
@@ -34,8 +35,12 @@ def warpers(config: GenerationConfig) -> LogitsProcessorList:
     for name, neutral in (("typical_p", 1.0), ("epsilon_cutoff", 0.0), ("eta_cutoff", 0.0), ("num_beams", 1)):
         value = getattr(config, name, None)
         if value not in (None, neutral):
-            raise ConfigError(f"generation_kwargs[{name!r}]", value, expected="temperature, top_k, top_p and min_p only with seeded sampling",
-                              then="Drop it, or set guidance_seeded_sampling to false.")  # fmt: skip
+            raise ConfigError(
+                f"generation_kwargs[{name!r}]",
+                value,
+                expected="temperature, top_k, top_p and min_p only with seeded sampling",
+                then="Drop it, or set guidance_seeded_sampling to false.",
+            )
     return known
 
 
@@ -56,8 +61,8 @@ class Greedy:
 class Multinomial:
     """Draws what `generate` draws from torch's generator in the same state, though finished rows are not there any more.
 
-    `torch.multinomial` of one sample is an exponential race: token = argmax_v p_v / E_v, with E_v ~ Exponential(1) for every row of the
-    batch and every id. So the race is drawn for the whole batch, and the rows that are left run in it.
+    `torch.multinomial` of one sample is an exponential race: token = argmax_v p_v / E_v, with E_v ~ Exponential(1) for every row
+    of the batch and every id. So the race is drawn for the whole batch, and the rows that are left run in it.
     """
 
     def __init__(self, rows: int) -> None:

@@ -26,15 +26,19 @@ class LibraryForward:
         """Logits (N, V) behind one more token per row, whose keys and values go into the cache."""
         columns_W = torch.arange(cache.frame.width, device=self.device)
         return self.model(
-            input_ids=tokens_N[:, None], position_ids=position_N[:, None], past_key_values=cache, use_cache=True,
+            input_ids=tokens_N[:, None],
+            position_ids=position_N[:, None],
+            past_key_values=cache,
+            use_cache=True,
             attention_mask=_mask(self.model.config, columns_W, position_N, self.model.dtype),
-        ).logits[:, -1]  # fmt: skip
+        ).logits[:, -1]
 
     def prefill(self, ids_BT: torch.Tensor, start: KeysAndValues, write: Write) -> None:
         """Hands `write` the keys and values of each layer, (B, heads, columns, head size).
 
         Args:
-            start: Per layer, keys and values of what all rows begin with, (1, heads, columns, head size); they are handed on, too.
+            start: Per layer, keys and values of what all rows begin with, (1, heads, columns, head size); they are handed on,
+            too.
             write: Called with the number of a layer, its keys and its values.
         """
         past = DynamicCache()

@@ -1,7 +1,7 @@
 """Weights laid out once for many products: cast, stacked, and on a processor in the order in which oneDNN reads them.
 
-A decoding step multiplies few rows by every weight of the model, so what a product does beside multiplying counts: under autocast the
-library casts each weight in each step, and an unpacked weight is reordered in each product.
+A decoding step multiplies few rows by every weight of the model, so what a product does beside multiplying counts: under autocast
+the library casts each weight in each step, and an unpacked weight is reordered in each product.
 """
 
 from collections.abc import Sequence

@@ -2,12 +2,14 @@
 
 Keys and values depend on what stands before a token and on nothing behind it. Hence three savings, all exact:
 
-- Equal prompts are computed once, and so is a prompt that is the beginning of another: the whole of a guided group, whose members are
+- Equal prompts are computed once, and so is a prompt that is the beginning of another: the whole of a guided group, whose members
+are
   one prompt with beginnings of one trace behind it, costs its longest member.
 - What all that is left has in common (a system prompt, worked examples) is computed once, where that saves more than it costs.
 - The rest is padded on the *right*, where causal attention never looks, in batches of similar length.
 
-The last token of each prompt is left to the first decoding step, which all rows take together: its logits are the first that count.
+The last token of each prompt is left to the first decoding step, which all rows take together: its logits are the first that
+count.
 """
 
 from collections.abc import Iterator, Sequence

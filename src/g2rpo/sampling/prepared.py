@@ -1,9 +1,9 @@
 """A forward pass laid out for decoding, for models built like Llama, Mistral, Qwen2 and Qwen3.
 
-The arithmetic is the library's, in the same types and with the same roundings; what differs is the order of sums inside products and in
-attention. Its weights are copies, made for one batch and dropped after it, so they are never older than the model's. Against the
-library's own pass it saves the casts of all weights in each step (autocast), the reordering of each weight in each product, three
-products of seven per layer, most of the calls, and in attention the expanded or copied keys.
+The arithmetic is the library's, in the same types and with the same roundings; what differs is the order of sums inside products
+and in attention. Its weights are copies, made for one batch and dropped after it, so they are never older than the model's.
+Against the library's own pass it saves the casts of all weights in each step (autocast), the reordering of each weight in each
+product, three products of seven per layer, most of the calls, and in attention the expanded or copied keys.
 """
 
 import copy
@@ -83,10 +83,15 @@ class PreparedForward:
             q, k = _norm(attention.q_norm), _norm(attention.k_norm)
             per_head = _Norm(torch.stack([q.weight] * self.query_heads + [k.weight] * self.key_heads), q.eps)
         return _Layer(
-            _norm(layer.input_layernorm), PackedLinear([attention.q_proj, attention.k_proj, attention.v_proj], dtype), per_head,
-            PackedLinear([attention.o_proj], dtype), _norm(layer.post_attention_layernorm),
-            PackedLinear([mlp.gate_proj, mlp.up_proj], dtype), mlp.act_fn, PackedLinear([mlp.down_proj], dtype),
-        )  # fmt: skip
+            _norm(layer.input_layernorm),
+            PackedLinear([attention.q_proj, attention.k_proj, attention.v_proj], dtype),
+            per_head,
+            PackedLinear([attention.o_proj], dtype),
+            _norm(layer.post_attention_layernorm),
+            PackedLinear([mlp.gate_proj, mlp.up_proj], dtype),
+            mlp.act_fn,
+            PackedLinear([mlp.down_proj], dtype),
+        )
 
     # ------------------------------------------------------------------ what decoding asks for
 

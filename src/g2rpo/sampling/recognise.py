@@ -12,9 +12,12 @@ from g2rpo.sampling.prepared import FAMILIES
 MASKED = ("sdpa", "eager")
 """Implementations of attention that take any mask."""
 PLAIN_MODULES = (
-    "torch.nn.modules.linear", "torch.nn.modules.sparse", "torch.nn.modules.activation", "torch.nn.modules.container",
+    "torch.nn.modules.linear",
+    "torch.nn.modules.sparse",
+    "torch.nn.modules.activation",
+    "torch.nn.modules.container",
     "transformers.activations",
-)  # fmt: skip
+)
 """Where the modules come from that a model may have beside those of its own kind."""
 FREE_MEMORY = 0.5
 """Share of the free memory that copies of the weights may take."""
@@ -65,8 +68,8 @@ def why_not(model: PreTrainedModel) -> str | None:
 def why_not_prepared(model: PreTrainedModel) -> str | None:
     """What keeps a model that the loop can decode from `PreparedForward`, or None.
 
-    That pass reads weights and computes by itself what the library's modules would, so every module must be the library's own, with
-    nothing attached that would change or watch what it does. Hooks of the embedding and of the head are followed.
+    That pass reads weights and computes by itself what the library's modules would, so every module must be the library's own,
+    with nothing attached that would change or watch what it does. Hooks of the embedding and of the head are followed.
     """
     config, kind = model.config, type(model)
     if model.device.type != "cpu":
@@ -99,7 +102,8 @@ def why_not_prepared(model: PreTrainedModel) -> str | None:
 
 
 def _only_decorated(model: PreTrainedModel) -> bool:
-    """Whether the model's forward pass is its class's, with nothing around it but decorators (autocast, casts of what it returns)."""
+    """Whether the model's forward pass is its class's, with nothing around it but decorators (autocast, casts of what it
+    returns)."""
     forward = inspect.unwrap(model.forward)
     return getattr(forward, "__func__", forward) is inspect.unwrap(type(model).forward)
 

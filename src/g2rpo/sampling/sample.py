@@ -26,22 +26,43 @@ logger = logging.getLogger(__name__)
 FOLLOWED = {"do_sample", "temperature", "top_k", "top_p", "min_p", "eos_token_id", "pad_token_id", "max_new_tokens"}
 """Settings that the fast loop does as `generate` does."""
 NEUTRAL = {
-    "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0,
-    "num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0.0, "num_return_sequences": 1, "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0, "use_cache": True,
-}  # fmt: skip
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "num_beams": 1,
+    "num_beam_groups": 1,
+    "diversity_penalty": 0.0,
+    "num_return_sequences": 1,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "use_cache": True,
+}
 """Values with which a setting does nothing; None is always one, and so is what an empty `GenerationConfig` says."""
 WITHOUT_EFFECT = {
-    "max_length", "bos_token_id", "decoder_start_token_id", "early_stopping", "length_penalty", "disable_compile",
-    "transformers_version", "return_dict_in_generate", "output_scores", "output_logits", "output_attentions", "output_hidden_states",
-}  # fmt: skip
+    "max_length",
+    "bos_token_id",
+    "decoder_start_token_id",
+    "early_stopping",
+    "length_penalty",
+    "disable_compile",
+    "transformers_version",
+    "return_dict_in_generate",
+    "output_scores",
+    "output_logits",
+    "output_attentions",
+    "output_hidden_states",
+}
 """Settings that cannot change the tokens of one sample per row, cut at its budget."""
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """Sampled ids of one row, the EOS included, and, when seeded, the log-probability each was drawn with; None where settings that the
-    loop does not follow have shaped it."""
+    """Sampled ids of one row, the EOS included, and, when seeded, the log-probability each was drawn with; None where settings
+    that the loop does not follow have shaped it."""
 
     ids: list[int]
     logprobs: list[float] | None
@@ -126,9 +147,10 @@ def _forward(model: PreTrainedModel) -> PreparedForward | LibraryForward:
 def _dropout(model: PreTrainedModel) -> list[torch.nn.Module]:
     """The modules of a model in training that drop something. Attention reads the probability from its module's own attribute."""
     return [
-        m for m in model.modules()
+        m
+        for m in model.modules()
         if m.training and ((isinstance(m, torch.nn.Dropout) and m.p > 0) or (getattr(m, "attention_dropout", 0) or 0) > 0)
-    ]  # fmt: skip
+    ]
 
 
 @contextlib.contextmanager
@@ -144,15 +166,16 @@ def _evaluating(modules: list[torch.nn.Module]):
 
 
 def _cheapest_mode(model: PreTrainedModel) -> contextlib.AbstractContextManager:
-    """Inference mode saves a tenth of a small model's step. What is made in it can never be trained through, so it is not for models that
-    keep something from their first forward pass, nor inside an autocast, which keeps its casts."""
+    """Inference mode saves a tenth of a small model's step. What is made in it can never be trained through, so it is not for
+    models that keep something from their first forward pass, nor inside an autocast, which keeps its casts."""
     keeps = getattr(model, "is_quantized", False) or torch.is_autocast_enabled(model.device.type)
     return contextlib.nullcontext() if keeps else torch.inference_mode()
 
 
 @contextlib.contextmanager
 def _masked_attention(config: PreTrainedConfig):
-    """Inside, a model attends with PyTorch's own kernels, which take the loop's masks; the distribution is the same up to rounding."""
+    """Inside, a model attends with PyTorch's own kernels, which take the loop's masks; the distribution is the same up to
+    rounding."""
     own = config._attn_implementation
     if own not in MASKED:
         config._attn_implementation = "sdpa"

@@ -1,4 +1,5 @@
-"""Settings of guided GRPO: every field of TRL's `GRPOConfig` works; ours are `guidance_*`, `max_sampled_tokens`, `rollouts_every`.
+"""Settings of guided GRPO: every field of TRL's `GRPOConfig` works; ours are `guidance_*`, `max_sampled_tokens`,
+`rollouts_every`.
 
 TRL's defaults that the method leans on are written out here with the values of TRL 1.16, so that an upgrade cannot move them.
 Two differ from TRL on purpose: `gradient_checkpointing` is off (small models need no recomputation) and `logging_steps` is 1
@@ -36,18 +37,35 @@ _COUNT: Rule = (lambda x: x >= 1, "1 or more")
 _SHARE: Rule = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
 _BELOW_1: Rule = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
 NUMBERS: dict[str, Rule] = {
-    **dict.fromkeys(("learning_rate", "weight_decay", "warmup_steps", "beta", "max_grad_norm", "epsilon", "epsilon_high"), _AT_LEAST_0),
+    **dict.fromkeys(
+        ("learning_rate", "weight_decay", "warmup_steps", "beta", "max_grad_norm", "epsilon", "epsilon_high"), _AT_LEAST_0
+    ),
     **dict.fromkeys(("temperature", "repetition_penalty", "adam_epsilon", "num_train_epochs"), _ABOVE_0),
-    **dict.fromkeys(("max_completion_length", "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps",
-                     "steps_per_generation", "generation_batch_size", "num_iterations", "num_generations_eval", "max_length", "task_size",
-                     "max_sampled_tokens", "eval_limit", "eval_max_tokens"), _COUNT),
+    **dict.fromkeys(
+        (
+            "max_completion_length",
+            "per_device_train_batch_size",
+            "per_device_eval_batch_size",
+            "gradient_accumulation_steps",
+            "steps_per_generation",
+            "generation_batch_size",
+            "num_iterations",
+            "num_generations_eval",
+            "max_length",
+            "task_size",
+            "max_sampled_tokens",
+            "eval_limit",
+            "eval_max_tokens",
+        ),
+        _COUNT,
+    ),
     **dict.fromkeys(("adam_beta1", "adam_beta2"), _BELOW_1),
     "few_shot": (lambda x: x >= 0, "0 (none) or more"),
     "min_p": _SHARE,
     "top_p": (lambda x: 0 < x <= 1, "a number above 0, at most 1"),
     "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
     "rollouts_every": (lambda x: x >= 0, "0 (none) or more"),
-}  # fmt: skip
+}
 """What numbers of ours, TRL's and Transformers' must be: they find out hours later, or in the words of a sampler, or never."""
 
 
@@ -98,7 +116,8 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     guidance_ratio: float | None = _setting(
         None,
-        "alpha: share of each group that may be guided, rounded half up to whole rollouts. Default: a half; with adaptive_profile three "
+        "alpha: share of each group that may be guided, rounded half up to whole rollouts. Default: a half; with "
+        "adaptive_profile three "
         "quarters, or as much less as leaves two rollouts unguided.",
     )
     guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
@@ -112,14 +131,14 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     guidance_loss_coefficient: float | None = _setting(
         None,
-        "Constant of sft (0.001, weight), verified_sft (1, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, share). Default: the paper's.",
+        "Constant of sft (0.001, weight), verified_sft (1, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, "
+        "share). Default: the paper's.",
     )
     guidance_advantages: str = _setting(
         "stratified", "Baseline of a row: joint (paper), stratified by guided/unguided, unguided_baseline or leave_one_out."
     )
     guidance_reward: str | None = _setting(
-        None,
-        "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward.",
+        None, "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward."
     )
     guidance_leak_guard: str = _setting("strict", "Where a prefix must end at the latest: strict, conclusion or off.")
     guidance_style: str = _setting(
@@ -133,24 +152,29 @@ class GuidedGRPOConfig(GRPOConfig):
     )
     guidance_warm_start: bool | None = _setting(
         None,
-        "Imitate demonstrations (trace and answer), without sampling, while hardly any group has a success: by measurement, before "
+        "Imitate demonstrations (trace and answer), without sampling, while hardly any group has a success: by measurement, "
+        "before "
         "and between steps of RL. Default: on with adaptive_profile where beta is 0 and the traces are the problems' own.",
     )
     guidance_demonstrations: str = _setting(
         "none",
-        "Demonstrations inside steps of RL: none, member (guided rollouts are whole demonstrations) or failed_groups (one in each group "
+        "Demonstrations inside steps of RL: none, member (guided rollouts are whole demonstrations) or failed_groups (one in "
+        "each group "
         "without a success).",
     )
     guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
     guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
     guidance_seeded_sampling: bool | None = _setting(
         None,
-        "Seed each rollout by (seed, step, problem, rollout index), independent of batch and process count. Default: on when guided and not using vLLM; "
-        "off when unguided, to draw what TRL draws. On, decoding is faster: one random number per row, not one per row and vocabulary entry.",
+        "Seed each rollout by (seed, step, problem, rollout index), independent of batch and process count. Default: on when "
+        "guided and not using vLLM; "
+        "off when unguided, to draw what TRL draws. On, decoding is faster: one random number per row, not one per row and "
+        "vocabulary entry.",
     )
     reuse_sampler_logprobs: bool = _setting(
         False,
-        "Take log-probabilities of the old policy from the sampler, under vLLM or where a batch feeds several updates: saves a forward pass.",
+        "Take log-probabilities of the old policy from the sampler, under vLLM or where a batch feeds several updates: saves "
+        "a forward pass.",
     )
     max_sampled_tokens: int | None = _setting(
         None, "Stop after the step in which the run has sampled so many tokens: equal budgets for unequal methods."
@@ -162,8 +186,12 @@ class GuidedGRPOConfig(GRPOConfig):
 
     def __post_init__(self) -> None:
         if self.num_generations is not None and self.num_generations < 2:
-            raise ConfigError("num_generations", self.num_generations, expected="at least 2 rollouts per problem",
-                              then="A group of one has no baseline; set num_generations to 8, say.")  # fmt: skip
+            raise ConfigError(
+                "num_generations",
+                self.num_generations,
+                expected="at least 2 rollouts per problem",
+                then="A group of one has no baseline; set num_generations to 8, say.",
+            )
         check_numbers(vars(self))
         super().__post_init__()
         if isinstance(self.guidance_controller_kwargs, str):
@@ -226,31 +254,47 @@ class GuidedGRPOConfig(GRPOConfig):
         count = guided_count(self.guidance_ratio, self.num_generations)
         self._check_unit()
         if self.guidance_seeded_sampling and (self.use_vllm or self.use_transformers_continuous_batching):
-            raise ConfigError("guidance_seeded_sampling", True, expected="generation with transformers: vLLM and continuous batching draw their own randomness",
-                              then="Leave it unset.")  # fmt: skip
+            raise ConfigError(
+                "guidance_seeded_sampling",
+                True,
+                expected="generation with transformers: vLLM and continuous batching draw their own randomness",
+                then="Leave it unset.",
+            )
         self._check_reuse()
         if not self.guided:
             return
         self.controller.check_group(self.num_generations, count)
         if self.guidance_advantages == "stratified" and 1 in (count, self.num_generations - count):
             raise ConfigError(
-                "guidance_advantages", "stratified",
+                "guidance_advantages",
+                "stratified",
                 expected=f"at least 2 guided and 2 unguided rollouts per group (or all of one kind); guidance_ratio "
                 f"{self.guidance_ratio:g} of {self.num_generations} makes {count} guided",
                 then="A stratum of one has no baseline and would never learn. Use joint, or change ratio or group size.",
-            )  # fmt: skip
+            )
         if self.guidance_advantages != "joint" and self.multi_objective_aggregation != "sum_then_normalize":
-            raise ConfigError("multi_objective_aggregation", self.multi_objective_aggregation, expected=f"sum_then_normalize with {self.guidance_advantages} advantages",
-                              then="Set guidance_advantages to joint to normalise each reward by itself.")  # fmt: skip
+            raise ConfigError(
+                "multi_objective_aggregation",
+                self.multi_objective_aggregation,
+                expected=f"sum_then_normalize with {self.guidance_advantages} advantages",
+                then="Set guidance_advantages to joint to normalise each reward by itself.",
+            )
         if self.guidance_loss == "policy_gradient" and self.use_vllm and self.off_policy_mask_threshold is not None:
-            raise ConfigError("off_policy_mask_threshold", self.off_policy_mask_threshold,
-                              expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
-                              then="Set guidance_loss to mask, or drop the threshold.")  # fmt: skip
+            raise ConfigError(
+                "off_policy_mask_threshold",
+                self.off_policy_mask_threshold,
+                expected="None with guidance tokens in the loss under vLLM: they have no sampling log-probability",
+                then="Set guidance_loss to mask, or drop the threshold.",
+            )
         self._check_guidance_loss(count)
         imitates = self.guidance_warm_start or self.guidance_demonstrations == "failed_groups"
         if imitates and self.beta:
-            raise ConfigError("beta", self.beta, expected="0 with demonstrations: their tokens have no KL term",
-                              then="Set guidance_warm_start to false and guidance_demonstrations to none, or beta to 0.")  # fmt: skip
+            raise ConfigError(
+                "beta",
+                self.beta,
+                expected="0 with demonstrations: their tokens have no KL term",
+                then="Set guidance_warm_start to false and guidance_demonstrations to none, or beta to 0.",
+            )
         if self.remove_unused_columns:
             raise ConfigError(
                 "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."
@@ -260,45 +304,83 @@ class GuidedGRPOConfig(GRPOConfig):
         if not self.reuse_sampler_logprobs:
             return
         if not (self.use_vllm and self.vllm_importance_sampling_correction) and not self.seeded_sampling:
-            raise ConfigError("reuse_sampler_logprobs", True, expected="a sampler that tells log-probabilities: vLLM with vllm_importance_sampling_correction, or seeded sampling",
-                              then="Set guidance_seeded_sampling to true, or leave reuse_sampler_logprobs out.")  # fmt: skip
+            raise ConfigError(
+                "reuse_sampler_logprobs",
+                True,
+                expected=(
+                    "a sampler that tells log-probabilities: vLLM with vllm_importance_sampling_correction, or seeded sampling"
+                ),
+                then="Set guidance_seeded_sampling to true, or leave reuse_sampler_logprobs out.",
+            )
         for name in ("generation_kwargs", "vllm_structured_outputs_regex"):
             if value := getattr(self, name, None):
-                raise ConfigError(name, value, expected="it unset with reuse_sampler_logprobs: what shapes the sampling, shapes its probabilities",
-                                  then=f"Leave {name} or reuse_sampler_logprobs out.")  # fmt: skip
+                raise ConfigError(
+                    name,
+                    value,
+                    expected="it unset with reuse_sampler_logprobs: what shapes the sampling, shapes its probabilities",
+                    then=f"Leave {name} or reuse_sampler_logprobs out.",
+                )
         # Both samplers tell the probability among the tokens that were left to draw from.
         shaped = {"top_p": (None, 1.0), "top_k": (None, 0, -1), "min_p": (None, 0.0), "repetition_penalty": (None, 1.0)}
         for name, neutral in shaped.items():
             if (value := getattr(self, name)) not in neutral:
-                raise ConfigError(name, value, expected=f"{neutral[-1]:g} with reuse_sampler_logprobs: the loss compares with the whole distribution",
-                                  then=f"Leave {name} or reuse_sampler_logprobs out.")  # fmt: skip
+                raise ConfigError(
+                    name,
+                    value,
+                    expected=f"{neutral[-1]:g} with reuse_sampler_logprobs: the loss compares with the whole distribution",
+                    then=f"Leave {name} or reuse_sampler_logprobs out.",
+                )
 
     def _check_dynamic_sampling(self) -> None:
         if self.dynamic_sampling_rounds < 1:
-            raise ConfigError("dynamic_sampling_rounds", self.dynamic_sampling_rounds, expected="at least 1 round of generation",
-                              then="Leave it unset for one.")  # fmt: skip
+            raise ConfigError(
+                "dynamic_sampling_rounds",
+                self.dynamic_sampling_rounds,
+                expected="at least 1 round of generation",
+                then="Leave it unset for one.",
+            )
         rows = self.per_device_train_batch_size * self.steps_per_generation
         if self.dynamic_sampling_rounds > 1 and rows % self.num_generations:
-            raise ConfigError("dynamic_sampling_rounds", self.dynamic_sampling_rounds, expected=f"whole groups in every process: it generates {rows} rows, "
-                              f"groups have {self.num_generations}", then="Change per_device_train_batch_size or steps_per_generation.")  # fmt: skip
+            raise ConfigError(
+                "dynamic_sampling_rounds",
+                self.dynamic_sampling_rounds,
+                expected=f"whole groups in every process: it generates {rows} rows, groups have {self.num_generations}",
+                then="Change per_device_train_batch_size or steps_per_generation.",
+            )
 
     def _check_guidance_loss(self, count: int) -> None:
         if self.guidance_advantages == "unguided_baseline" and count == self.num_generations:
-            raise ConfigError("guidance_advantages", "unguided_baseline", expected="an unguided rollout in each group; guidance_ratio "
-                              f"{self.guidance_ratio:g} guides all {count}", then="Lower guidance_ratio, or use joint.")  # fmt: skip
+            raise ConfigError(
+                "guidance_advantages",
+                "unguided_baseline",
+                expected=f"an unguided rollout in each group; guidance_ratio {self.guidance_ratio:g} guides all {count}",
+                then="Lower guidance_ratio, or use joint.",
+            )
         value, loss = self.guidance_loss_coefficient, self.loss_on_guidance
         if loss.constant is None and value is not None:
             with_constant = [name for name, known in GUIDANCE_LOSSES.items() if known.constant is not None]
-            raise ConfigError("guidance_loss_coefficient", value, expected=f"it unset: the loss {self.guidance_loss} has none",
-                              then=f"Leave it out, or set guidance_loss to one of {', '.join(with_constant)}.")  # fmt: skip
+            raise ConfigError(
+                "guidance_loss_coefficient",
+                value,
+                expected=f"it unset: the loss {self.guidance_loss} has none",
+                then=f"Leave it out, or set guidance_loss to one of {', '.join(with_constant)}.",
+            )
         if loss.weigh is None:
             return
         if value is not None and not (value > 0 and (value <= 1 or loss.constant_is_weight)):
-            raise ConfigError("guidance_loss_coefficient", value, expected="a number above 0" + ("" if loss.constant_is_weight else ", at most 1"),
-                              then="Leave it unset for the value of the paper.")  # fmt: skip
+            raise ConfigError(
+                "guidance_loss_coefficient",
+                value,
+                expected="a number above 0" + ("" if loss.constant_is_weight else ", at most 1"),
+                then="Leave it unset for the value of the paper.",
+            )
         if name := self._one_advantage_per_row():
-            raise ConfigError(name, getattr(self, name), expected=f"a value that lets each token have its own weight, as the guidance loss {self.guidance_loss} gives it",
-                              then="Leave guidance_loss unset, set it to mask or policy_gradient, or change this.")  # fmt: skip
+            raise ConfigError(
+                name,
+                getattr(self, name),
+                expected=f"a value that lets each token have its own weight, as the guidance loss {self.guidance_loss} gives it",
+                then="Leave guidance_loss unset, set it to mask or policy_gradient, or change this.",
+            )
 
     def _one_advantage_per_row(self) -> str | None:
         """The setting, if any, that looks at one advantage per row and cannot take one per token."""

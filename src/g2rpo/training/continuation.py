@@ -45,7 +45,8 @@ class Continues:
     def _sample(
         self, prompts: list[list[int]], budgets: list[int], given: list[tuple[int, ...]]
     ) -> list[tuple[list[int], list[float] | None]]:
-        """Ids per row, and their log-probabilities where they are wanted; `given` are the guidance ids at the end of each prompt."""
+        """Ids per row, and their log-probabilities where they are wanted; `given` are the guidance ids at the end of each
+        prompt."""
         with (
             profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
@@ -58,13 +59,21 @@ class Continues:
             self._dist.summon_full_params(self.model_wrapped, recurse=False),
         ):
             rows = sample_rows(
-                model, prompts, budgets, self.generation_config, eos_ids=self.eos_token_ids,
-                pad_id=self._tokenizer.pad_token_id, seeds=self._seeds(), fast=self.args.fast, finished=self._grader_ahead(given),
-            )  # fmt: skip
+                model,
+                prompts,
+                budgets,
+                self.generation_config,
+                eos_ids=self.eos_token_ids,
+                pad_id=self._tokenizer.pad_token_id,
+                seeds=self._seeds(),
+                fast=self.args.fast,
+                finished=self._grader_ahead(given),
+            )
         return [(row.ids, row.logprobs if self.args.reuse_sampler_logprobs else None) for row in rows]
 
     def _seeds(self) -> list[int] | None:
-        """One per row of this process: its own randomness, whatever the batch and the number of processes. None: torch's generator."""
+        """One per row of this process: its own randomness, whatever the batch and the number of processes. None: torch's
+        generator."""
         if not self.args.seeded_sampling:
             return None
         training, rows = self.model.training, self.step_batch.rows
@@ -74,11 +83,9 @@ class Continues:
         earlier = self.step_batch.round * len(rows) * self.accelerator.num_processes // group_size  # groups of earlier rounds
         # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
         return [
-            seed_of(
-                self.args.seed, "sample", *phase, row_key(row), self._rollout_index(i), earlier + (first + i) // group_size
-            )
+            seed_of(self.args.seed, "sample", *phase, row_key(row), self._rollout_index(i), earlier + (first + i) // group_size)
             for i, row in enumerate(rows)
-        ]  # fmt: skip
+        ]
 
     def _grader_ahead(self, given: list[tuple[int, ...]]) -> Callable[[int, list[int]], None] | None:
         """Hands each row to the rewards that can grade ahead as it ends; None where later they are asked about something else."""

@@ -42,7 +42,8 @@ class Demonstrates:
         return ids if len(ids) <= self.max_completion_length else []
 
     def demonstrated(self, start: GuidedPrompt, row: dict[str, Any]) -> GuidedPrompt:
-        """The guided prompt with its problem's whole demonstration as guidance; as it is where it is unguided, or there is none."""
+        """The guided prompt with its problem's whole demonstration as guidance; as it is where it is unguided, or there is
+        none."""
         ids = self.demonstration(row) if start.guided else []
         if not ids:
             return start
@@ -54,7 +55,8 @@ class Demonstrates:
         return self.args.guidance_warm_start and self.args.guided and self.warm_start.imitates(self.warm_start_state)
 
     def imitation_batch(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch for the loss, of this process: the first rollout of each group is its demonstration, the others teach nothing."""
+        """A batch for the loss, of this process: the first rollout of each group is its demonstration, the others teach
+        nothing."""
         device, pad_id = self.accelerator.device, self._tokenizer.pad_token_id
         prompts = self._tokenize_prompts([row["prompt"] for row in rows])[0]
         completions = [self.demonstration(row) for row in rows]
@@ -63,9 +65,13 @@ class Demonstrates:
         completion_ids, completion_mask = _padded([ids or [pad_id] for ids in completions], pad_id, device, left=False)
         demonstrated_B = first_B & torch.tensor([bool(ids) for ids in completions], device=device)
         output = {
-            "prompt_ids": prompt_ids, "prompt_mask": prompt_mask, "completion_ids": completion_ids, "completion_mask": completion_mask,
-            "tool_mask": completion_mask * demonstrated_B[:, None], "advantages": demonstrated_B.float(),
-        }  # fmt: skip
+            "prompt_ids": prompt_ids,
+            "prompt_mask": prompt_mask,
+            "completion_ids": completion_ids,
+            "completion_mask": completion_mask,
+            "tool_mask": completion_mask * demonstrated_B[:, None],
+            "advantages": demonstrated_B.float(),
+        }
         if self.use_vllm and self.vllm_importance_sampling_correction:
             output["importance_sampling_ratio"] = torch.ones(len(rows), 1, device=device)
         output["num_items_in_batch"] = tokens = self.tokens_in_loss(output)

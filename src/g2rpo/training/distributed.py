@@ -1,5 +1,5 @@
-"""What accelerate makes of the launch, seen before a model is loaded: refused where it is not what was asked for, mended where its
-default costs precision."""
+"""What accelerate makes of the launch, seen before a model is loaded: refused where it is not what was asked for, mended where
+its default costs precision."""
 
 import dataclasses
 import os
@@ -31,16 +31,21 @@ def check_launch(running: DistributedType) -> None:
     for name, wanted in ASKED_FOR.items():
         if os.environ.get(name, "false").lower() in ("1", "true", "yes", "on") and running != wanted:
             raise ConfigError(
-                name, os.environ[name], expected=f"it unset: accelerate runs {running.value} here, not {wanted.value}",
-                then="Start with torchrun (or a single process) without an FSDP or DeepSpeed configuration, or on devices and with "
+                name,
+                os.environ[name],
+                expected=f"it unset: accelerate runs {running.value} here, not {wanted.value}",
+                then="Start with torchrun (or a single process) without an FSDP or DeepSpeed configuration, or on devices "
+                "and with "
                 f"a number of processes on which accelerate has {wanted.value}.",
-            )  # fmt: skip
+            )
 
 
 def keep_outputs_fp32(accelerator: Any) -> None:
-    """Leaves outputs as the model computes them under FSDP2: accelerate's policy would round log-probabilities to the dtype of the parameters.
+    """Leaves outputs as the model computes them under FSDP2: accelerate's policy would round log-probabilities to the dtype of
+    the parameters.
 
-    In bf16 a log-probability of -10 is off by up to 0.03, and each ratio of the loss with it. To be called before a model is prepared.
+    In bf16 a log-probability of -10 is off by up to 0.03, and each ratio of the loss with it. To be called before a model is
+    prepared.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     policy = getattr(plugin, "mixed_precision_policy", None)

@@ -1,7 +1,9 @@
-"""Dynamic sampling (DAPO, arXiv 2503.14476): groups whose rewards are all equal teach nothing and are generated anew, from other problems.
+"""Dynamic sampling (DAPO, arXiv 2503.14476): groups whose rewards are all equal teach nothing and are generated anew, from other
+problems.
 
-Rounds of generation go on until every process has its number of groups with spread, or the rounds are used up; then groups without
-spread of the first round fill the rest. Groups stay in the process that sampled them. Every sampled token counts in the budget.
+Rounds of generation go on until every process has its number of groups with spread, or the rounds are used up; then groups
+without spread of the first round fill the rest. Groups stay in the process that sampled them. Every sampled token counts in the
+budget.
 """
 
 from collections.abc import Sequence
@@ -25,9 +27,15 @@ class SamplesAgain:
             return None
         rows = len(rounds[0].output["advantages"])
         indices = more_problems(
-            rows, self.num_generations, self.accelerator.process_index, self.accelerator.num_processes, len(self.train_dataset),
-            self.args.seed, self._generations, len(rounds),
-        )  # fmt: skip
+            rows,
+            self.num_generations,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+            len(self.train_dataset),
+            self.args.seed,
+            self._generations,
+            len(rounds),
+        )
         return [self.train_dataset[i] for i in indices]
 
     def chosen(self, rounds: list[ScoredRound]) -> dict[str, Any]:
@@ -57,7 +65,8 @@ def has_spread(rewards_B: torch.Tensor, group_size: int) -> list[bool]:
 
 
 def more_problems(rows: int, group_size: int, process: int, processes: int, size: int, *purpose: int | str) -> list[int]:
-    """Data set indices of one process's rows in a further round: distinct problems where the set has so many, each `group_size` times."""
+    """Data set indices of one process's rows in a further round: distinct problems where the set has so many, each `group_size`
+    times."""
     wanted, draw = rows * processes // group_size, rng("more problems", *purpose)
     drawn = draw.sample(range(size), wanted) if wanted <= size else [draw.randrange(size) for _ in range(wanted)]
     mine = drawn[process * rows // group_size : (process + 1) * rows // group_size]
@@ -65,7 +74,8 @@ def more_problems(rows: int, group_size: int, process: int, processes: int, size
 
 
 def choose(spread: Sequence[Sequence[bool]]) -> list[tuple[int, int]]:
-    """(round, group) of the groups to train on, as many as a round has: those with spread, in order, then the first round's others."""
+    """(round, group) of the groups to train on, as many as a round has: those with spread, in order, then the first round's
+    others."""
     wanted = len(spread[0])
     good = [(r, g) for r, groups in enumerate(spread) for g, ok in enumerate(groups) if ok]
     rest = [(0, g) for g, ok in enumerate(spread[0]) if not ok]

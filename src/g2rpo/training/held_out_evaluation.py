@@ -1,9 +1,9 @@
 """Held-out evaluation while training: on suites of `g2rpo eval`, never guided, with seeds of its own.
 
-It is what the trainer's `evaluate` does, so Transformers' own fields say when (`eval_strategy`, `eval_steps`, `eval_on_start`) and what
-becomes of it (`metric_for_best_model`, `load_best_model_at_end`, `save_strategy: best`). `num_generations_eval` samples per problem are
-drawn, `per_device_eval_batch_size` at a time on each process. Nothing is drawn from training's generators, and every evaluation
-draws the same numbers, so that two of them differ in the model alone.
+It is what the trainer's `evaluate` does, so Transformers' own fields say when (`eval_strategy`, `eval_steps`, `eval_on_start`)
+and what becomes of it (`metric_for_best_model`, `load_best_model_at_end`, `save_strategy: best`). `num_generations_eval` samples
+per problem are drawn, `per_device_eval_batch_size` at a time on each process. Nothing is drawn from training's generators, and
+every evaluation draws the same numbers, so that two of them differ in the model alone.
 """
 
 import contextlib
@@ -27,9 +27,15 @@ from g2rpo.evaluation.suite import load_suite
 
 SEED = 0
 """Of the samples; not the run's, so that runs with different seeds are measured alike."""
-DEFAULTS = {"eval_strategy": "steps", "eval_steps": 50, "num_generations_eval": 1, "per_device_eval_batch_size": 64,
-            "metric_for_best_model": "accuracy"}  # fmt: skip
-"""Transformers' and TRL's fields, where a recipe with `eval_suite` leaves them out. Fields that a trainer lacks are passed over."""
+DEFAULTS = {
+    "eval_strategy": "steps",
+    "eval_steps": 50,
+    "num_generations_eval": 1,
+    "per_device_eval_batch_size": 64,
+    "metric_for_best_model": "accuracy",
+}
+"""Transformers' and TRL's fields, where a recipe with `eval_suite` leaves them out. Fields that a trainer lacks are passed
+over."""
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -78,8 +84,12 @@ class HeldOut:
         self.config, self.tokenizer, self.samples, self.batch_size = config, tokenizer, samples, batch_size
         self.decoding = decoding(config.eval_preset or ("greedy" if samples == 1 else "paper"))
         if self.decoding.greedy and samples > 1:
-            raise ConfigError("num_generations_eval", samples, expected="1 with greedy decoding: all samples would be the same",
-                              then="Set eval_preset to paper.")  # fmt: skip
+            raise ConfigError(
+                "num_generations_eval",
+                samples,
+                expected="1 with greedy decoding: all samples would be the same",
+                then="Set eval_preset to paper.",
+            )
         suites = [load_suite(name).instructed(system, instruction) for name in dict.fromkeys(config.eval_suite)]
         self.graders = Graders()
         folder = Path(config.eval_data) if config.eval_data else None
@@ -102,10 +112,14 @@ class HeldOut:
         )
         engine = TransformersEngine(model, self.decoding, eos_ids=eos_ids, pad_id=self.tokenizer.pad_token_id)
         plan = requests(
-            one.prompts, [p.key for p in one.problems], self.samples,
+            one.prompts,
+            [p.key for p in one.problems],
+            self.samples,
             budget=self.config.eval_max_tokens or one.suite.max_tokens,
-            room=getattr(model.config.get_text_config(), "max_position_embeddings", None), seed=SEED, suite=one.suite.name,
-        )  # fmt: skip
+            room=getattr(model.config.get_text_config(), "max_position_embeddings", None),
+            seed=SEED,
+            suite=one.suite.name,
+        )
         own = batches(plan, self.batch_size)[rank::processes]
         drawn = [s for batch in own for s in graded(one, batch, engine(batch), self.tokenizer, eos_ids)]
         facts = gather_object([(s.key, s.score or 0.0, s.tokens, s.ended) for s in drawn])
@@ -127,7 +141,8 @@ class EvaluatesHeldOut(Trainer):
     held_out: HeldOut | None = None
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """Metrics `eval_<suite>_accuracy`, `_ci95_low`, `_ci95_high`, `_truncated`, `_mean_length`; `eval_accuracy`, their mean."""
+        """Metrics `eval_<suite>_accuracy`, `_ci95_low`, `_ci95_high`, `_truncated`, `_mean_length`; `eval_accuracy`, their
+        mean."""
         if self.held_out is None or eval_dataset is not None:
             return super().evaluate(eval_dataset, ignore_keys, metric_key_prefix)
         was_training = self.model.training

@@ -1,7 +1,7 @@
 """Methods by name: a preset is a set of field values that a recipe, or a flag, may override one by one.
 
-The peers' presets set what makes each method itself, in our trainer: one update per batch, guidance at the start of the answer. What
-is not reproduced stands beside each; learning rates, batch sizes and group sizes are the recipe's.
+The peers' presets set what makes each method itself, in our trainer: one update per batch, guidance at the start of the answer.
+What is not reproduced stands beside each; learning rates, batch sizes and group sizes are the recipe's.
 """
 
 from typing import Any
@@ -32,8 +32,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "beta": 0.04,
         "use_bias_correction_kl": False,  # on in TRL since 1.12; neither the paper nor its code weighs the KL term
     },
-    # arXiv 2504.14945: the whole demonstration, with its own answer, as one of eight, shaped, mean only. Not reproduced: the unclipped
-    # objective (guidance tokens are clipped from the second update on one batch).
+    # arXiv 2504.14945: the whole demonstration, with its own answer, as one of eight, shaped, mean only. Not reproduced: the
+    # unclipped objective (guidance tokens are clipped from the second update on one batch).
     "luffy": {
         "guidance_controller": "fixed",
         "guidance_controller_kwargs": {"length": 1.0},
@@ -46,8 +46,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss_type": "dr_grpo",
         "scale_rewards": "none",
     },
-    # arXiv 2505.16984: hints of falling length for all rows, 0.001 of their log-likelihood. Not reproduced: hints in the prompt; its
-    # own normalisation of the hint term.
+    # arXiv 2505.16984: hints of falling length for all rows, 0.001 of their log-likelihood. Not reproduced: hints in the prompt;
+    # its own normalisation of the hint term.
     "uft": {
         "guidance_controller": "cosine_binomial",
         "guidance_cut": "step",
@@ -55,8 +55,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_loss": "sft",
         "guidance_advantages": "joint",
     },
-    # arXiv 2507.01679: one prefixed row of eight, its 20 % most uncertain tokens trained, against the unguided mean, Dr. GRPO. Not
-    # reproduced: its demonstration set and its schedule in steps (ours runs over the whole run).
+    # arXiv 2507.01679: one prefixed row of eight, its 20 % most uncertain tokens trained, against the unguided mean, Dr. GRPO.
+    # Not reproduced: its demonstration set and its schedule in steps (ours runs over the whole run).
     "prefix-rft": {
         "guidance_controller": "window",
         "guidance_ratio": 0.125,
@@ -65,15 +65,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss_type": "dr_grpo",
         "scale_rewards": "none",
     },
-    # arXiv 2510.19807, 2507.10628. Lite: help comes at a failed problem's next visit, not in a second round; rungs of the trace stand
-    # for its eight written hints, at the start of the answer and not in the prompt.
+    # arXiv 2510.19807, 2507.10628. Lite: help comes at a failed problem's next visit, not in a second round; rungs of the trace
+    # stand for its eight written hints, at the start of the answer and not in the prompt.
     "scaf-lite": {
         "guidance_controller": "ladder",
         "guidance_ratio": 0.125,
         "guidance_loss": "mask",
         "guidance_advantages": "joint",
     },
-    # arXiv 2506.18110. Not reproduced: its way to set off problems not seen before. Needs several visits per problem to search at all.
+    # arXiv 2506.18110. Not reproduced: its way to set off problems not seen before. Needs several visits per problem to search at
+    # all.
     "adaback": {
         "guidance_controller": "binary_search",
         "guidance_ratio": 1.0,
@@ -95,8 +96,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_loss": "mask",
         "guidance_advantages": "joint",
     },
-    # arXiv 2503.14476, unguided: clip-higher, token mean, overlong filtering, groups without spread sampled again. Not reproduced: the
-    # soft penalty on length.
+    # arXiv 2503.14476, unguided: clip-higher, token mean, overlong filtering, groups without spread sampled again. Not
+    # reproduced: the soft penalty on length.
     "dapo": {
         "guidance_controller": "none",
         "loss_type": "dapo",

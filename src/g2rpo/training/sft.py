@@ -81,28 +81,28 @@ def completions_dataset(
         if not problem.trace:
             continue
         if not isinstance(problem.trace, str):
-            raise DataError(f"trace of problem {problem.key}", problem.trace, expected="text",
-                            then="If a row has several traces, pick one while preparing the data.")  # fmt: skip
+            raise DataError(
+                f"trace of problem {problem.key}",
+                problem.trace,
+                expected="text",
+                then="If a row has several traces, pick one while preparing the data.",
+            )
         prompt = problem.prompt
         if not rows:
             check_template(tokenizer, prompt, template_kwargs)
         if not isinstance(prompt, str):
             prompt = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
-        # A chat template writes the token that begins a text itself; plain text gets it from the tokenizer, as in guided training.
+        # A chat template writes the token that begins a text itself; plain text gets it from the tokenizer, as in guided
+        # training.
         prompt_ids = tokenizer(prompt, add_special_tokens=isinstance(problem.prompt, str))["input_ids"]
         text = full_completion(problem, style(style_name).opened_by(prompt))
         completion_ids = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
         rows.append(
-            {
-                "input_ids": prompt_ids + completion_ids,
-                "completion_mask": [0] * len(prompt_ids) + [1] * len(completion_ids),
-            }
+            {"input_ids": prompt_ids + completion_ids, "completion_mask": [0] * len(prompt_ids) + [1] * len(completion_ids)}
         )
     if not rows:
         raise DataError(
-            "traces",
-            expected="at least one problem with a trace",
-            then="SFT learns the traces; see `columns` in the recipe.",
+            "traces", expected="at least one problem with a trace", then="SFT learns the traces; see `columns` in the recipe."
         )
     return Dataset.from_list(rows)
 
@@ -162,12 +162,10 @@ def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> Tra
 
 
 def train_sft(
-    resolved: tuple[Recipe, SFTSettings],
-    *,
-    quiet: bool = False,
-    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
+    resolved: tuple[Recipe, SFTSettings], *, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
 ) -> TraceSFTTrainer:
-    """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in `run.train`."""
+    """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in
+    `run.train`."""
     recipe, settings = resolved
     args: SFTConfig = recipe.training
     check_libraries(recipe.model, args)

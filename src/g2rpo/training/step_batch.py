@@ -1,4 +1,5 @@
-"""One round of generation in this process, as a value: filled in while TRL's methods run, from data set rows to scored rollouts."""
+"""One round of generation in this process, as a value: filled in while TRL's methods run, from data set rows to scored
+rollouts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,13 +52,20 @@ class StepBatch:
         """The finished rollouts of all processes. `gathered` are their `counts`, `primary` is the index of the primary reward."""
         return [
             Outcome(
-                key=key, rollout_index=index, guided=tokens > 0, guidance_tokens=tokens, fraction=fraction, sampled_tokens=sampled,
-                success=number(success), reward=number(reward), advantage=advantage,
+                key=key,
+                rollout_index=index,
+                guided=tokens > 0,
+                guidance_tokens=tokens,
+                fraction=fraction,
+                sampled_tokens=sampled,
+                success=number(success),
+                reward=number(reward),
+                advantage=advantage,
             )
             for (key, index, tokens, fraction, sampled), success, reward, advantage in zip(
                 gathered, self.rewards_NF[:, primary].tolist(), rewards_N.tolist(), advantages_N.tolist(), strict=True
             )
-        ]  # fmt: skip
+        ]
 
     def records(self, gather: Callable[[list[Any]], list[Any]], outcomes: Sequence[Outcome], names: Sequence[str]) -> list[dict]:
         """Rows for the rollout files, of all processes, on each of them. `names` are those of the reward functions."""
@@ -93,7 +101,8 @@ class StepBatch:
 
 @dataclass
 class ScoredRound:
-    """What one round of generation gave: TRL's tensors for the loss, the outcomes and, where they are written, the rows of the rollout files."""
+    """What one round of generation gave: TRL's tensors for the loss, the outcomes and, where they are written, the rows of the
+    rollout files."""
 
     output: dict[str, Any]
     outcomes: list[Outcome]

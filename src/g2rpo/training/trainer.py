@@ -2,9 +2,9 @@
 
 It reads in the order of a step of TRL's `GRPOTrainer`:
 
-    1. generation   `rollout_func`: each prompt is followed by its guidance ids, and the sampler continues them (`continuation.py`)
+    1. generation   `rollout_func`: each prompt is followed by its guidance ids, and sampled ids (`continuation.py`)
     2. rewards      `_calculate_rewards`: the gathered rewards are kept for the controller and the statistics
-    3. advantages   `_generate_and_score_completions`: regrouped where asked for; the controller takes its step; records are written
+    3. advantages   `_generate_and_score_completions`: regrouped where asked for; the controller takes its step; records
     4. loss         `_compute_loss`: guidance tokens get an advantage of their own where the guidance loss says so
 
 The rollouts of a step travel through 1 to 3 as one value, `self.step_batch`. With the controller `none` no rollout function is
@@ -83,12 +83,20 @@ class GuidedGRPOTrainer(
         if args is None:
             args = GuidedGRPOConfig("guided-grpo")
         if not isinstance(args, GuidedGRPOConfig):
-            raise ConfigError("args", type(args).__name__, expected="a GuidedGRPOConfig",
-                              then="Write GuidedGRPOConfig(...) where the script says GRPOConfig(...).")  # fmt: skip
+            raise ConfigError(
+                "args",
+                type(args).__name__,
+                expected="a GuidedGRPOConfig",
+                then="Write GuidedGRPOConfig(...) where the script says GRPOConfig(...).",
+            )
         for name in ("tools", "rollout_func", "environment_factory"):
             if args.guided and kwargs.get(name) is not None:
-                raise ConfigError(name, kwargs[name], expected=f"no {name} in a guided run: guidance is spliced where it would act",
-                                  then="Set guidance_controller to none, or leave it out.")  # fmt: skip
+                raise ConfigError(
+                    name,
+                    kwargs[name],
+                    expected=f"no {name} in a guided run: guidance is spliced where it would act",
+                    then="Set guidance_controller to none, or leave it out.",
+                )
         if isinstance(model, str):
             model = resolve_model(model)
         if isinstance(train_dataset, list):
@@ -125,18 +133,27 @@ class GuidedGRPOTrainer(
     def _make_planner(self) -> Planner:
         args: GuidedGRPOConfig = self.args
         planner = Planner(
-            controller=self.controller, tokenizer=self._tokenizer, alpha=args.guidance_ratio,
-            group_size=self.num_generations, unit=args.unit, style_name=args.guidance_style,
-            leak_guard=args.guidance_leak_guard, cut=args.guidance_cut, trace_column=args.guidance_trace_column,
-            answer_column=args.guidance_answer_column, budget=self.max_completion_length, seed=args.seed,
-        )  # fmt: skip
+            controller=self.controller,
+            tokenizer=self._tokenizer,
+            alpha=args.guidance_ratio,
+            group_size=self.num_generations,
+            unit=args.unit,
+            style_name=args.guidance_style,
+            leak_guard=args.guidance_leak_guard,
+            cut=args.guidance_cut,
+            trace_column=args.guidance_trace_column,
+            answer_column=args.guidance_answer_column,
+            budget=self.max_completion_length,
+            seed=args.seed,
+        )
         first = next(iter(self.train_dataset))["prompt"]
         planner.prompt_tail = self._tokenizer.decode(self._tokenize_prompts([first])[0][0])
         return planner
 
     @property
     def total_generations(self) -> int:
-        """Generation batches of the whole run, by its steps or, at the present rate, by its budget of tokens; 0 before it starts."""
+        """Generation batches of the whole run, by its steps or, at the present rate, by its budget of tokens; 0 before it
+        starts."""
         if not self.state.max_steps:
             return 0
         batches = max(1, round(self.state.max_steps / self.args.optimizer_steps_per_generation))
@@ -217,13 +234,21 @@ class GuidedGRPOTrainer(
             raise
         except Exception as error:  # whatever a reward function throws is reported with the place it came from
             place = traceback.extract_tb(error.__traceback__)[-1]
-            raise RunError("a reward function", f"{type(error).__name__}: {error}", expected="one number or None per completion",
-                           then=f"It comes from {place.filename}, line {place.lineno}; rewards: {', '.join(self.reward_func_names)}.") from error  # fmt: skip
+            raise RunError(
+                "a reward function",
+                f"{type(error).__name__}: {error}",
+                expected="one number or None per completion",
+                then=f"It comes from {place.filename}, line {place.lineno}; rewards: {', '.join(self.reward_func_names)}.",
+            ) from error
         if self.model.training:
             if torch.isinf(rewards_NF).any():
                 names = [n for n, bad in zip(self.reward_func_names, torch.isinf(rewards_NF).any(0), strict=True) if bad]
-                raise RunError(f"reward {names[0]!r}", float("inf"), expected="finite numbers, or None for a rollout it cannot score",
-                               then="Mend the reward function; one infinite reward makes every advantage of its group NaN.")  # fmt: skip
+                raise RunError(
+                    f"reward {names[0]!r}",
+                    float("inf"),
+                    expected="finite numbers, or None for a rollout it cannot score",
+                    then="Mend the reward function; one infinite reward makes every advantage of its group NaN.",
+                )
             batch = self.step_batch
             batch.rewards_NF, batch.prompts, batch.completions = rewards_NF, prompts, completions
             batch.completion_ids = completion_ids_list
@@ -244,8 +269,12 @@ class GuidedGRPOTrainer(
             rows = self.more_rows(rounds)  # dynamic sampling; None: enough
         self._unscored_batches = self._unscored_batches + 1 if all(o.reward is None for r in rounds for o in r.outcomes) else 0
         if self._unscored_batches == UNSCORED_BATCHES:
-            raise RunError("rewards", f"{UNSCORED_BATCHES} generation batches without a single scored rollout", expected="rewards that can score some of them",
-                           then="Every reward function returned None or NaN; look at one rollout with g2rpo show.")  # fmt: skip
+            raise RunError(
+                "rewards",
+                f"{UNSCORED_BATCHES} generation batches without a single scored rollout",
+                expected="rewards that can score some of them",
+                then="Every reward function returned None or NaN; look at one rollout with g2rpo show.",
+            )
         output = self.chosen(rounds)
         self._record(rounds, float(output["num_items_in_batch"]))
         outcomes = [o for r in rounds for o in r.outcomes]
@@ -344,8 +373,12 @@ class GuidedGRPOTrainer(
     def _compute_loss(self, model, inputs):
         loss = super()._compute_loss(model, dict(inputs))
         if not torch.isfinite(loss):
-            raise RunError(f"loss at step {self.state.global_step + 1}", loss.item(), expected="a finite number",
-                           then="Lower the learning rate or max_grad_norm, or set bf16 instead of fp16; resume from the last checkpoint.")  # fmt: skip
+            raise RunError(
+                f"loss at step {self.state.global_step + 1}",
+                loss.item(),
+                expected="a finite number",
+                then="Lower the learning rate or max_grad_norm, or set bf16 instead of fp16; resume from the last checkpoint.",
+            )
         return loss
 
     def _get_per_token_logps_and_entropies(self, *args, **kwargs):
@@ -355,7 +388,12 @@ class GuidedGRPOTrainer(
             # Between the scores and the loss: TRL reads the advantages after this call, and takes them per token.
             logps_BT, entropies_BT, *_ = scores
             inputs["advantages"] = token_advantages(
-                inputs["advantages"], inputs["guidance_tokens"], logps_BT, entropies_BT, self.args.loss_on_guidance,
-                self.args.guidance_loss_coefficient, inputs.get("verified"),
-            )  # fmt: skip
+                inputs["advantages"],
+                inputs["guidance_tokens"],
+                logps_BT,
+                entropies_BT,
+                self.args.loss_on_guidance,
+                self.args.guidance_loss_coefficient,
+                inputs.get("verified"),
+            )
         return scores

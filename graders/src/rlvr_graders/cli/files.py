@@ -28,7 +28,9 @@ def check_file(option: str, path: Path | None, *, reads: Iterable[Path] = ()) ->
         return
     try:
         if any(_same(path, other) for other in reads):
-            raise RunError(option, str(path), expected="another file than the one that is read", then="That one would be lost: name another.")  # fmt: skip
+            raise RunError(
+                option, str(path), expected="another file than the one that is read", then="That one would be lost: name another."
+            )
         if path.is_dir():
             raise RunError(option, str(path), expected="a file, not a folder", then="Name a file in it.")
         if path.is_file():
@@ -78,8 +80,9 @@ def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             try:
                 text = line.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise DataError(f"Line {number} of {path}", line[:60], expected=f"UTF-8 text ({error.reason})",
-                                then="Save the file as UTF-8.") from None  # fmt: skip
+                raise DataError(
+                    f"Line {number} of {path}", line[:60], expected=f"UTF-8 text ({error.reason})", then="Save the file as UTF-8."
+                ) from None
             if text.strip():
                 yield number, text
 

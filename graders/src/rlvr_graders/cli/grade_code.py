@@ -34,8 +34,8 @@ def grade_code(
 
     A job is `{"id", "code", "tests"}` with the tests of `rlvr_graders.code.tests`, and optionally `timeout_s` and
     `memory_mb`. `code` is a program; where it begins with a fence, a think block or another tag it is taken for an answer,
-    and the program is what `extract_code` finds in it. A verdict is `{"id", "verdict", "score", "reason", "wall_s"}`; `score` is null when the sandbox failed
-    (`infra_error`), and when the job's tests are invalid or none (`error`, and the reason says so).
+    and the program is what `extract_code` finds in it. A verdict is `{"id", "verdict", "score", "reason", "wall_s"}`; `score` is
+    null when the sandbox failed (`infra_error`), and when the job's tests are invalid or none (`error`, and the reason says so).
 
     Args:
         input: Jobs, one JSON object per line; `-` for standard input.
@@ -74,13 +74,7 @@ def grade_code(
 
 
 def _verdict(name: Any, grade: CodeGrade) -> dict[str, Any]:
-    return {
-        "id": name,
-        "verdict": grade.verdict,
-        "score": grade.score,
-        "reason": grade.reason,
-        "wall_s": round(grade.wall_s, 6),
-    }
+    return {"id": name, "verdict": grade.verdict, "score": grade.score, "reason": grade.reason, "wall_s": round(grade.wall_s, 6)}
 
 
 def _grade(batch: list[dict[str, Any]], box: Sandbox, scoring: Scoring) -> list[CodeGrade]:

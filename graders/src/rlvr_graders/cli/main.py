@@ -1,4 +1,5 @@
-"""The command line of the graders: parse, call, print. Each command imports what it needs itself, so that `--help` answers at once."""
+"""The command line of the graders: parse, call, print. Each command imports what it needs itself, so that `--help` answers at
+once."""
 
 import os
 import sys

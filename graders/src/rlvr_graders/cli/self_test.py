@@ -7,8 +7,11 @@ from rich.table import Table
 
 def sandbox_table() -> Table:
     """One row per sandbox level of this machine: whether it works, and what it protects against and what not."""
-    table = Table(title="sandbox for model-written programs (`auto` takes the first that isolates and works)", title_justify="left",
-                  show_lines=True)  # fmt: skip
+    table = Table(
+        title="sandbox for model-written programs (`auto` takes the first that isolates and works)",
+        title_justify="left",
+        show_lines=True,
+    )
     for column in ("level", "here", "protects against", "does not protect against"):
         table.add_column(column)
     if sys.platform == "win32":

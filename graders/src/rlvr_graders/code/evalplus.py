@@ -1,7 +1,7 @@
 """HumanEval+ and MBPP+ rows as function tests: inputs as data, expected values from the reference solution, run in the sandbox.
 
-The data sets store inputs as JSON, so tuples and sets have become lists. The types of each argument are taken from the row itself:
-from the literal calls of its assertions (MBPP+).
+The data sets store inputs as JSON, so tuples and sets have become lists. The types of each argument are taken from the row
+itself: from the literal calls of its assertions (MBPP+).
 """
 
 import ast

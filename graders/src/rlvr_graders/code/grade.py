@@ -15,16 +15,7 @@ from rlvr_graders.sandbox import CallResult, ExecRequest, ExecResult, Sandbox
 from rlvr_graders.sandbox.inside.wire import WireError, digest, encode, to_bytes
 
 CodeStatus = Literal[
-    "pass",
-    "wrong",
-    "error",
-    "crash",
-    "timeout",
-    "incomplete",
-    "output_limit",
-    "protocol_error",
-    "infra_error",
-    "no_code",
+    "pass", "wrong", "error", "crash", "timeout", "incomplete", "output_limit", "protocol_error", "infra_error", "no_code"
 ]
 Scoring = Literal["fraction", "all"]
 _SEVERITY = ("infra_error", "protocol_error", "output_limit", "timeout", "crash", "incomplete", "error", "wrong")

@@ -142,10 +142,7 @@ def parse_tests(tests: dict[str, Any] | str) -> Tests:
         return _READERS[kind](tests)
     except (KeyError, TypeError, ValueError, AttributeError, SyntaxError, RecursionError) as problem:
         raise DataError(
-            f"Tests of kind {kind!r}",
-            tests,
-            expected=f"the documented form ({type(problem).__name__}: {problem})",
-            then=_THEN,
+            f"Tests of kind {kind!r}", tests, expected=f"the documented form ({type(problem).__name__}: {problem})", then=_THEN
         ) from None
 
 

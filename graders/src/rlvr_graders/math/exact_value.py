@@ -20,7 +20,7 @@ from rlvr_graders.math.tree import (
     Root,
     Sum,
     Variable,
-)  # fmt: skip
+)
 
 MAX_BITS = 60_000
 """Largest numerator or denominator that is computed exactly."""

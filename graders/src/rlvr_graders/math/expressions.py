@@ -26,7 +26,7 @@ from rlvr_graders.math.tree import (
     Root,
     Sum,
     Variable,
-)  # fmt: skip
+)
 from rlvr_graders.math.vocabulary import ALIASES, BEYOND, FUNCTIONS, GREEK, INVERSE, NOT_PRODUCTS
 
 MAX_DEPTH = 40

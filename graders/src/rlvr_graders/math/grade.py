@@ -87,16 +87,21 @@ def parse_gold(text: str) -> Gold:
 
 
 def _refusal(text: object) -> DataError:
-    return DataError("The gold answer", text, expected="an answer such as 42, \\frac{1}{2} or B",
-                     then="Correct the row or leave it out.")  # fmt: skip
+    return DataError(
+        "The gold answer", text, expected="an answer such as 42, \\frac{1}{2} or B", then="Correct the row or leave it out."
+    )
 
 
 @lru_cache(maxsize=65_536)
 def _parsed(text: str) -> Gold | DataError:
     """The error is kept as well as the answer: many completions are graded against one gold answer."""
     if is_solution(text):
-        return DataError("The gold answer", text, expected="the final answer alone; this is a whole solution, and it marks no answer",
-                         then="Name the column of the answer instead, or mark the answer with \\boxed{} or ####.")  # fmt: skip
+        return DataError(
+            "The gold answer",
+            text,
+            expected="the final answer alone; this is a whole solution, and it marks no answer",
+            then="Name the column of the answer instead, or mark the answer with \\boxed{} or ####.",
+        )
     stated = extract_answer(text)
     answer = stated.text if stated else text.strip()
     if not answer or len(answer) > MAX_ANSWER_CHARS:

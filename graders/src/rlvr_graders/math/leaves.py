@@ -26,7 +26,7 @@ _LOOSE_SPACE = re.compile(r"(?<![0-9A-Za-z]) | (?![0-9A-Za-z])")
 _ENDLESS = re.compile(r"[+-]? ?\\infty|\\ldots")
 _DATE = re.compile(r"[0-9]{4}([-/])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}(?:([-/])[0-9]{1,2}\2[0-9]{4}|/[0-9]{1,2}/[0-9]{2})")
 _WORDS = re.compile(
-    r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[apAP]\.?[mM])?|[0-9]{1,2} ?[apAP]\.?[mM]|[0-9]+ ?: ?[0-9]+"
+    r"[A-Za-z][A-Za-z '’-]*[A-Za-z][A-Za-z0-9 .,:;()&'’/%-]*|[0-9]{1,2}:[0-9]{2}(?: ?[apAP]\.?[mM])?|[0-9]{1,2} ?[apAP]\.?[mM]|[0-9]+ ?: ?[0-9]+"  # noqa: E501
 )
 # What math-verify must never see: it would compute it.
 _NEVER = re.compile(

@@ -37,9 +37,27 @@ _PART = re.compile(r"[ -](?:half|halves|(?:third|fourth|fifth|sixth|seventh|eigh
 _PERCENT = re.compile(r" ?(?:%|percent\b|per cent\b|pct\b)", re.IGNORECASE)
 _CURRENCY = re.compile(r"([$€£¥₹]|USD |US\$|EUR |GBP |INR |Rs\.?(?= ?[0-9]))\s?")
 _SMALL = [
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
-    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
-]  # fmt: skip
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
 _TENS = dict(zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10), strict=True))
 _WORDS = {word: value for value, word in enumerate(_SMALL)} | _TENS
 _WORDS |= {f"{ten}-{_SMALL[d]}": value + d for ten, value in _TENS.items() for d in range(1, 10)}
@@ -226,7 +244,8 @@ def double_shown(value: float) -> Fraction:
 
 
 def _shown(value: Fraction, decimal: Fraction, step: Fraction) -> bool:
-    """Whether a decimal is what a double shows of a rational value: its first 15 or 16 digits, rounded or cut off, or the double's own."""
+    """Whether a decimal is what a double shows of a rational value: its first 15 or 16 digits, rounded or cut off, or the
+    double's own."""
     if len(str(int(abs(decimal) / step))) < _DOUBLE_DIGITS[-1] and abs(value - decimal) < step:
         return True
     try:

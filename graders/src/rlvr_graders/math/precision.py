@@ -3,7 +3,8 @@ slow.
 
 A closed formula is evaluated at two precisions: a true zero of the difference shrinks with the precision, a small
 number does not. The precision grows with the literals, so that pi + 10^-40 is not pi. Formulas with variables are
-compared at fixed rational points, positive and negative, small and large, where identities of other formulas do not hold by chance.
+compared at fixed rational points, positive and negative, small and large, where identities of other formulas do not hold by
+chance.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from rlvr_graders.math.tree import (
     Root,
     Sum,
     Variable,
-)  # fmt: skip
+)
 
 BASE_DIGITS = 60
 MAX_DIGITS = 2_500
@@ -42,15 +43,37 @@ MAX_SHIFT = Fraction(10**9)
 """Larger exponents count as this one: they ask for too many digits in any case, and may be larger than a float."""
 
 _POINTS = (  # numerators and denominators: primes, so that no small identity is met
-    (1009, 733), (2003, 859), (3001, 2221), (613, 997), (4001, 1223), (1511, 2897),
-    (-1013, 751), (-2011, 863), (-617, 991), (-3011, 2213),
-    (10007, 733), (-12007, 857), (1000000007, 991), (-1000000009, 983),
-)  # fmt: skip
+    (1009, 733),
+    (2003, 859),
+    (3001, 2221),
+    (613, 997),
+    (4001, 1223),
+    (1511, 2897),
+    (-1013, 751),
+    (-2011, 863),
+    (-617, 991),
+    (-3011, 2213),
+    (10007, 733),
+    (-12007, 857),
+    (1000000007, 991),
+    (-1000000009, 983),
+)
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "cot": mp.cot, "sec": mp.sec, "csc": mp.csc, "arcsin": mp.asin,
-    "arccos": mp.acos, "arctan": mp.atan, "sinh": mp.sinh, "cosh": mp.cosh, "tanh": mp.tanh, "ln": mp.log,
+    "sin": mp.sin,
+    "cos": mp.cos,
+    "tan": mp.tan,
+    "cot": mp.cot,
+    "sec": mp.sec,
+    "csc": mp.csc,
+    "arcsin": mp.asin,
+    "arccos": mp.acos,
+    "arctan": mp.atan,
+    "sinh": mp.sinh,
+    "cosh": mp.cosh,
+    "tanh": mp.tanh,
+    "ln": mp.log,
     "abs": mp.fabs,
-}  # fmt: skip
+}
 _CONSTANTS: dict[str, Callable[[], Any]] = {"pi": lambda: +mp.pi, "e": lambda: +mp.e, "i": lambda: mp.mpc(0, 1)}
 _UNDEFINED = (ZeroDivisionError, ValueError, OverflowError, NoConvergence, TypeError)
 

@@ -48,11 +48,7 @@ class MathReward:
         parse_gold(str(row["answer"]))
 
     def __call__(
-        self,
-        completions: list[Any],
-        answer: list[str],
-        log_metric: Callable[[str, float], None] | None = None,
-        **columns: Any,
+        self, completions: list[Any], answer: list[str], log_metric: Callable[[str, float], None] | None = None, **columns: Any
     ) -> list[float | None]:
         """One score in {0, 1} per completion, or None where it was not scored."""
         grades = [

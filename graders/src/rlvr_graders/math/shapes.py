@@ -56,10 +56,10 @@ def _interval(low: Shape, high: Shape, open: tuple[bool, bool], label: str | Non
 
 _MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\} ?(?:\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 _LABEL = re.compile(
-    r"m? ?\\angle ?[A-Z]{1,3}|\\?[A-Za-z]+(?: ?\^ ?\{? ?-1 ?\}?(?= ?\())?(?: ?_ ?(?:\{[^{}=]{1,12}\}|[A-Za-z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"
+    r"m? ?\\angle ?[A-Z]{1,3}|\\?[A-Za-z]+(?: ?\^ ?\{? ?-1 ?\}?(?= ?\())?(?: ?_ ?(?:\{[^{}=]{1,12}\}|[A-Za-z0-9]))?'*(?: ?\( ?[a-zA-Z](?: ?, ?[a-zA-Z])* ?\))?"  # noqa: E501
     r"|\( ?\\?[a-z]+(?: ?, ?\\?[a-z]+)+ ?\)"
     r"|(?:the )?[A-Za-z]+(?: [A-Za-z]+){0,3}"
-)  # fmt: skip
+)
 _VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_(?:\{\w+\}|\w))?")
 _RELATION = re.compile(r"<=|>=|<|>|=|\\ne(?![a-z])|\\in(?![a-z])|\\approx|\\equiv|\\sim(?![a-z])")
 _LOGIC = re.compile(r"\\(lor|land|vee|wedge)(?![a-zA-Z])")

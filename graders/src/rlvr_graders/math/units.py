@@ -8,16 +8,30 @@ from rlvr_graders.math.vocabulary import word_set
 
 _TABLE = {
     "length": {
-        "mm millimeter millimetre": "1/1000", "cm centimeter centimetre": "1/100", "dm decimeter decimetre": "1/10",
-        "m meter metre": "1", "km kilometer kilometre": "1000", "in inch inches": "0.0254",
-        "ft foot feet": "0.3048", "yd yard": "0.9144", "mi mile": "1609.344",
+        "mm millimeter millimetre": "1/1000",
+        "cm centimeter centimetre": "1/100",
+        "dm decimeter decimetre": "1/10",
+        "m meter metre": "1",
+        "km kilometer kilometre": "1000",
+        "in inch inches": "0.0254",
+        "ft foot feet": "0.3048",
+        "yd yard": "0.9144",
+        "mi mile": "1609.344",
     },
     "mass": {
-        "mg milligram": "1/1000000", "g gram": "1/1000", "kg kilogram kilo": "1", "t ton tonne": "1000",
-        "lb lbs pound": "0.45359237", "oz ounce": "0.028349523125",
+        "mg milligram": "1/1000000",
+        "g gram": "1/1000",
+        "kg kilogram kilo": "1",
+        "t ton tonne": "1000",
+        "lb lbs pound": "0.45359237",
+        "oz ounce": "0.028349523125",
     },
     "time": {
-        "ms millisecond": "1/1000", "s sec second": "1", "min minute": "60", "h hr hrs hour": "3600", "day": "86400",
+        "ms millisecond": "1/1000",
+        "s sec second": "1",
+        "min minute": "60",
+        "h hr hrs hour": "3600",
+        "day": "86400",
         "week": "604800",
     },
     "calendar": {"month": "1", "yr year": "12"},
@@ -35,7 +49,7 @@ _TABLE = {
     "power": {"W watt": "1", "kW kilowatt": "1000"},
     "energy": {"J joule": "1", "kJ kilojoule": "1000"},
     "force": {"N newton": "1"},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -87,11 +101,7 @@ class Unit:
 
 def _lookup(word: str) -> _Known | None:
     """A known unit by its symbol or name, in singular or plural, in any case for whole words."""
-    for name in (
-        word,
-        word.lower() if len(word) > 2 else word,
-        word.lower().removesuffix("s") if len(word) > 3 else word,
-    ):
+    for name in (word, word.lower() if len(word) > 2 else word, word.lower().removesuffix("s") if len(word) > 3 else word):
         if name in _KNOWN:
             return _KNOWN[name]
     return None

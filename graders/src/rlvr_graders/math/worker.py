@@ -1,4 +1,5 @@
-"""The caller's side of the math worker: a separate interpreter, so that a hang, a memory leak or a crash does not affect the caller.
+"""The caller's side of the math worker: a separate interpreter, so that a hang, a memory leak or a crash does not affect the
+caller.
 
 math-verify limits itself by signals (main thread only) or not at all, and sympy can hold the interpreter lock for
 minutes. So it runs in a process of its own, started as `python -I` on a file, never forked from the trainer. The

@@ -5,7 +5,8 @@ Started by file name with `python -I`, never imported by the trainer. It limits 
 files, open descriptors; each request arms an alarm that kills the process, so that an orphan cannot run on.
 
 Requests: `{"op": "value", "gold", "answer"}`, `{"op": "relation", "gold": [l, r], "answer": [l, r], "positive"}`,
-`{"op": "double", "text", "shown"}` (is that what a double shows of the formula?), `{"op": "readable", "text"}`. Replies: `{"equal": true | false | null, "detail"}`.
+`{"op": "double", "text", "shown"}` (is that what a double shows of the formula?), `{"op": "readable", "text"}`.
+Replies: `{"equal": true | false | null, "detail"}`.
 """
 
 import json
@@ -85,10 +86,7 @@ def _by_math_verify(gold: str, answer: str) -> dict[str, Any]:
     confirmed = _confirmed(golds[0], answers[0])
     if confirmed is None and getattr(golds[0], "is_number", False):
         return {"equal": False, "detail": "math-verify says equal, which could not be confirmed"}
-    return {
-        "equal": confirmed is not False,
-        "detail": "math-verify" if confirmed is not False else "math-verify, refuted",
-    }
+    return {"equal": confirmed is not False, "detail": "math-verify" if confirmed is not False else "math-verify, refuted"}
 
 
 def _value(gold: str, answer: str) -> dict[str, Any]:

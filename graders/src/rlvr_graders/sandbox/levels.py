@@ -28,10 +28,7 @@ LANDLOCK_NOT = (
     "side channels: timing, load, caches shared with other processes",
     "a program that gives right answers for the tested inputs only",
 )
-BWRAP_PROTECTS = (
-    *LANDLOCK_PROTECTS,
-    "seeing any path, user, process or network interface of the machine (own namespaces)",
-)
+BWRAP_PROTECTS = (*LANDLOCK_PROTECTS, "seeing any path, user, process or network interface of the machine (own namespaces)")
 BWRAP_NOT = (
     "a kernel bug in the system calls that stay allowed; user namespaces enlarge what a kernel bug can reach",
     *LANDLOCK_NOT[2:],
@@ -148,11 +145,7 @@ def _taken(pool: Pool, calibrate: bool) -> Pool:
     if calibrate:
         pool.calibrate()
     can = pool.capabilities
-    print(
-        f"Sandbox: level {can.level}, {can.workers} workers, time limits x {can.time_scale:.2f}",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(f"Sandbox: level {can.level}, {can.workers} workers, time limits x {can.time_scale:.2f}", file=sys.stderr, flush=True)
     return pool
 
 

@@ -39,10 +39,7 @@ def function_script(request: ExecRequest) -> tuple[str, str]:
     mark = f"{secrets.token_hex(16)} "
     guest_source = (INSIDE / "guest.py").read_text(encoding="utf-8").replace("from . import wire\n", "")
     script = _TEMPLATE.format(
-        wire=(INSIDE / "wire.py").read_text(encoding="utf-8"),
-        guest=guest_source,
-        job=payloads(request)[0].decode(),
-        mark=mark,
+        wire=(INSIDE / "wire.py").read_text(encoding="utf-8"), guest=guest_source, job=payloads(request)[0].decode(), mark=mark
     )
     return script, mark
 

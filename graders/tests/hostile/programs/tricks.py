@@ -109,7 +109,9 @@ PROGRAMS = {
     "descriptor_links": _try("any(os.path.lexists('/proc/self/fd/%d' % n) for n in range(4, 64)) or -1", "import os"),
     "thread_self": _try("open('/proc/thread-self/mem', 'rb')"),
     "leave_by_dot_dot": _try("open('/usr/lib/../../etc/passwd').read()"),
-    "leave_by_descriptor": _try("os.open('../../../etc/passwd', os.O_RDONLY, dir_fd=os.open('/usr/lib/x86_64-linux-gnu', os.O_RDONLY))"),
+    "leave_by_descriptor": _try(
+        "os.open('../../../etc/passwd', os.O_RDONLY, dir_fd=os.open('/usr/lib/x86_64-linux-gnu', os.O_RDONLY))"
+    ),
     "directory_walk": _try("os.fchdir(os.open('/', os.O_RDONLY | os.O_DIRECTORY)) or 1"),
     "mark_output_file": _try("os.setxattr(1, 'user.@TOKEN@', b'x') or 1"),
     "seal_output_file": _try("fcntl.fcntl(1, 1033, 15)", "import fcntl"),
@@ -202,4 +204,4 @@ PROGRAMS = {
     "check_closes_calls": "import os\nos.close(5)\ndef solve(a, b): return a + b",
     "check_unknown_tag": 'import os\ndef solve(a, b):\n    os.write(6, b\'[1,"v",{"eval":"7"}]\\n\')\n    return 0',
     "check_warning_error": 'import os\ndef solve(a, b):\n    os.write(6, b\'[1,"e","AssertionError",""]\\n\')\n    return 0',
-}  # fmt: skip
+}

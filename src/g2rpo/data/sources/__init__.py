@@ -27,8 +27,21 @@ from g2rpo.data.sources import (
 from g2rpo.errors import ConfigError, nearest
 
 RECOGNISED = (
-    math_curriculum, math, openr1, s1k, deepmath, gpqa, aime, evalplus, humaneval, mbpp, livecodebench, code_cot, verifiable_coding, gsm8k,
-)  # fmt: skip
+    math_curriculum,
+    math,
+    openr1,
+    s1k,
+    deepmath,
+    gpqa,
+    aime,
+    evalplus,
+    humaneval,
+    mbpp,
+    livecodebench,
+    code_cot,
+    verifiable_coding,
+    gsm8k,
+)
 """Tried in this order; `generic` takes what has, or is mapped to, `prompt`, `answer` and `trace`."""
 SOURCES: dict[str, ModuleType] = {m.__name__.rpartition(".")[2]: m for m in (*RECOGNISED, amc, minerva)}
 """By name. Columns alone do not tell AMC and Minerva from GSM8K: they have to be named."""

@@ -1,5 +1,6 @@
-"""AMC 12, 2022 and 2023: `problem`, `answer` (a float), `id`, `url` (AI-MO/aimo-validation-amc, 83 problems); or `question`, `answer`
-(math-ai/amc23, 40 problems). The choices were taken out by those who made the sets: answers are numbers. Seen in evaluation scripts.
+"""AMC 12, 2022 and 2023: `problem`, `answer` (a float), `id`, `url` (AI-MO/aimo-validation-amc, 83 problems); or `question`,
+`answer` (math-ai/amc23, 40 problems). The choices were taken out by those who made the sets: answers are numbers. Seen in
+evaluation scripts.
 """
 
 from typing import Any

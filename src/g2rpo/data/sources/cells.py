@@ -20,8 +20,11 @@ def text(row: dict[str, Any], *columns: str) -> str:
             if not isinstance(row[column], str) or not row[column].strip():
                 raise DataError(f"column {column!r}", row[column], expected="text", then="Fill the cell or drop the row.")
             return row[column]
-    raise DataError(f"column {columns[0]!r}", expected=f"it among the columns {', '.join(row)}",
-                    then="For data of another shape, name the columns in the recipe's `columns`.")  # fmt: skip
+    raise DataError(
+        f"column {columns[0]!r}",
+        expected=f"it among the columns {', '.join(row)}",
+        then="For data of another shape, name the columns in the recipe's `columns`.",
+    )
 
 
 def answer(value: Any) -> str | None:

@@ -19,6 +19,12 @@ def problem(row: dict[str, Any]) -> Problem:
     asked = text(row, "question").strip()
     found = [t for t in (clean_trace(row.get(column) or "") for column in TRACES) if t]
     difficulty = row.get("difficulty")
-    return Problem(key=f"deepmath:{asked}", prompt=question(asked), answer=answer(row["final_answer"]),
-                   trace=min(found, key=len) if found else None, traces=tuple(found),
-                   difficulty=None if difficulty is None else float(difficulty), source=row.get("topic") or "deepmath")  # fmt: skip
+    return Problem(
+        key=f"deepmath:{asked}",
+        prompt=question(asked),
+        answer=answer(row["final_answer"]),
+        trace=min(found, key=len) if found else None,
+        traces=tuple(found),
+        difficulty=None if difficulty is None else float(difficulty),
+        source=row.get("topic") or "deepmath",
+    )

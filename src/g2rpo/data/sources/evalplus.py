@@ -1,8 +1,8 @@
 r"""HumanEval+ and MBPP+ (EvalPlus): many more inputs for the problems of HumanEval and MBPP.
 
 The release files (github.com/evalplus/humanevalplus_release, …/mbppplus_release) have `task_id`, `prompt`, `entry_point`,
-`canonical_solution`, `base_input`, `plus_input`, `atol` and, for MBPP+, `assertion`: inputs without expected values, which the reference
-solution gives, in the sandbox, when the tests are first used (`kind: evalplus`). Seen in the data itself.
+`canonical_solution`, `base_input`, `plus_input`, `atol` and, for MBPP+, `assertion`: inputs without expected values, which the
+reference solution gives, in the sandbox, when the tests are first used (`kind: evalplus`). Seen in the data itself.
 
 The copies on the hub (evalplus/humanevalplus, evalplus/mbppplus) have a test program instead, in which `inputs` and `results`
 are written out; where they can be read as plain values they become assertions. Seen in scripts that read them.

@@ -38,8 +38,12 @@ def _check_prompt(prompt: Any, column: str) -> None:
         for part in ("role", "content"):
             found = message.get(part) if isinstance(message, dict) else message
             if not isinstance(message, dict) or not isinstance(found, str):
-                raise DataError(f"{part} of message {number} in column {column!r}", found, expected="text",
-                                then="Write messages like {role: user, content: the question}, or drop the row.")  # fmt: skip
+                raise DataError(
+                    f"{part} of message {number} in column {column!r}",
+                    found,
+                    expected="text",
+                    then="Write messages like {role: user, content: the question}, or drop the row.",
+                )
 
 
 def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str, Any]], Problem]:
@@ -50,18 +54,18 @@ def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str
     where = {role: mapping.get(role, role) for role in ROLES}
     for role, column in where.items():
         if column not in columns and (role in mapping or role == "prompt"):
-            raise DataError(f"column {column!r} for the {role}", expected=f"it among the columns {', '.join(columns)}",
-                            then="Name the columns in the recipe, for example columns: {prompt: question, answer: final, trace: solution}.")  # fmt: skip
+            raise DataError(
+                f"column {column!r} for the {role}",
+                expected=f"it among the columns {', '.join(columns)}",
+                then="Name the columns in the recipe, for example columns: {prompt: question, answer: final, trace: solution}.",
+            )
 
     def problem(row: dict[str, Any]) -> Problem:
         value = {role: row.get(column) for role, column in where.items()}
         prompt = value["prompt"]
         if prompt is None or prompt == "" or prompt == []:
             raise DataError(
-                f"column {where['prompt']!r}",
-                prompt,
-                expected="a question or a conversation",
-                then="Fill it or drop the row.",
+                f"column {where['prompt']!r}", prompt, expected="a question or a conversation", then="Fill it or drop the row."
             )
         _check_prompt(prompt, where["prompt"])
         refuse_nan(value["answer"], f"column {where['answer']!r}")

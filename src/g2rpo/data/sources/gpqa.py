@@ -1,5 +1,6 @@
-"""GPQA (Idavidrein/gpqa, config gpqa_diamond; gated): `Question`, `Correct Answer`, `Incorrect Answer 1` to `3`, `Record ID`. Seen in
-inspect's and lm-evaluation-harness' tasks. The answer is a letter; the order of the options is drawn from the key, the same for everyone.
+"""GPQA (Idavidrein/gpqa, config gpqa_diamond; gated): `Question`, `Correct Answer`, `Incorrect Answer 1` to `3`, `Record ID`.
+Seen in inspect's and lm-evaluation-harness' tasks. The answer is a letter; the order of the options is drawn from the key, the
+same for everyone.
 
 Its authors ask not to publish the questions in the open: the key is an id, and nothing of ours copies the rows anywhere.
 """
@@ -26,5 +27,9 @@ def problem(row: dict[str, Any]) -> Problem:
     order = list(range(len(options)))
     rng("gpqa", name).shuffle(order)
     shown = "\n".join(f"{letter}) {options[place]}" for letter, place in zip(LETTERS, order, strict=True))
-    return Problem(key=f"gpqa:{name}", prompt=question(f"{asked}\n\n{shown}"), answer=LETTERS[order.index(0)],
-                   source=row.get("High-level domain") or "gpqa")  # fmt: skip
+    return Problem(
+        key=f"gpqa:{name}",
+        prompt=question(f"{asked}\n\n{shown}"),
+        answer=LETTERS[order.index(0)],
+        source=row.get("High-level domain") or "gpqa",
+    )

@@ -19,8 +19,18 @@ def problem(row: dict[str, Any]) -> Problem:
     asked = text(row, "question").strip()
     steps, mark, answer = text(row, "answer").rpartition("####")
     if not mark:
-        raise DataError("column 'answer'", row["answer"], expected="worked steps that end in '#### number', as in GSM8K",
-                        then="For data of another shape, name the columns in the recipe's `columns`, or the source that reads it.")  # fmt: skip
+        raise DataError(
+            "column 'answer'",
+            row["answer"],
+            expected="worked steps that end in '#### number', as in GSM8K",
+            then="For data of another shape, name the columns in the recipe's `columns`, or the source that reads it.",
+        )
     trace = strip_calculator_marks(steps).strip()
-    return Problem(key=f"gsm8k:{asked}", prompt=question(asked), answer=answer.strip().replace(",", ""), trace=trace,
-                   difficulty=float(len(trace.splitlines())), source="gsm8k")  # fmt: skip
+    return Problem(
+        key=f"gsm8k:{asked}",
+        prompt=question(asked),
+        answer=answer.strip().replace(",", ""),
+        trace=trace,
+        difficulty=float(len(trace.splitlines())),
+        source="gsm8k",
+    )

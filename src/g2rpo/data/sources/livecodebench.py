@@ -1,9 +1,9 @@
-"""LiveCodeBench, code generation (livecodebench/code_generation_lite): `question_content`, `question_id`, `starter_code`, `difficulty`
-(easy, medium, hard), `public_test_cases` as JSON, `private_test_cases` as JSON or as base64 of zlib of a pickled string, and
-`metadata` with `func_name`. Seen in LiveCodeBench's own loader (lcb_runner/benchmarks/code_generation.py).
+"""LiveCodeBench, code generation (livecodebench/code_generation_lite): `question_content`, `question_id`, `starter_code`,
+`difficulty` (easy, medium, hard), `public_test_cases` as JSON, `private_test_cases` as JSON or as base64 of zlib of a pickled
+string, and `metadata` with `func_name`. Seen in LiveCodeBench's own loader (lcb_runner/benchmarks/code_generation.py).
 
-A test is `{input, output, testtype}`: `stdin` for whole programs, `functional` for a method of `class Solution` whose arguments stand
-one per line. The pickle is read by an unpickler that knows no class and no function, so it can hold nothing but the string.
+A test is `{input, output, testtype}`: `stdin` for whole programs, `functional` for a method of `class Solution` whose arguments
+stand one per line. The pickle is read by an unpickler that knows no class and no function, so it can hold nothing but the string.
 """
 
 import base64
@@ -39,8 +39,13 @@ def problem(row: dict[str, Any]) -> Problem:
     starter = (row.get("starter_code") or "").strip("\n")
     asked = text(row, "question_content").strip() + (f"\n\n```python\n{starter}\n```" if starter.strip() else "")
     level = str(row.get("difficulty") or "")
-    return Problem(key=f"livecodebench:{text(row, 'question_id')}", prompt=question(asked), tests=_tests(row),
-                   difficulty=LEVELS.get(level), source=row.get("platform") or "livecodebench")  # fmt: skip
+    return Problem(
+        key=f"livecodebench:{text(row, 'question_id')}",
+        prompt=question(asked),
+        tests=_tests(row),
+        difficulty=LEVELS.get(level),
+        source=row.get("platform") or "livecodebench",
+    )
 
 
 def _tests(row: dict[str, Any]) -> dict[str, Any]:
@@ -57,9 +62,12 @@ def _tests(row: dict[str, Any]) -> dict[str, Any]:
             "column 'metadata'", row.get("metadata"), expected="func_name, the method that the tests call", then="Drop the row."
         )
     try:
-        return {"kind": "function", "entry": name, "prompt": IMPORTS, "cases": [
-            {"call": f"Solution().{name}({', '.join(repr(json.loads(line)) for line in case['input'].split(chr(10)) if line.strip())})",
-             "expected": json.loads(case["output"])} for case in cases]}  # fmt: skip
+        return {
+            "kind": "function",
+            "entry": name,
+            "prompt": IMPORTS,
+            "cases": [{"call": _call(name, case["input"]), "expected": json.loads(case["output"])} for case in cases],
+        }
     except ValueError as error:
         raise DataError("tests", cases[0], expected="arguments and results as JSON", then=f"{error}. Drop the row.") from error
 
@@ -72,10 +80,20 @@ def _decoded(cell: str | list | None, column: str) -> list[dict[str, Any]]:
             return json.loads(cell)
         return json.loads(_PlainUnpickler(io.BytesIO(zlib.decompress(base64.b64decode(cell)))).load())
     except (ValueError, TypeError, binascii.Error, zlib.error, pickle.UnpicklingError, EOFError) as error:
-        raise DataError(f"column {column!r}", cell, expected="tests as JSON, or as LiveCodeBench packs them",
-                        then=f"{type(error).__name__}: {error}") from error  # fmt: skip
+        raise DataError(
+            f"column {column!r}",
+            cell,
+            expected="tests as JSON, or as LiveCodeBench packs them",
+            then=f"{type(error).__name__}: {error}",
+        ) from error
 
 
 class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         raise pickle.UnpicklingError(f"{module}.{name} in a place where only text belongs")
+
+
+def _call(name: str, lines: str) -> str:
+    """The call of one case, whose arguments are JSON, one per line."""
+    arguments = (repr(json.loads(line)) for line in lines.split("\n") if line.strip())
+    return f"Solution().{name}({', '.join(arguments)})"

@@ -1,9 +1,9 @@
-r"""MBPP (google-research-datasets/mbpp, config full, 974 problems): `task_id`, `text`, `code`, `test_list` (assertions), `test_setup_code`;
-the sanitized one (config sanitized): `prompt` for the text and `test_imports`. Seen in the data itself (the copy in DeepSeek-Coder)
-and in evaluation scripts.
+r"""MBPP (google-research-datasets/mbpp, config full, 974 problems): `task_id`, `text`, `code`, `test_list` (assertions),
+`test_setup_code`; the sanitized one (config sanitized): `prompt` for the text and `test_imports`. Seen in the data itself (the
+copy in DeepSeek-Coder) and in evaluation scripts.
 
-The question is put as in the paper (Austin et al. 2021): the text, then the tests, which name the function. By task id, 1 to 10 are
-the prompt split, 11 to 510 test, 511 to 600 validation, 601 to 974 train.
+The question is put as in the paper (Austin et al. 2021): the text, then the tests, which name the function. By task id, 1 to 10
+are the prompt split, 11 to 510 test, 511 to 600 validation, 601 to 974 train.
 """
 
 from typing import Any
@@ -37,5 +37,9 @@ def problem(row: dict[str, Any]) -> Problem:
     asked = f"{text(row, 'text', 'prompt').strip()}\nYour code should pass these tests:\n\n" + "\n".join(
         line.strip() for line in asserts
     )
-    return Problem(key=f"Mbpp/{row['task_id']}", prompt=question(asked), source="mbpp",
-                   tests={"kind": "assert", "asserts": list(asserts), "setup": setup, "solution": text(row, "code")})  # fmt: skip
+    return Problem(
+        key=f"Mbpp/{row['task_id']}",
+        prompt=question(asked),
+        source="mbpp",
+        tests={"kind": "assert", "asserts": list(asserts), "setup": setup, "solution": text(row, "code")},
+    )

@@ -1,4 +1,5 @@
-"""Minerva Math (math-ai/minervamath, 272 university problems): `question` (or `problem`), `answer`, sometimes `solution` that boxes it.
+"""Minerva Math (math-ai/minervamath, 272 university problems): `question` (or `problem`), `answer`, sometimes `solution` that
+boxes it.
 
 Seen in several evaluation scripts; some copies have the other names. The columns say too little to recognise it by.
 """
@@ -17,5 +18,10 @@ def matches(columns: list[str]) -> bool:
 def problem(row: dict[str, Any]) -> Problem:
     asked = text(row, "question", "problem").strip()
     solution = (row.get("solution") or "").strip()
-    return Problem(key=f"minerva:{asked}", prompt=question(asked), answer=answer(row.get("answer")) or boxed(solution),
-                   trace=solution or None, source="minerva")  # fmt: skip
+    return Problem(
+        key=f"minerva:{asked}",
+        prompt=question(asked),
+        answer=answer(row.get("answer")) or boxed(solution),
+        trace=solution or None,
+        source="minerva",
+    )

@@ -21,9 +21,15 @@ def matches(columns: list[str]) -> bool:
 def problem(row: dict[str, Any]) -> Problem:
     source = row.get("source") or "openr1"
     asked, found = text(row, "problem"), traces(row)
-    return Problem(key=f"openr1:{row.get('uuid') or asked}", prompt=question(asked), answer=answer(row["answer"]),
-                   trace=min(found, key=len) if found else None, traces=tuple(found),
-                   difficulty=float(TIERS.index(source)) if source in TIERS else None, source=source)  # fmt: skip
+    return Problem(
+        key=f"openr1:{row.get('uuid') or asked}",
+        prompt=question(asked),
+        answer=answer(row["answer"]),
+        trace=min(found, key=len) if found else None,
+        traces=tuple(found),
+        difficulty=float(TIERS.index(source)) if source in TIERS else None,
+        source=source,
+    )
 
 
 def traces(row: dict[str, Any]) -> list[str]:

@@ -26,8 +26,7 @@ def problem(row: dict[str, Any]) -> Problem:
         answer = boxed(row.get("deepseek_attempt") or "")
     trace = None if answer is None or grade == "no" else clean_trace(row["deepseek_thinking_trajectory"] or "") or None
     asked = text(row, "question")
-    return Problem(key=f"s1k:{asked}", prompt=question(asked), answer=answer, trace=trace,
-                   source=row.get("source_type") or "s1k")  # fmt: skip
+    return Problem(key=f"s1k:{asked}", prompt=question(asked), answer=answer, trace=trace, source=row.get("source_type") or "s1k")
 
 
 def _answer(solution: str) -> str | None:

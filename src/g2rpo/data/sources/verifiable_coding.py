@@ -1,7 +1,7 @@
-"""verifiable-coding-problems-python (open-r1/…): `problem_statement` (`problem` in the 10k set), `gold_standard_solution`, `problem_id`,
-`source`, and `verification_info` = `{language, test_cases: [{fn_name, input, output, type}]}`. Seen in open-r1's code reward and in
-scripts that read the set. Tests of type `stdin_stdout` are programs' input and output; the few of type `function_call` have arguments
-that are not given one by one: where they cannot be read, the row has no tests and is left out.
+"""verifiable-coding-problems-python (open-r1/…): `problem_statement` (`problem` in the 10k set), `gold_standard_solution`,
+`problem_id`, `source`, and `verification_info` = `{language, test_cases: [{fn_name, input, output, type}]}`. Seen in open-r1's
+code reward and in scripts that read the set. Tests of type `stdin_stdout` are programs' input and output; the few of type
+`function_call` have arguments that are not given one by one: where they cannot be read, the row has no tests and is left out.
 """
 
 import json
@@ -23,8 +23,14 @@ def problem(row: dict[str, Any]) -> Problem:
     asked = text(row, "problem_statement", "problem").strip()
     worked = first(row, *TRACES)
     found = [t for t in map(clean_trace, [worked] if isinstance(worked, str) else worked or []) if t]
-    return Problem(key=f"code:{row.get('problem_id') or asked}", prompt=question(asked), tests=_tests(row),
-                   trace=min(found, key=len) if found else None, traces=tuple(found), source=row.get("source") or "verifiable_coding")  # fmt: skip
+    return Problem(
+        key=f"code:{row.get('problem_id') or asked}",
+        prompt=question(asked),
+        tests=_tests(row),
+        trace=min(found, key=len) if found else None,
+        traces=tuple(found),
+        source=row.get("source") or "verifiable_coding",
+    )
 
 
 def _tests(row: dict[str, Any]) -> dict[str, Any] | None:

@@ -13,10 +13,7 @@ from g2rpo.errors import ConfigError, nearest
 from g2rpo.seeds import rng as seeded_rng
 from g2rpo.seeds import seed_of
 
-FAMILIES: dict[str, Callable[[random.Random, int], Problem]] = {
-    "chains": chains.problem,
-    "word_problems": word_problems.problem,
-}
+FAMILIES: dict[str, Callable[[random.Random, int], Problem]] = {"chains": chains.problem, "word_problems": word_problems.problem}
 """Families with a number for an answer: what the built-in model has seen."""
 
 PROGRAMS: dict[str, Callable[[random.Random, int], Problem]] = {"programs": programs.problem}

@@ -8,8 +8,8 @@
 
 The last two are what solutions written for experts look like: true, and with gaps that the student cannot close in its head.
 
-A wrong step is one step with a wrong result (arithmetic) or with another operation (programs), as a teacher slips; all later steps
-follow from it, and so does the answer the trace ends in. The problem keeps its true answer: rewards are never noisy.
+A wrong step is one step with a wrong result (arithmetic) or with another operation (programs), as a teacher slips; all later
+steps follow from it, and so does the answer the trace ends in. The problem keeps its true answer: rewards are never noisy.
 """
 
 import dataclasses

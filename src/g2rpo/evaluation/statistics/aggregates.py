@@ -43,8 +43,8 @@ def iqm_interval(values_by_task: Sequence[Sequence[float]], draws: int = DRAWS, 
 def probability_of_improvement(
     ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[float]], draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, Interval | None]:
-    """P(X > Y) + P(X = Y) / 2 for a run X of ours and a run Y of theirs on the same task, mean over tasks (Mann and Whitney 1947),
-    with its 95 % bootstrap interval over seeds; None for the interval where no task has two seeds on both sides.
+    """P(X > Y) + P(X = Y) / 2 for a run X of ours and a run Y of theirs on the same task, mean over tasks (Mann and Whitney
+    1947), with its 95 % bootstrap interval over seeds; None for the interval where no task has two seeds on both sides.
     """
 
     def estimate(x: np.ndarray, y: np.ndarray) -> float:

@@ -29,8 +29,8 @@ def paired_bootstrap(a: Sequence[float], b: Sequence[float], *, draws: int = DRA
 
 
 def paired_adjusted(a: Sequence[float], b: Sequence[float], z: float = Z_95) -> tuple[float, float]:
-    """Adjusted Wald interval of mean(b - a) for paired scores of 0 or 1 (Bonett and Price 2012): two problems are added, one that only
-    the first model solved and one that only the second did. It has a width also where the models agree on every problem.
+    """Adjusted Wald interval of mean(b - a) for paired scores of 0 or 1 (Bonett and Price 2012): two problems are added, one that
+    only the first model solved and one that only the second did. It has a width also where the models agree on every problem.
     """
     d = np.concatenate([np.asarray(b, dtype=float) - np.asarray(a, dtype=float), [-1.0, 1.0]])
     half = z * sqrt(d.var() / len(d))
@@ -40,8 +40,8 @@ def paired_adjusted(a: Sequence[float], b: Sequence[float], z: float = Z_95) -> 
 def paired_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """The interval to report for mean(b - a) of scores in [0, 1].
 
-    Adjusted Wald where every score is 0 or 1, or where all differences are equal (a bootstrap of equal values has no width, and would
-    promise that two models are the same); otherwise the bootstrap, since shares vary less than coin flips.
+    Adjusted Wald where every score is 0 or 1, or where all differences are equal (a bootstrap of equal values has no width, and
+    would promise that two models are the same); otherwise the bootstrap, since shares vary less than coin flips.
     """
     binary = all(value in (0, 1) for value in (*a, *b))
     if binary or len({y - x for x, y in zip(a, b, strict=True)}) < 2:

@@ -1,4 +1,5 @@
-"""pass@k: the chance that at least one of k samples is right, estimated from n samples (Chen et al. 2021, arXiv 2107.03374, eq. 1)."""
+"""pass@k: the chance that at least one of k samples is right, estimated from n samples (Chen et al. 2021, arXiv 2107.03374, eq.
+1)."""
 
 from math import comb
 
@@ -19,6 +20,10 @@ def pass_at_k(right: int, n: int, k: int) -> float:
         ConfigError: k is not in 1 .. n, or c not in 0 .. n.
     """
     if not (1 <= k <= n and 0 <= right <= n):
-        raise ConfigError("pass@k", {"k": k, "samples": n, "right": right}, expected="1 <= k <= samples and 0 <= right <= samples",
-                          then="Draw at least k samples per problem.")  # fmt: skip
+        raise ConfigError(
+            "pass@k",
+            {"k": k, "samples": n, "right": right},
+            expected="1 <= k <= samples and 0 <= right <= samples",
+            then="Draw at least k samples per problem.",
+        )
     return 1.0 - comb(n - right, k) / comb(n, k)

@@ -1,7 +1,7 @@
 """One run of a comparison: an arm, a task, a seed, a budget; evaluated on held-out problems on the way and at the end.
 
-Runs in a process of its own (`python -m g2rpo.lab.compare.arm_run FOLDER`, which holds `spec.json`), so that many can go on at once and
-one that dies takes nobody with it. Leaves `result.json` behind, written in one piece, and a run directory per stage.
+Runs in a process of its own (`python -m g2rpo.lab.compare.arm_run FOLDER`, which holds `spec.json`), so that many can go on at
+once and one that dies takes nobody with it. Leaves `result.json` behind, written in one piece, and a run directory per stage.
 """
 
 import hashlib
@@ -82,9 +82,14 @@ class Judge:
 
         problems, rewards, length, temperature = self.sets[name]
         return held_out_scores(
-            model, self.tokenizer, problems[:count], rewards[0], max_completion_length=length,
-            temperature=0.0 if greedy else temperature, seed=self.spec.seed + 1_000_003 * sample,
-        )  # fmt: skip
+            model,
+            self.tokenizer,
+            problems[:count],
+            rewards[0],
+            max_completion_length=length,
+            temperature=0.0 if greedy else temperature,
+            seed=self.spec.seed + 1_000_003 * sample,
+        )
 
     def pass_at(self, model: Any) -> dict[str, float]:
         from g2rpo.evaluation.statistics.pass_at_k import pass_at_k
@@ -142,10 +147,19 @@ def execute(spec: RunSpec, folder: Path) -> RunResult:
             model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         final = judge.scores(model)
         return RunResult(
-            spec.arm, spec.task, spec.seed, final, mean(judge.scores(model, greedy=True)), curve,
-            {name: judge.scores(model, name=name) for name in judge.sets if name}, judge.pass_at(model), meter.total(), stages,
-            judge.digest, source_digest(),
-        )  # fmt: skip
+            spec.arm,
+            spec.task,
+            spec.seed,
+            final,
+            mean(judge.scores(model, greedy=True)),
+            curve,
+            {name: judge.scores(model, name=name) for name in judge.sets if name},
+            judge.pass_at(model),
+            meter.total(),
+            stages,
+            judge.digest,
+            source_digest(),
+        )
     finally:
         judge.close()
 

@@ -92,13 +92,18 @@ def summarise(experiment: Experiment, results: Sequence[RunResult], output: Path
 
 
 DEFINITIONS = {
-    "accuracy": "mean over seeds of the share of held-out problems solved at the end, one sample each, never guided; 95 % interval by a "
+    "accuracy": "mean over seeds of the share of held-out problems solved at the end, one sample each, never guided; 95 % "
+    "interval by a "
     "bootstrap over seeds and, within them, problems (with one seed: Wilson, over problems alone)",
     "difference": "in accuracy, paired by problem; 95 % interval by a bootstrap over seeds and problems; not corrected for the "
     "number of comparisons",
     "iqm": "interquartile mean of the seeds' accuracies (arXiv 2108.13264), 95 % bootstrap interval over seeds",
-    "improvement": "chance that a run of the arm ends above a run of the other, ties counting half; 95 % bootstrap interval over seeds",
-    "to reach": "budget spent at the first evaluation at or above the accuracy: median over all seeds, none where half never reach it",
+    "improvement": (
+        "chance that a run of the arm ends above a run of the other, ties counting half; 95 % bootstrap interval over seeds"
+    ),
+    "to reach": (
+        "budget spent at the first evaluation at or above the accuracy: median over all seeds, none where half never reach it"
+    ),
 }
 
 
@@ -116,7 +121,10 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
         left, held, spent = [], [], {at: [] for at in reach}
         for r in runs:
             curve = [a for _, _, a in r.curve]
-            left.append(name != BASE and reliability.took_off(base.accuracy, len(base.scores), curve, evaluation.during, r.accuracy, len(r.scores)))  # fmt: skip
+            left.append(
+                name != BASE
+                and reliability.took_off(base.accuracy, len(base.scores), curve, evaluation.during, r.accuracy, len(r.scores))
+            )
             held.append(left[-1] and reliability.held_best(curve, evaluation.during, mean(r.scores[: evaluation.during])))
             for at, value in reach.items():
                 whole = [(s, a) for s, _, a in r.curve] + [(r.spent[experiment.budget.kind], r.accuracy)]
@@ -131,13 +139,17 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
             "greedy_accuracy_by_seed": [r.greedy_accuracy for r in runs],
             "took_off": left,
             "held_best": held,
-            "to_reach": {at: {"accuracy": reach[at], "median": _median(values), "by_seed": values} for at, values in spent.items()},
-            "pass_at": {k: {"mean": mean([r.pass_at[k] for r in runs]), "by_seed": [r.pass_at[k] for r in runs]} for k in base.pass_at},
+            "to_reach": {
+                at: {"accuracy": reach[at], "median": _median(values), "by_seed": values} for at, values in spent.items()
+            },
+            "pass_at": {
+                k: {"mean": mean([r.pass_at[k] for r in runs]), "by_seed": [r.pass_at[k] for r in runs]} for k in base.pass_at
+            },
             "sets": {held_out: _scored([r.sets[held_out] for r in runs]) for held_out in base.sets},
             "spent": {kind: [round(r.spent[kind], 1) for r in runs] for kind in UNITS},
             "stages": [[{**s, "spent": {k: round(v, 1) for k, v in s["spent"].items()}} for s in r.stages] for r in runs],
             "curves": [[[round(s, 1), n, a] for s, n, a in r.curve] for r in runs],
-        }  # fmt: skip
+        }
     return {
         "settings": dict(experiment.tasks[task] or {}),
         "arms": arms,
@@ -145,9 +157,11 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
             _difference(by_cell[task, ours], by_cell[task, theirs])
             for theirs in experiment.against
             for ours in experiment.arms
-            if ours not in (theirs, BASE) and (ours, theirs) not in {(a, b) for b in experiment.against for a in experiment.against[: experiment.against.index(b)]}
+            if ours not in (theirs, BASE)
+            and (ours, theirs)
+            not in {(a, b) for b in experiment.against for a in experiment.against[: experiment.against.index(b)]}
         ],
-    }  # fmt: skip
+    }
 
 
 def _scored(scores_by_seed: list[list[float]]) -> dict[str, Any]:
@@ -220,7 +234,8 @@ def findings(summary: dict[str, Any]) -> list[str]:
             low, high = d["ci95"]
             verdict = "beats" if low > 0 else "loses to" if high < 0 else "cannot be told from"
             sentences.append(
-                f"{d['ours']} {verdict} {d['theirs']}{where}: {100 * d['difference']:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})."
+                f"{d['ours']} {verdict} {d['theirs']}{where}: {100 * d['difference']:+.1f} points (95 % interval "
+                f"{100 * low:+.1f} to {100 * high:+.1f})."
             )
     if count < FEW_SEEDS:
         few = "one seed stands" if count == 1 else f"{count} seeds stand"
@@ -242,10 +257,14 @@ def print_tables(console: Any, summary: dict[str, Any]) -> None:
             n = len(arm["took_off"])
             trained = name != BASE
             table.add_row(
-                name, f"{arm['accuracy']:.1%}", f"{low:.1%} – {high:.1%}", f"{arm['iqm']:.1%}",
-                f"{sum(arm['took_off'])}/{n}" if trained else "", f"{sum(arm['held_best'])}/{n}" if trained else "",
+                name,
+                f"{arm['accuracy']:.1%}",
+                f"{low:.1%} – {high:.1%}",
+                f"{arm['iqm']:.1%}",
+                f"{sum(arm['took_off'])}/{n}" if trained else "",
+                f"{sum(arm['held_best'])}/{n}" if trained else "",
                 " ".join(f"{100 * a:.0f}" for a in arm["accuracy_by_seed"]),
-            )  # fmt: skip
+            )
         console.print(table)
     for sentence in summary["findings"]:
         console.print(f"• {sentence}")

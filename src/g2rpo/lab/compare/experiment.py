@@ -157,8 +157,9 @@ def _evaluation(value: Any) -> Evaluation:
     pass_k = _numbers("pass_k of the evaluation", value.get("pass_k"), whole=True)
     evaluation = Evaluation(**counts, pass_k=tuple(sorted(pass_k)), sets=_mappings("sets of the evaluation", value.get("sets")))
     if not 1 <= evaluation.during <= evaluation.problems:
-        raise ConfigError("during of the evaluation", evaluation.during, expected=f"1 to {evaluation.problems}, its problems",
-                          then="Lower it.")  # fmt: skip
+        raise ConfigError(
+            "during of the evaluation", evaluation.during, expected=f"1 to {evaluation.problems}, its problems", then="Lower it."
+        )
     return evaluation
 
 
@@ -217,8 +218,12 @@ def _arm(name: str, arm: Mapping[str, Any]) -> tuple[tuple[Stage, ...], str]:
     if legs is not None and arm:
         raise ConfigError(f"arm {name!r}", sorted(arm), expected="its fields within its stages", then="Move them there.")
     if legs is not None and (not isinstance(legs, list) or not all(isinstance(leg, dict) for leg in legs)):
-        raise ConfigError(f"stages of arm {name!r}", legs, expected="a list of stages, each a mapping of fields",
-                          then="Write stages: [{method: sft, share: 0.2}, {preset: grpo}].")  # fmt: skip
+        raise ConfigError(
+            f"stages of arm {name!r}",
+            legs,
+            expected="a list of stages, each a mapping of fields",
+            then="Write stages: [{method: sft, share: 0.2}, {preset: grpo}].",
+        )
     stages = []
     for leg in legs if legs is not None else [arm]:
         leg = dict(leg)
@@ -236,8 +241,12 @@ def _arm(name: str, arm: Mapping[str, Any]) -> tuple[tuple[Stage, ...], str]:
         or any(s is not None and not 0 < s <= 1 for _, _, s in stages)
         or (taken >= 1 if open_ else abs(taken - 1) > 1e-9)
     ):
-        raise ConfigError(f"shares of arm {name!r}", [s for _, _, s in stages], expected="shares of the budget that add up to 1",
-                          then="Leave one stage's share out: it gets the rest.")  # fmt: skip
+        raise ConfigError(
+            f"shares of arm {name!r}",
+            [s for _, _, s in stages],
+            expected="shares of the budget that add up to 1",
+            then="Leave one stage's share out: it gets the rest.",
+        )
     made = tuple(Stage(m, f, s if s is not None else (1 - taken) / open_) for m, f, s in stages)
     return made, meaning or " → ".join(_told(stage, len(made) > 1) for stage in made)
 
@@ -262,14 +271,23 @@ def _check_treatment(experiment: Experiment) -> None:
                 declared = any(fnmatch.fnmatchcase(field, pattern) for pattern in experiment.treatment)
                 of_preset = stage.fields.get("preset") and field in preset(stage.fields["preset"])
                 if field in OWNED or not (declared or of_preset):
-                    raise ConfigError(f"arm {name!r}", field, expected="fields in which arms may differ: " + ", ".join(experiment.treatment),
-                                      then="The comparison sets it itself." if field in OWNED else
-                                      "Move it to `shared`, or declare it: treatment: [" + field + "].")  # fmt: skip
+                    raise ConfigError(
+                        f"arm {name!r}",
+                        field,
+                        expected="fields in which arms may differ: " + ", ".join(experiment.treatment),
+                        then="The comparison sets it itself."
+                        if field in OWNED
+                        else "Move it to `shared`, or declare it: treatment: [" + field + "].",
+                    )
     for part in (experiment.shared, *experiment.tasks.values()):
         for field in part or {}:
             if field in OWNED:
-                raise ConfigError("shared of the experiment", field, expected="fields other than " + ", ".join(OWNED),
-                                  then="The comparison sets it: see seeds and budget.")  # fmt: skip
+                raise ConfigError(
+                    "shared of the experiment",
+                    field,
+                    expected="fields other than " + ", ".join(OWNED),
+                    then="The comparison sets it: see seeds and budget.",
+                )
 
 
 def _check_runs(experiment: Experiment) -> None:
@@ -283,15 +301,18 @@ def _check_runs(experiment: Experiment) -> None:
                 try:
                     stage_recipe(base, stage, seed=0, output_dir="unused")
                 except ConfigError as error:
-                    raise ConfigError(f"arm {name!r} on task {task!r}: {error.what}", error.value, expected=error.expected,
-                                      then=error.then) from error  # fmt: skip
+                    raise ConfigError(
+                        f"arm {name!r} on task {task!r}: {error.what}", error.value, expected=error.expected, then=error.then
+                    ) from error
         for name, extra in {f"task {task!r}": {}, **experiment.evaluation.sets}.items():
             try:
                 data = resolve({**base, **(extra or {}), "output_dir": "unused", "preset": "grpo"}).data
                 if data.task is not None:  # quickly drawn; a data set is opened by the first run
                     replace(data, task_size=max(2, data.trace_limit or 0, data.few_shot + 1)).problems("test")
             except ConfigError as error:
-                raise ConfigError(f"held-out set {name}: {error.what}", error.value, expected=error.expected, then=error.then) from error  # fmt: skip
+                raise ConfigError(
+                    f"held-out set {name}: {error.what}", error.value, expected=error.expected, then=error.then
+                ) from error
 
 
 def stage_recipe(base: Mapping[str, Any], stage: Stage, *, seed: int, output_dir: str, **more: Any) -> Any:

@@ -39,8 +39,10 @@ class Progress:
     def point(self, spec: RunSpec, point: dict[str, float]) -> None:
         share = min(1.0, point["spent"] / spec.budget.amount)
         self._set(spec, f"{share:.0%} · {point['accuracy']:.0%}", share)
-        self._say(f"  {self._name(spec)}  {point['spent']:>9,.0f} {spec.budget.kind}  step {point['step']:>4}  "
-                  f"held-out accuracy {point['accuracy']:.1%}")  # fmt: skip
+        self._say(
+            f"  {self._name(spec)}  {point['spent']:>9,.0f} {spec.budget.kind}  step {point['step']:>4}  "
+            f"held-out accuracy {point['accuracy']:.1%}"
+        )
 
     def finished(self, spec: RunSpec, result: RunResult | None) -> None:
         """`None` for a run that failed."""

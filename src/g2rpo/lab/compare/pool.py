@@ -29,10 +29,12 @@ def run_all(specs: Sequence[RunSpec], root: Path, jobs: int, progress: Progress,
         root: Folder of the runs.
         jobs: Runs at a time.
         progress: Is told of every evaluation and every end.
-        other_code: Finished runs of other code than the present one are refused, done again, or kept (both then stand in the record).
+        other_code: Finished runs of other code than the present one are refused, done again, or kept (both then stand in the
+        record).
 
     Raises:
-        RunError: a run's process failed (the others are finished first), results of other code, or another comparison at work here.
+        RunError: a run's process failed (the others are finished first), results of other code, or another comparison at work
+        here.
     """
     with locked(root, "output"), progress:
         waiting = [s for s in specs if not _done(root / s.folder, other_code)]
@@ -42,9 +44,12 @@ def run_all(specs: Sequence[RunSpec], root: Path, jobs: int, progress: Progress,
         failed = _run(waiting, root, jobs, progress)
     if failed:
         log = root / failed[0].folder / LOG
-        raise RunError(f"arm {failed[0].arm!r} on {failed[0].task!r}, seed {failed[0].seed}", expected="a run that ends well",
-                       then=f"{len(failed)} of {len(specs)} failed; what was finished is on disk. Its output is in {log}, and ends: "
-                       f"{log.read_text(errors='replace')[-600:]!r}")  # fmt: skip
+        raise RunError(
+            f"arm {failed[0].arm!r} on {failed[0].task!r}, seed {failed[0].seed}",
+            expected="a run that ends well",
+            then=f"{len(failed)} of {len(specs)} failed; what was finished is on disk. Its output is in {log}, and ends: "
+            f"{log.read_text(errors='replace')[-600:]!r}",
+        )
     return [read_result(root / s.folder) for s in specs]
 
 
@@ -54,9 +59,13 @@ def _done(folder: Path, other_code: str) -> bool:
         return result is not None
     if other_code == "redo":
         return False
-    raise RunError(f"result in {folder}", result.code, expected=f"a run of the present code, {source_digest()}",
-                   then="Runs of different code are no comparison. Use --other-code redo to run it again, or --other-code keep "
-                   "if the difference cannot matter.")  # fmt: skip
+    raise RunError(
+        f"result in {folder}",
+        result.code,
+        expected=f"a run of the present code, {source_digest()}",
+        then="Runs of different code are no comparison. Use --other-code redo to run it again, or --other-code keep "
+        "if the difference cannot matter.",
+    )
 
 
 def _run(waiting: list[RunSpec], root: Path, jobs: int, progress: Progress) -> list[RunSpec]:

@@ -20,8 +20,9 @@ METHODS = ("rl", "sft")
 class Budget:
     """What every run may spend, all stages together.
 
-    `sampled_tokens`: tokens drawn in rollouts; imitation samples none, so each token it learns from counts as one. `trained_tokens`:
-    tokens in the loss. `wall_s`: seconds of training, evaluations left out. A run stops after the step that reaches it.
+    `sampled_tokens`: tokens drawn in rollouts; imitation samples none, so each token it learns from counts as one.
+    `trained_tokens`: tokens in the loss. `wall_s`: seconds of training, evaluations left out. A run stops after the step that
+    reaches it.
     """
 
     kind: str

@@ -1,4 +1,5 @@
-"""Do the arms differ in the declared treatment alone? Judged by what the runs wrote down themselves, not by what was asked for."""
+"""Do the arms differ in the declared treatment alone? Judged by what the runs wrote down themselves, not by what was asked
+for."""
 
 import json
 from collections.abc import Sequence
@@ -38,8 +39,12 @@ def check_runs(experiment: Experiment, specs: Sequence[RunSpec], results: Sequen
             who = f"arm {spec.arm!r}, seed {spec.seed}"
             _same(seen, "held-out problems", result.held_out_digest, who)
             if spec.stages and result.spent[spec.budget.kind] < spec.budget.amount:
-                raise RunError(f"{spec.budget.kind} of {who} on {task!r}", result.spent[spec.budget.kind],
-                               expected=f"the whole budget, {spec.budget.amount:g}", then="It ran out of steps first: raise max_steps.")  # fmt: skip
+                raise RunError(
+                    f"{spec.budget.kind} of {who} on {task!r}",
+                    result.spent[spec.budget.kind],
+                    expected=f"the whole budget, {spec.budget.amount:g}",
+                    then="It ran out of steps first: raise max_steps.",
+                )
             for stage, made in zip(spec.stages, result.stages, strict=True):
                 facts, settings = _read(root / spec.folder / made["folder"])
                 own = treated(stage.fields) | PLACES
@@ -66,5 +71,9 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _same(seen: dict[str, tuple[str, Any]], what: str, value: Any, who: str) -> None:
     first, known = seen.setdefault(what, (who, value))
     if known != value:
-        raise RunError(f"{what} of {who}", value, expected=f"{known!r}, as in {first}: arms may differ in the declared treatment alone",
-                       then="Declare it in `treatment`, or run the comparison again in a new folder.")  # fmt: skip
+        raise RunError(
+            f"{what} of {who}",
+            value,
+            expected=f"{known!r}, as in {first}: arms may differ in the declared treatment alone",
+            then="Declare it in `treatment`, or run the comparison again in a new folder.",
+        )

@@ -49,7 +49,10 @@ def accuracy_figure(task: str, block: Mapping[str, Any], budget: Mapping[str, An
         for n, a in block["arms"].items()
         if n != "base"
     ]
-    caption = f"{task}: held-out accuracy, never guided, against {unit}. Thin: seeds; thick: their mean; band: 95 % interval of it over seeds."
+    caption = (
+        f"{task}: held-out accuracy, never guided, against {unit}. Thin: seeds; thick: their mean; band: 95 % interval "
+        "of it over seeds."
+    )
     return draw(f"accuracy-{slug(task)}", caption, f"{caption} {'; '.join(told)}.", paint, (9.2, 4.4))
 
 
@@ -64,14 +67,23 @@ def difference_figure(task: str, block: Mapping[str, Any]) -> Figure | None:
         axes.axvline(0, color="#7a7a80", linewidth=1)
         for row, d in enumerate(reversed(pairs)):
             colour = COLOUR_OF[d["theirs"]]
-            axes.errorbar(100 * d["difference"], row, xerr=[[100 * (d["difference"] - d["ci95"][0])], [100 * (d["ci95"][1] - d["difference"])]],
-                          fmt="o", color=colour, capsize=3)  # fmt: skip
+            axes.errorbar(
+                100 * d["difference"],
+                row,
+                xerr=[[100 * (d["difference"] - d["ci95"][0])], [100 * (d["ci95"][1] - d["difference"])]],
+                fmt="o",
+                color=colour,
+                capsize=3,
+            )
         axes.set(xlabel="difference in held-out accuracy, points", yticks=range(len(pairs)))
         axes.set_yticklabels([f"{d['ours']} − {d['theirs']}" for d in reversed(pairs)])
 
     named = list(dict.fromkeys(d["theirs"] for d in pairs))
     COLOUR_OF = {name: look(number)["color"] for number, name in enumerate(named)}
-    told = "; ".join(f"{d['ours']} minus {d['theirs']}: {100 * d['difference']:+.1f} ({100 * d['ci95'][0]:+.1f} to {100 * d['ci95'][1]:+.1f})" for d in pairs)  # fmt: skip
+    told = "; ".join(
+        f"{d['ours']} minus {d['theirs']}: {100 * d['difference']:+.1f} ({100 * d['ci95'][0]:+.1f} to {100 * d['ci95'][1]:+.1f})"
+        for d in pairs
+    )
     caption = f"{task}: differences in held-out accuracy with 95 % intervals over seeds and problems."
     return draw(f"differences-{slug(task)}", caption, f"{caption} {told}.", paint, (7.2, 0.9 + 0.32 * len(pairs)))
 

@@ -102,11 +102,7 @@ def arms_table(summary: Mapping[str, Any], task: str) -> str:
 
 def differences_table(task: str, block: Mapping[str, Any]) -> str:
     rows = [
-        [
-            f"{text(d['ours'])} − {text(d['theirs'])}",
-            points(d),
-            f"{d['improvement']:.2f} ({_plain(d['improvement_ci95'])})",
-        ]
+        [f"{text(d['ours'])} − {text(d['theirs'])}", points(d), f"{d['improvement']:.2f} ({_plain(d['improvement_ci95'])})"]
         for d in block["differences"]
     ]
     head = ("arms", "difference in points (95 % interval)", "chance of ending above (95 % interval)")
@@ -156,7 +152,10 @@ def overall_tables(summary: Mapping[str, Any]) -> str:
     overall = summary["overall"]
     rows = [[text(n), percent(a["iqm"]), interval(a["iqm_ci95"])] for n, a in overall["arms"].items()]
     first = table("Interquartile mean of accuracy over all seeds and tasks", ("arm", "IQM", "95 % interval"), rows)
-    rows = [[f"{text(d['ours'])} over {text(d['theirs'])}", f"{d['improvement']:.2f}", _plain(d["improvement_ci95"])] for d in overall["improvements"]]  # fmt: skip
+    rows = [
+        [f"{text(d['ours'])} over {text(d['theirs'])}", f"{d['improvement']:.2f}", _plain(d["improvement_ci95"])]
+        for d in overall["improvements"]
+    ]
     return first + table(
         "Chance that a run ends above one of the other arm, mean over tasks", ("arms", "chance", "95 % interval"), rows
     )
@@ -197,9 +196,16 @@ def _named(drawn: Figure, prefix: str) -> Figure:
 def markdown(summary: Mapping[str, Any]) -> str:
     """The tables of a comparison for a document: arms with intervals, then what was compared with what."""
     unit = UNITS[summary["budget"]["kind"]]
-    lines = [f"## {summary['name']}", "", summary["question"], "",
-             f"{len(summary['seeds'])} seeds, {summary['budget']['amount']:,.0f} {unit} each, {summary['evaluation']['problems']} held-out problems; "
-             f"g2rpo {summary['facts'].get('g2rpo', '')}, code {', '.join(summary['code'])}.", ""]  # fmt: skip
+    lines = [
+        f"## {summary['name']}",
+        "",
+        summary["question"],
+        "",
+        f"{len(summary['seeds'])} seeds, {summary['budget']['amount']:,.0f} {unit} each, {summary['evaluation']['problems']} "
+        "held-out problems; "
+        f"g2rpo {summary['facts'].get('g2rpo', '')}, code {', '.join(summary['code'])}.",
+        "",
+    ]
     for task, block in summary["tasks"].items():
         if len(summary["tasks"]) > 1:
             lines += [f"### {task}", ""]
@@ -214,12 +220,18 @@ def markdown(summary: Mapping[str, Any]) -> str:
             lines += _grid((f"median {unit} to reach (seeds that did)", *goals), spent)
         held_out = list(block["arms"][BASE]["sets"])
         if held_out:
-            lines += _grid(("arm", *held_out), [
-                [name, *(f"{percent(arm['sets'][s]['accuracy'])} ({interval(arm['sets'][s]['ci95'])})" for s in held_out)]
-                for name, arm in block["arms"].items()
-            ])  # fmt: skip
+            lines += _grid(
+                ("arm", *held_out),
+                [
+                    [name, *(f"{percent(arm['sets'][s]['accuracy'])} ({interval(arm['sets'][s]['ci95'])})" for s in held_out)]
+                    for name, arm in block["arms"].items()
+                ],
+            )
         if ks := list(block["arms"][BASE]["pass_at"]):
-            lines += _grid(("arm", *(f"pass@{k}" for k in ks)), [[name, *(percent(v["mean"]) for v in arm["pass_at"].values())] for name, arm in block["arms"].items()])  # fmt: skip
+            lines += _grid(
+                ("arm", *(f"pass@{k}" for k in ks)),
+                [[name, *(percent(v["mean"]) for v in arm["pass_at"].values())] for name, arm in block["arms"].items()],
+            )
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -1,4 +1,5 @@
-"""Drawings for pages and files: SVG that takes the page's ink, so that it can be read on light and on dark paper, and PNG on white.
+"""Drawings for pages and files: SVG that takes the page's ink, so that it can be read on light and on dark paper, and PNG on
+white.
 
 Lines differ in colour and in dash; every colour has a contrast of at least 3 : 1 against white and against the dark page.
 """
@@ -46,10 +47,22 @@ def draw(
     import matplotlib.pyplot as plt
 
     style = {
-        "svg.hashsalt": "g2rpo", "svg.fonttype": "none", "font.size": 10, "text.color": INK, "axes.edgecolor": INK,
-        "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
-        "axes.facecolor": "none", "legend.frameon": False, "axes.grid": True, "grid.color": "#8a8a90", "grid.alpha": 0.25,
-    }  # fmt: skip
+        "svg.hashsalt": "g2rpo",
+        "svg.fonttype": "none",
+        "font.size": 10,
+        "text.color": INK,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.facecolor": "none",
+        "legend.frameon": False,
+        "axes.grid": True,
+        "grid.color": "#8a8a90",
+        "grid.alpha": 0.25,
+    }
     with matplotlib.rc_context(style):
         canvas = plt.figure(figsize=size, layout="constrained")
         paint(canvas)
@@ -72,7 +85,10 @@ def _inline(svg: str, name: str, description: str) -> str:
 
 def look(number: int) -> dict[str, Any]:
     """Colour and dash of the n-th line."""
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": DASHES[number // len(COLOURS) % len(DASHES) if number >= len(COLOURS) else number % len(DASHES)]}  # fmt: skip
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": DASHES[number // len(COLOURS) % len(DASHES) if number >= len(COLOURS) else number % len(DASHES)],
+    }
 
 
 def thinned(points: Sequence[tuple[float, float]], most: int = MOST_POINTS) -> list[tuple[float, float]]:
@@ -104,7 +120,8 @@ def lines(
     window: int = 1,
     limits: tuple[float, float] | None = None,
 ) -> Figure | None:
-    """One panel with a line per series; None where no series has a point. The description tells where each line begins and ends."""
+    """One panel with a line per series; None where no series has a point. The description tells where each line begins and
+    ends."""
     kept = [(label, thinned(smoothed(points, window))) for label, points in series if points]
     if not kept:
         return None
@@ -113,7 +130,13 @@ def lines(
     def paint(canvas):
         axes = canvas.subplots()
         for number, (label, points) in enumerate(kept):
-            axes.plot([p[0] for p in points], [(100 if percent else 1) * p[1] for p in points], label=label, linewidth=1.6, **look(number))  # fmt: skip
+            axes.plot(
+                [p[0] for p in points],
+                [(100 if percent else 1) * p[1] for p in points],
+                label=label,
+                linewidth=1.6,
+                **look(number),
+            )
         axes.set(xlabel=x, ylabel=y, **({"ylim": limits} if limits else {}))
         if len(kept) > 1:
             axes.legend()

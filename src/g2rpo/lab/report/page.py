@@ -23,7 +23,10 @@ def page(title: str, lead: str, sections: Sequence[Section]) -> str:
     """The whole page. `title` and `lead` are text; sections without a body are left out."""
     shown = [s for s in sections if s.body]
     links = "".join(f'<li><a href="#{s.id}">{text(s.title)}</a></li>' for s in shown)
-    parts = "".join(f'<section id="{s.id}" aria-labelledby="{s.id}-title"><h2 id="{s.id}-title">{text(s.title)}</h2>{s.body}</section>\n' for s in shown)  # fmt: skip
+    parts = "".join(
+        f'<section id="{s.id}" aria-labelledby="{s.id}-title"><h2 id="{s.id}-title">{text(s.title)}</h2>{s.body}</section>\n'
+        for s in shown
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title><link rel="icon" href="data:,"><style>{STYLE.read_text()}</style></head><body>

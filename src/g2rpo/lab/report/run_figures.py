@@ -40,23 +40,73 @@ def run_figures(steps: Steps, rollouts: Sequence[Mapping[str, Any]]) -> list[Fig
         return series(steps, f"guidance/{metric}")
 
     made = [
-        lines("success", "Success of guided and unguided rollouts while training." + smooth,
-              [("unguided", of("success/unguided")), ("guided", of("success/guided"))], x=x, y="success, %", percent=True, window=window, limits=(-2, 102)),
-        lines("length", "Guidance length ℓ, in tokens." + smooth, [("guidance tokens", of("length/tokens"))], x=x, y="tokens", window=window),
-        lines("share", "Share of the trace that is revealed, and α, the share of rollouts that are guided." + smooth,
-              [("revealed share of the trace", of("length/fraction")), ("α", of("guided_share"))], x=x, y="share, %", percent=True, window=window, limits=(-2, 102)),
-        lines("advantage-std", "Standard deviation of the advantages: how much there is to learn from." + smooth,
-              [("advantage std", of("advantage/std"))], x=x, y="std", window=window),
-        lines("zero-std", "Groups without any difference in reward, which teach nothing." + smooth,
-              [("no difference", of("groups/zero_std")), ("none solved", of("groups/solve_none")), ("all solved", of("groups/solve_all"))],
-              x=x, y="share of groups, %", percent=True, window=window, limits=(-2, 102)),
-        lines("signs", "Signs of the advantages by type of row." + smooth,
-              [(f"{kind}, {sign}", of(f"advantage/{kind}_{sign}")) for kind in ("guided", "unguided") for sign in ("positive", "negative")],
-              x=x, y="share of rollouts, %", percent=True, window=window),
+        lines(
+            "success",
+            "Success of guided and unguided rollouts while training." + smooth,
+            [("unguided", of("success/unguided")), ("guided", of("success/guided"))],
+            x=x,
+            y="success, %",
+            percent=True,
+            window=window,
+            limits=(-2, 102),
+        ),
+        lines(
+            "length",
+            "Guidance length ℓ, in tokens." + smooth,
+            [("guidance tokens", of("length/tokens"))],
+            x=x,
+            y="tokens",
+            window=window,
+        ),
+        lines(
+            "share",
+            "Share of the trace that is revealed, and α, the share of rollouts that are guided." + smooth,
+            [("revealed share of the trace", of("length/fraction")), ("α", of("guided_share"))],
+            x=x,
+            y="share, %",
+            percent=True,
+            window=window,
+            limits=(-2, 102),
+        ),
+        lines(
+            "advantage-std",
+            "Standard deviation of the advantages: how much there is to learn from." + smooth,
+            [("advantage std", of("advantage/std"))],
+            x=x,
+            y="std",
+            window=window,
+        ),
+        lines(
+            "zero-std",
+            "Groups without any difference in reward, which teach nothing." + smooth,
+            [
+                ("no difference", of("groups/zero_std")),
+                ("none solved", of("groups/solve_none")),
+                ("all solved", of("groups/solve_all")),
+            ],
+            x=x,
+            y="share of groups, %",
+            percent=True,
+            window=window,
+            limits=(-2, 102),
+        ),
+        lines(
+            "signs",
+            "Signs of the advantages by type of row." + smooth,
+            [
+                (f"{kind}, {sign}", of(f"advantage/{kind}_{sign}"))
+                for kind in ("guided", "unguided")
+                for sign in ("positive", "negative")
+            ],
+            x=x,
+            y="share of rollouts, %",
+            percent=True,
+            window=window,
+        ),
         lines("loss", "Training loss." + smooth, [("loss", series(steps, "loss"))], x=x, y="loss", window=window),
         reward_map(rollouts),
         success_by_fraction(rollouts),
-    ]  # fmt: skip
+    ]
     return [figure for figure in made if figure is not None]
 
 
@@ -73,7 +123,9 @@ def reward_map(rollouts: Sequence[Mapping[str, Any]], columns: int = 40, rows: i
     means = [(generation, sum(v) / len(v)) for (generation, _), v in groups.items()]
     last, top = max(g for g, _ in means), max(1.0, *(m for _, m in means))
     columns = min(columns, len({g for g, _ in means}))
-    counts, across, up = np.histogram2d([g for g, _ in means], [m for _, m in means], bins=[columns, rows], range=[[0, last + 1], [0, top * (1 + 1e-9)]])  # fmt: skip
+    counts, across, up = np.histogram2d(
+        [g for g, _ in means], [m for _, m in means], bins=[columns, rows], range=[[0, last + 1], [0, top * (1 + 1e-9)]]
+    )
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
     def paint(canvas):
@@ -84,7 +136,10 @@ def reward_map(rollouts: Sequence[Mapping[str, Any]], columns: int = 40, rows: i
         canvas.colorbar(image, ax=axes, label="share of groups, %")
 
     first, end = shares[0], shares[-1]
-    told = f"At first {first[0]:.0f} % of the groups are in the lowest row and {first[-1]:.0f} % in the highest; at the end {end[0]:.0f} % and {end[-1]:.0f} %."
+    told = (
+        f"At first {first[0]:.0f} % of the groups are in the lowest row and {first[-1]:.0f} % in the highest; at the end "
+        f"{end[0]:.0f} % and {end[-1]:.0f} %."
+    )
     caption = "Rewards of the groups: for each stretch of the run, the share of groups by their mean reward."
     return draw("reward-map", caption, f"{caption} {told}", paint)
 
@@ -114,9 +169,17 @@ def success_by_fraction(rollouts: Sequence[Mapping[str, Any]]) -> Figure | None:
         axes = canvas.subplots()
         for number, (label, points) in enumerate(thirds):
             shift = (number - 1) * 0.008
-            axes.errorbar([100 * (p[0] + shift) for p in points], [100 * p[1] for p in points],
-                          yerr=[[100 * (p[1] - p[2]) for p in points], [100 * (p[3] - p[1]) for p in points]],
-                          capsize=2, linewidth=1.5, marker="os^"[number], markersize=4, label=label, **look(number))  # fmt: skip
+            axes.errorbar(
+                [100 * (p[0] + shift) for p in points],
+                [100 * p[1] for p in points],
+                yerr=[[100 * (p[1] - p[2]) for p in points], [100 * (p[3] - p[1]) for p in points]],
+                capsize=2,
+                linewidth=1.5,
+                marker="os^"[number],
+                markersize=4,
+                label=label,
+                **look(number),
+            )
         axes.set(xlabel="revealed share of the trace, %", ylabel="success, %", ylim=(-2, 102))
         axes.legend()
 

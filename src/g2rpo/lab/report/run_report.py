@@ -11,10 +11,30 @@ from g2rpo.lab.report.rollouts import outcomes, sample
 from g2rpo.lab.report.run_figures import run_figures
 from g2rpo.training.run.run_directory import RunDirectory
 
-MAIN_SETTINGS = ("model_name_or_path", "preset", "task", "task_steps", "dataset_name", "dataset_path", "rewards", "guidance_controller",
-                 "guidance_controller_kwargs", "guidance_ratio", "guidance_loss", "guidance_advantages", "num_generations",
-                 "generation_batch_size", "learning_rate", "beta", "loss_type", "temperature", "max_completion_length", "max_steps",
-                 "max_sampled_tokens", "seed")  # fmt: skip
+MAIN_SETTINGS = (
+    "model_name_or_path",
+    "preset",
+    "task",
+    "task_steps",
+    "dataset_name",
+    "dataset_path",
+    "rewards",
+    "guidance_controller",
+    "guidance_controller_kwargs",
+    "guidance_ratio",
+    "guidance_loss",
+    "guidance_advantages",
+    "num_generations",
+    "generation_batch_size",
+    "learning_rate",
+    "beta",
+    "loss_type",
+    "temperature",
+    "max_completion_length",
+    "max_steps",
+    "max_sampled_tokens",
+    "seed",
+)
 
 
 def run_report(run: RunDirectory, decode: Callable | None) -> tuple[str, list[Figure]]:
@@ -54,8 +74,12 @@ def _read(run: RunDirectory, name: str) -> dict[str, Any]:
     try:
         return json.loads((run.path / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{name} of the run", str(run.path), expected=f"a file that g2rpo train wrote ({error})",
-                       then="Report on a whole run directory.") from error  # fmt: skip
+        raise RunError(
+            f"{name} of the run",
+            str(run.path),
+            expected=f"a file that g2rpo train wrote ({error})",
+            then="Report on a whole run directory.",
+        ) from error
 
 
 def settings_html(settings: dict[str, Any]) -> str:

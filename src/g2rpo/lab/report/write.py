@@ -49,8 +49,12 @@ def markdown_of(paths: list[Path]) -> str:
     parts = []
     for path in paths:
         if (summary := _summary(path)) is None:
-            raise RunError("report", str(path), expected="a comparison: a folder with comparison.json, or the file",
-                           then="Only comparisons have tables in Markdown.")  # fmt: skip
+            raise RunError(
+                "report",
+                str(path),
+                expected="a comparison: a folder with comparison.json, or the file",
+                then="Only comparisons have tables in Markdown.",
+            )
         parts.append(markdown(summary))
     return "\n".join(parts)
 
@@ -71,5 +75,9 @@ def _summary(path: Path) -> dict[str, Any] | None:
             return found
     elif (path / "steps.jsonl").exists():
         return None
-    raise RunError("report", str(path), expected="a run directory (steps.jsonl) or a comparison (comparison.json)",
-                   then="Check the path: it is the output_dir of g2rpo train, or the output of g2rpo compare.")  # fmt: skip
+    raise RunError(
+        "report",
+        str(path),
+        expected="a run directory (steps.jsonl) or a comparison (comparison.json)",
+        then="Check the path: it is the output_dir of g2rpo train, or the output of g2rpo compare.",
+    )

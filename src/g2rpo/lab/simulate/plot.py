@@ -7,7 +7,8 @@ COLOURS = {"length": "#2a7f62", "share": "#edae49", "unguided": "#3d5a9e", "guid
 
 
 def figure(results: list[Any], kind: str) -> bytes:
-    """The image file of `Simulation`s of one controller and scenario, one per seed; `kind` is svg or png. Same input, same bytes."""
+    """The image file of `Simulation`s of one controller and scenario, one per seed; `kind` is svg or png. Same input, same
+    bytes."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -37,8 +37,9 @@ SCENARIOS: dict[str, Scenario] = {
     s.name: s
     for s in (
         Scenario("zero", "no rollout ever succeeds, whatever is revealed", lambda: Still(lambda x: 0.0)),
-        Scenario("noise", "half of all rollouts succeed, whatever is revealed, and nothing is learned",
-                 lambda: Still(lambda x: 0.5)),
+        Scenario(
+            "noise", "half of all rollouts succeed, whatever is revealed, and nothing is learned", lambda: Still(lambda x: 0.5)
+        ),
         Scenario("smooth", "logistic learner, 2 % alone, 88 % with the whole trace", Logistic),
         Scenario("jump", "logistic learner whose success jumps at 60 % of the trace", lambda: Logistic(lift=2.0, jump=4.0)),
         Scenario("curriculum", "logistic learner, problems from easy to hard", Logistic, spread=2.0, curriculum=True),
@@ -47,7 +48,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("chain-dense", "nine segments, 24 % alone", lambda: Chain(skill=1.76)),
         Scenario("wrong", "the chain; every trace has one wrong step somewhere", Chain, wrong_traces=1.0),
     )
-}  # fmt: skip
+}
 
 
 def scenario(name: str) -> Scenario:

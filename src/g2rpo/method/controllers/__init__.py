@@ -54,13 +54,14 @@ def get_controller(name: str, **hyperparameters: Any) -> Controller:
     for key, value in hyperparameters.items():
         wanted = {int: int, float: (int, float)}.get(types.get(key))
         if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise ConfigError(key, value, expected="a whole number" if wanted is int else "a number",
-                              then=f"Set it through guidance_controller_kwargs of {name!r}.")  # fmt: skip
+            raise ConfigError(
+                key,
+                value,
+                expected="a whole number" if wanted is int else "a number",
+                then=f"Set it through guidance_controller_kwargs of {name!r}.",
+            )
         if fields and key not in fields:
             raise ConfigError(
-                f"guidance_controller_kwargs of {name!r}",
-                key,
-                expected="one of its hyperparameters",
-                then=nearest(key, fields),
+                f"guidance_controller_kwargs of {name!r}", key, expected="one of its hyperparameters", then=nearest(key, fields)
             )
     return kind(**hyperparameters)

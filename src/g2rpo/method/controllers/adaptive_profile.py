@@ -6,9 +6,9 @@
     guided rollouts = whole strata nearest to  G max(0, 1 - u / (p_b* (1 - p_b*))),  at most guidance_ratio G
 
 The share alpha, which the authors of G2RPO-A search by hand and call a limitation, is thus the shortfall of the unguided signal
-against the best guided one: 1 when the model never succeeds alone, 0 when its own rollouts teach as much as guided ones could. What
-it listens to is the success on the task itself, measured by the unguided rollouts; with a `guidance_ratio` below 1 there always are
-some. All draws are those of the group's own stream: every process plans the same.
+against the best guided one: 1 when the model never succeeds alone, 0 when its own rollouts teach as much as guided ones could.
+What it listens to is the success on the task itself, measured by the unguided rollouts; with a `guidance_ratio` below 1 there
+always are some. All draws are those of the group's own stream: every process plans the same.
 
 Nothing drifts under noise: counts forget at a constant rate, and the plan is a function of their posterior. No step assumes
 that more prefix means more success. Under zero reward every bin looks alike, and it goes on exploring.
@@ -37,9 +37,16 @@ class AdaptiveProfile(Profile):
 
     def check_group(self, group_size: int, guidable: int) -> None:
         if not nearest_strata(group_size, guidable, group_size):
-            raise ConfigError("num_generations", group_size, expected="groups in which adaptive_profile may guide two rollouts and leave two unguided; "
-                              f"guidance_ratio lets it guide {guidable}",
-                              then="Take 4 or more, raise guidance_ratio to 0.5, or set guidance_controller to profile and guidance_advantages to joint.")  # fmt: skip
+            raise ConfigError(
+                "num_generations",
+                group_size,
+                expected="groups in which adaptive_profile may guide two rollouts and leave two unguided; "
+                f"guidance_ratio lets it guide {guidable}",
+                then=(
+                    "Take 4 or more, raise guidance_ratio to 0.5, or set guidance_controller to profile and "
+                    "guidance_advantages to joint."
+                ),
+            )
 
     def plan(self, state: ProfileState, ask: Ask) -> float:
         draw = ask.rng("bin")  # one draw for the whole group

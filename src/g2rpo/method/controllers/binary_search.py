@@ -5,8 +5,9 @@
     r <  threshold:  low_q <- x, high_q <- 1        it needs more
 
 The opposite bound is opened again at each move, or the interval would close on a point and never follow a model that learns.
-Deviations: that opening is our reading, the paper's pseudocode was not at hand; guided rollouts are judged where there are any; a problem not
-seen before begins at (0, 1). A problem seen once per run is never searched, only sampled: `shared` keeps one interval for all.
+Deviations: that opening is our reading, the paper's pseudocode was not at hand; guided rollouts are judged where there are any; a
+problem not seen before begins at (0, 1). A problem seen once per run is never searched, only sampled: `shared` keeps one interval
+for all.
 
 What it assumes: more prefix, more success. Where a trace has an error it runs to the end of the trace.
 """

@@ -3,8 +3,8 @@
     p_t = p_low + (p_high - p_low) (1 + cos(pi (t + 1) / T_hint)) / 2  for t < T_hint, then no hint
     n ~ Binomial(segments, p_t),   l = n / segments
 
-One draw per group and step. Deviations: the hint stands at the start of the answer, where UFT appends it to the prompt; segments are
-equal parts of the trace in tokens.
+One draw per group and step. Deviations: the hint stands at the start of the answer, where UFT appends it to the prompt; segments
+are equal parts of the trace in tokens.
 """
 
 import math

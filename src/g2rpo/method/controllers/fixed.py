@@ -30,5 +30,9 @@ class Fixed(Schedule):
 
     def check_traces(self, longest: int, unit: Unit) -> None:
         if unit == "tokens" and self.length > longest:
-            raise ConfigError("length", self.length, expected=f"at most {longest} tokens, the longest prefix that any trace of this data allows",
-                              then="Every trace is shorter, so every guided rollout would start at the end of its trace. Lower the length.")  # fmt: skip
+            raise ConfigError(
+                "length",
+                self.length,
+                expected=f"at most {longest} tokens, the longest prefix that any trace of this data allows",
+                then="Every trace is shorter, so every guided rollout would start at the end of its trace. Lower the length.",
+            )

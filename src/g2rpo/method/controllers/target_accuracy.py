@@ -2,13 +2,13 @@
 
     a(h) = 1 / (1 + exp(-(w_0 + w_1 h))),      h* = (logit(target) - w_0) / w_1, within [0, 1]
 
-Each problem's (w_0, w_1) is a maximum a posteriori fit to what was seen of it, (h, mean success, rollouts) per visit and kind of row;
-the prior is centred on the fit to the latest visits of all problems together, whose own prior says: half of the trace gives one
-half. So a problem never seen is treated like the others, and one seen often by itself.
+Each problem's (w_0, w_1) is a maximum a posteriori fit to what was seen of it, (h, mean success, rollouts) per visit and kind of
+row; the prior is centred on the fit to the latest visits of all problems together, whose own prior says: half of the trace gives
+one half. So a problem never seen is treated like the others, and one seen often by itself.
 
-SEELE bounds the loss descent of a step by a(1 - a), largest at 1/2, and fits a(h) = c + (1 - c) / (1 + exp(-k (h - b))) to several
-rounds of rollouts inside one step. Deviations: one round per step, the earlier visits being the other rounds; no guessing floor c;
-the slope is kept above `MIN_SLOPE`, for the rule needs more prefix to mean more success.
+SEELE bounds the loss descent of a step by a(1 - a), largest at 1/2, and fits a(h) = c + (1 - c) / (1 + exp(-k (h - b))) to
+several rounds of rollouts inside one step. Deviations: one round per step, the earlier visits being the other rounds; no guessing
+floor c; the slope is kept above `MIN_SLOPE`, for the rule needs more prefix to mean more success.
 """
 
 import math

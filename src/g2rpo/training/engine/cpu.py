@@ -1,7 +1,7 @@
 """vLLM on a processor: what TRL and vLLM take for granted of a GPU, done another way where there is none.
 
-    weights        vLLM packs the weights of linear layers for the processor after loading and drops what it was given; TRL then finds
-                   nothing to write new weights to. They are left plain.
+    weights        vLLM packs the weights of linear layers for the processor after loading and drops what it was given; TRL then
+                   finds nothing to write new weights to. They are left plain.
     transfer       TRL sends weights to a server over NCCL. They go by a folder that trainer and server both see, and the worker
                    loads them as it loaded the first ones.
     memory         vLLM takes a share of the whole memory for keys and values, in each process; threads stay unbound, since those
@@ -30,8 +30,8 @@ from g2rpo.evaluation.engines import processor_options
 
 EXTENSION = f"{__name__}.PlainWeights"
 WEIGHTS_FOLDER = "G2RPO_WEIGHTS_FOLDER"
-"""Environment variable: where weights are put down for a server; it must see the folder under the same name. The folder for temporary
-files without it."""
+"""Environment variable: where weights are put down for a server; it must see the folder under the same name. The folder for
+temporary files without it."""
 
 
 def _leave_plain(layer: torch.nn.Module, remove_weight: bool) -> None:

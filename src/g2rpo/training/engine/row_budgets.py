@@ -1,8 +1,8 @@
 """A budget of new tokens for each row that vLLM continues.
 
-TRL asks its engine for `max_completion_length` new tokens in every row. A guided row has part of its completion already: asked for the
-whole, a server refuses it where prompt, prefix and budget exceed its context, and an engine in this process samples tokens that are
-thrown away. Sampling parameters are the engine's own business per row, so each row gets its own.
+TRL asks its engine for `max_completion_length` new tokens in every row. A guided row has part of its completion already: asked
+for the whole, a server refuses it where prompt, prefix and budget exceed its context, and an engine in this process samples
+tokens that are thrown away. Sampling parameters are the engine's own business per row, so each row gets its own.
 """
 
 import copy

@@ -47,8 +47,8 @@ def _check_version() -> None:
 class Engine(trl_vllm.VLLMGeneration):
     """TRL's `VLLMGeneration` that computes in the trainer's dtype, on a processor, too, and says what is wrong with it.
 
-    TRL tells `vllm.LLM` no dtype. vLLM then takes the checkpoint's, and bf16 for one in float32: the sampler's log-probabilities drift
-    from the trainer's, and the importance correction masks whole sequences.
+    TRL tells `vllm.LLM` no dtype. vLLM then takes the checkpoint's, and bf16 for one in float32: the sampler's log-probabilities
+    drift from the trainer's, and the importance correction masks whole sequences.
 
     Raises:
         ConfigError: an option that cannot work on a processor.
@@ -61,8 +61,12 @@ class Engine(trl_vllm.VLLMGeneration):
         client = trl_vllm.VLLMClient
         if self.accelerator.device.type == "cpu":
             if self.enable_sleep_mode:
-                raise ConfigError("vllm_enable_sleep_mode", True, expected="false on a processor: there is no second memory to sleep in",
-                                  then="Leave it out.")  # fmt: skip
+                raise ConfigError(
+                    "vllm_enable_sleep_mode",
+                    True,
+                    expected="false on a processor: there is no second memory to sleep in",
+                    then="Leave it out.",
+                )
             from g2rpo.training.engine import cpu
 
             options |= cpu.engine_options()
@@ -82,11 +86,19 @@ class Engine(trl_vllm.VLLMGeneration):
         served, url = self.vllm_client.get_server_info()["model_config"], self.vllm_client.base_url
         name = self.model.name_or_path
         if Path(name).name not in {Path(known).name for known in (served["model"], self.vllm_client.model)}:
-            raise RunError(f"model of the server at {url}", self.vllm_client.model, expected=f"{name!r}, which is trained",
-                           then=f"Start it with that model, or, where it has it under another name, with --served-model-name {name}.")  # fmt: skip
+            raise RunError(
+                f"model of the server at {url}",
+                self.vllm_client.model,
+                expected=f"{name!r}, which is trained",
+                then=f"Start it with that model, or, where it has it under another name, with --served-model-name {name}.",
+            )
         if served["dtype"] != str(dtype):
-            raise RunError(f"dtype of the server at {url}", served["dtype"], expected=f"{dtype}, in which the trainer computes",
-                           then=f"Start it with --dtype {str(dtype).removeprefix('torch.')}.")  # fmt: skip
+            raise RunError(
+                f"dtype of the server at {url}",
+                served["dtype"],
+                expected=f"{dtype}, in which the trainer computes",
+                then=f"Start it with --dtype {str(dtype).removeprefix('torch.')}.",
+            )
         self.max_model_length = served["max_model_len"]
 
 

@@ -1,4 +1,5 @@
-"""Rows without padding on the left, cut after the last position that is scored; what several have in common, once; or all in one line."""
+"""Rows without padding on the left, cut after the last position that is scored; what several have in common, once; or all in one
+line."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -71,8 +72,12 @@ def after_prefix(model: Any, prefix: Prefix) -> dict[str, Any]:
     cache, mask_UP = DynamicCache(config=model.config), prefix.ids_UP >= 0
     model.base_model(input_ids=prefix.ids_UP.clamp(min=0), attention_mask=mask_UP.long(), past_key_values=cache, use_cache=True)
     if cache.get_seq_length() != mask_UP.shape[1]:
-        raise RunError("the cache of a shared prefix", f"{cache.get_seq_length()} tokens", expected=f"{mask_UP.shape[1]}: this model keeps none in training",
-                       then="Set fast to false, and tell us the architecture.")  # fmt: skip
+        raise RunError(
+            "the cache of a shared prefix",
+            f"{cache.get_seq_length()} tokens",
+            expected=f"{mask_UP.shape[1]}: this model keeps none in training",
+            then="Set fast to false, and tell us the architecture.",
+        )
     cache.batch_select_indices(prefix.of_row_B)
     mask_BP = mask_UP[prefix.of_row_B].long()
     mask_BR = mask_BP.new_ones(prefix.rest.ids_BT.shape)
@@ -91,11 +96,16 @@ class Packed:
     lengths_B: torch.Tensor
 
     def bounds(self) -> dict[str, Any]:
-        """What tells a model where rows begin: positions, and for FlashAttention what its layers would each work out of them again."""
+        """What tells a model where rows begin: positions, and for FlashAttention what its layers would each work out of them
+        again."""
         bounds, longest = torch.nn.functional.pad(self.ends_B, (1, 0)).to(torch.int32), int(self.lengths_B.max())
         return {
-            "position_ids": self.positions_1N, "cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest,
-        }  # fmt: skip
+            "position_ids": self.positions_1N,
+            "cu_seq_lens_q": bounds,
+            "cu_seq_lens_k": bounds,
+            "max_length_q": longest,
+            "max_length_k": longest,
+        }
 
     def unpack(self, values_1N: torch.Tensor) -> torch.Tensor:
         """Values of positions 1... of the line (1, N - 1) as values of positions 1... of each row (B, T - 1)."""

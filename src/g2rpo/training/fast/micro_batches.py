@@ -11,7 +11,8 @@ from g2rpo.training.fast.compact_rows import SHARE_SAVES
 
 @dataclass(frozen=True)
 class Shares:
-    """What one micro-batch, or piece of one, is of its window, times the number of micro-batches: 1 when all of these are alike."""
+    """What one micro-batch, or piece of one, is of its window, times the number of micro-batches: 1 when all of these are
+    alike."""
 
     rows: float
     """Rows kept here, of all rows."""
@@ -42,7 +43,8 @@ def merge(batches: list[dict[str, Any]]) -> dict[str, Any]:
 def deal(window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, share: bool = False) -> list[dict[str, Any]]:
     """`count` rows of a window in `parts` micro-batches, as `arrange` orders them.
 
-    The longest come first: what memory they leave is room for all that follow, and if there is too little of it, that shows at once.
+    The longest come first: what memory they leave is room for all that follow, and if there is too little of it, that shows at
+    once.
     """
     kept, _ = arrange(window, live_B, count, parts, share)
     return [

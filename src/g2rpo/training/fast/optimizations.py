@@ -1,4 +1,5 @@
-"""Which of the exact speed-ups of the update phase are on for a trainer, and for the others, why not. What they do: `fast_update.py`."""
+"""Which of the exact speed-ups of the update phase are on for a trainer, and for the others, why not. What they do:
+`fast_update.py`."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,9 +35,13 @@ def optimizations(trainer: Any) -> Optimizations:
         gradient = gradient or "guidance tokens are learned whatever the reward"
     padding = everywhere or _positions_matter(trainer)
     why_not = {
-        "compact": padding, "order": per_micro_batch, "drop": gradient, "share": padding or _no_training_cache(trainer),
-        "split": per_micro_batch or _no_pieces(trainer), "pack": padding or _no_bounds(trainer),
-    }  # fmt: skip
+        "compact": padding,
+        "order": per_micro_batch,
+        "drop": gradient,
+        "share": padding or _no_training_cache(trainer),
+        "split": per_micro_batch or _no_pieces(trainer),
+        "pack": padding or _no_bounds(trainer),
+    }
     why_not = {name: reason for name, reason in why_not.items() if reason}
     on = {name: name not in why_not for name in ("compact", "order", "share", "split", "pack")}
     # Rows where nothing is trained can be dropped in spite of a KL term or a loss on the guidance.
@@ -98,7 +103,8 @@ def _no_training_cache(trainer: Any) -> str | None:
 
 
 def _no_bounds(trainer: Any) -> str | None:
-    """Other attention computes, and hides, what rows would see of each other: padding costs it less. Flex attention would do, were it
+    """Other attention computes, and hides, what rows would see of each other: padding costs it less. Flex attention would do,
+    were it
     told: some models (GPT-OSS) make its masks without the positions."""
     model = trainer.accelerator.unwrap_model(trainer.model)
     config = model.config.get_text_config()

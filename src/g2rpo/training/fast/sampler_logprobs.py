@@ -1,12 +1,12 @@
 """The sampler's log-probabilities as those of the old policy, where the user allows it (`reuse_sampler_logprobs`).
 
-TRL computes log pi_old once more by a forward pass over the whole batch: where a batch feeds several updates, and always under vLLM, to
-correct what the engine computes differently (pi_old / pi_sampler). Taken from the sampler, the ratio of the loss is
+TRL computes log pi_old once more by a forward pass over the whole batch: where a batch feeds several updates, and always under
+vLLM, to correct what the engine computes differently (pi_old / pi_sampler). Taken from the sampler, the ratio of the loss is
 
     pi_theta(token) / pi_sampler(token),
 
-clipped as ever, so that it bounds the distance from the policy that really drew the token; the correction becomes 1. Guidance that is
-learned from was not drawn: it is scored by the model, and nothing beyond it goes through.
+clipped as ever, so that it bounds the distance from the policy that really drew the token; the correction becomes 1. Guidance
+that is learned from was not drawn: it is scored by the model, and nothing beyond it goes through.
 """
 
 from typing import Any

@@ -1,9 +1,10 @@
 """Log-probabilities of chosen tokens without a (tokens x vocabulary) matrix, for devices that have no Triton.
 
-    logp_i = z_i[y_i] - log sum_v exp z_i[v],    H_i = log sum_v exp z_i[v] - sum_v p_i[v] z_i[v],    z_i = f(W h_i + b) / temperature
+    logp_i = z_i[y_i] - log sum_v exp z_i[v],   H_i = log sum_v exp z_i[v] - sum_v p_i[v] z_i[v], z_i = f(W h_i + b) / temperature
 
-with f the model's own scale and soft cap. The vocabulary is walked in tiles that stay in a core's cache, keeping the running maximum,
-sum and first moment (online softmax, Milakov and Gimelshein, arXiv 1805.02867); the backward pass computes each tile again:
+with f the model's own scale and soft cap. The vocabulary is walked in tiles that stay in a core's cache, keeping the running
+maximum, sum and first moment (online softmax, Milakov and Gimelshein, arXiv 1805.02867); the backward pass computes each tile
+again:
 
     dz_i = g_i (1[v = y_i] - p_i) - k_i p_i (log p_i + H_i)      for upstream gradients g of logp and k of H
 """

@@ -6,12 +6,12 @@
     drop      rows whose loss has no gradient (advantage 0, or nothing in them is trained) leave the update
     share     where it pays, what rows have in common before their first needed position (the prompt, and masked guidance) goes
               through the model once, with gradients; the rows continue from copies of its keys and values
-    pack      with FlashAttention, which knows bounds between rows, a micro-batch goes through the model as one line without padding
+    pack      with FlashAttention, which knows bounds between rows, a micro-batch is one line without padding
     split     a large micro-batch goes forward and backward in pieces: activations of one piece are held at a time, and nothing is
               computed twice, where gradient checkpointing pays for the same memory with another forward pass
 
-Each is exact (relative difference of gradients below 1e-5 in fp32, a test for every loss type) where `optimizations` has it on, and off
-elsewhere. What TRL logs about the loss keeps its name where its meaning stays: see `_logged`.
+Each is exact (relative difference of gradients below 1e-5 in fp32, a test for every loss type) where `optimizations` has it on,
+and off elsewhere. What TRL logs about the loss keeps its name where its meaning stays: see `_logged`.
 """
 
 from typing import Any
@@ -178,8 +178,16 @@ class FastUpdate:
     # ------------------------------------------------------------------ compact
 
     def _get_per_token_logps_and_entropies(
-        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, compute_aux_loss=False, **inputs
-    ):  # fmt: skip
+        self,
+        model,
+        input_ids,
+        attention_mask,
+        logits_to_keep,
+        batch_size=None,
+        compute_entropy=False,
+        compute_aux_loss=False,
+        **inputs,
+    ):
         if not self.optimizations.compact or compute_aux_loss or any(value is not None for value in inputs.values()):
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss, **inputs
@@ -225,7 +233,8 @@ class FastUpdate:
 
 
 def _of_micro_batch(name: str, values: list[float]) -> float:
-    """A logged figure of a micro-batch from those of its pieces: token and row means are weighted already (`FastUpdate._logged`)."""
+    """A logged figure of a micro-batch from those of its pieces: token and row means are weighted already
+    (`FastUpdate._logged`)."""
     if name.endswith(("_min", "_max")):
         return min(values) if name.endswith("_min") else max(values)
     name = name.removeprefix(TRAINED_ROWS)

@@ -38,11 +38,17 @@ class SavesGuidanceState:
             super()._save_checkpoint(model, trial)
         except (OSError, SafetensorError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise RunError(f"writing {folder}", str(error), expected="room and permission to write",
-                           then="Earlier checkpoints are whole. Free some space, then continue with --resume.") from error  # fmt: skip
+            raise RunError(
+                f"writing {folder}",
+                str(error),
+                expected="room and permission to write",
+                then="Earlier checkpoints are whole. Free some space, then continue with --resume.",
+            ) from error
         if self._step % (self.args.steps_per_generation * self.num_iterations):
-            logger.warning(f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
-                           "anew, so it will not repeat this one exactly.")  # fmt: skip
+            logger.warning(
+                f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
+                "anew, so it will not repeat this one exactly."
+            )
         if self.args.should_save:
             write_json(folder / STATE_FILE, self.guidance_state())
 
@@ -54,16 +60,25 @@ class SavesGuidanceState:
         """
         path = Path(checkpoint) / STATE_FILE
         if not path.exists():
-            raise RunError("checkpoint", str(checkpoint), expected=f"a file {STATE_FILE} with the controller's state in it",
-                           then="It was not written by a guided run; start from its weights with model_name_or_path instead.")  # fmt: skip
+            raise RunError(
+                "checkpoint",
+                str(checkpoint),
+                expected=f"a file {STATE_FILE} with the controller's state in it",
+                then="It was not written by a guided run; start from its weights with model_name_or_path instead.",
+            )
         saved = json.loads(path.read_text())
         if saved["controller"] != self.args.guidance_controller:
-            raise RunError("guidance_controller", self.args.guidance_controller, expected=f"{saved['controller']!r}, which the checkpoint was written with",
-                           then="Resume with the same settings, or start a new run.")  # fmt: skip
+            raise RunError(
+                "guidance_controller",
+                self.args.guidance_controller,
+                expected=f"{saved['controller']!r}, which the checkpoint was written with",
+                then="Resume with the same settings, or start a new run.",
+            )
         return saved
 
     def _issue_warnings_after_load(self, load_result):
-        """Says nothing of weights that are missing in a checkpoint because they are stored under the name of those they are tied to."""
+        """Says nothing of weights that are missing in a checkpoint because they are stored under the name of those they are tied
+        to."""
         names: dict[int, set[str]] = {}
         for name, weight in self.model.named_parameters(remove_duplicate=False):
             names.setdefault(id(weight), set()).add(name)

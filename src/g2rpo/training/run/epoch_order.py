@@ -6,8 +6,8 @@ from trl.trainer.utils import RepeatSampler
 
 
 class EpochRepeatSampler(RepeatSampler):
-    """The same order in every epoch as TRL's sampler, whose one generator shuffles epoch after epoch and starts at the first again on a
-    resume. Trainer and Accelerate call `set_epoch` before each.
+    """The same order in every epoch as TRL's sampler, whose one generator shuffles epoch after epoch and starts at the first
+    again on a resume. Trainer and Accelerate call `set_epoch` before each.
     """
 
     def set_epoch(self, epoch: int) -> None:

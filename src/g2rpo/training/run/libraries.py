@@ -36,7 +36,12 @@ def check_packages(given: dict[str, Any]) -> None:
     """
     for name, (module, how) in PACKAGES.items():
         if given.get(name) and find_spec(module) is None:
-            raise ConfigError(name, given[name], expected=f"the package {module} to be installed", then=f"Install it ({how}), or leave {name} out.")  # fmt: skip
+            raise ConfigError(
+                name,
+                given[name],
+                expected=f"the package {module} to be installed",
+                then=f"Install it ({how}), or leave {name} out.",
+            )
 
 
 def check_libraries(model: Any, args: Any) -> None:
@@ -52,10 +57,19 @@ def check_libraries(model: Any, args: Any) -> None:
     check_packages({name: getattr(model, name, None) or getattr(args, name, None) for name in PACKAGES})
     for tracker in args.report_to or []:
         if tracker not in INTEGRATION_TO_CALLBACK:
-            raise ConfigError("report_to", tracker, expected="trackers that Transformers knows, or none",
-                              then=nearest(str(tracker), list(INTEGRATION_TO_CALLBACK)))  # fmt: skip
+            raise ConfigError(
+                "report_to",
+                tracker,
+                expected="trackers that Transformers knows, or none",
+                then=nearest(str(tracker), list(INTEGRATION_TO_CALLBACK)),
+            )
         if tracker not in (*get_available_reporting_integrations(), "flyte"):
-            raise ConfigError("report_to", tracker, expected="an installed tracker", then=f"Install it (pip install {tracker}), or set report_to to none.")  # fmt: skip
+            raise ConfigError(
+                "report_to",
+                tracker,
+                expected="an installed tracker",
+                then=f"Install it (pip install {tracker}), or set report_to to none.",
+            )
     _check_optimizer(args)
 
 

@@ -1,4 +1,5 @@
-"""One process writes a directory at a time: two runs in one `output_dir` would mix their steps and overwrite each other's checkpoints."""
+"""One process writes a directory at a time: two runs in one `output_dir` would mix their steps and overwrite each other's
+checkpoints."""
 
 import errno
 import fcntl
@@ -20,8 +21,9 @@ LOCK_FILE = ".lock"
 def locked(folder: Path, name: str = "output_dir") -> Iterator[None]:
     """Inside, this process alone holds `folder`. The folder is made where it is not there; the lock file goes at the end.
 
-    The lock is the operating system's (POSIX, `lockf`): it ends with the process, however that ends, and no child inherits it. On NFS it
-    holds between machines. The file says who holds it, for people; a file that a killed process left does not lock anything.
+    The lock is the operating system's (POSIX, `lockf`): it ends with the process, however that ends, and no child inherits it. On
+    NFS it holds between machines. The file says who holds it, for people; a file that a killed process left does not lock
+    anything.
 
     Args:
         folder: What is written.
@@ -42,7 +44,8 @@ def locked(folder: Path, name: str = "output_dir") -> Iterator[None]:
 
 
 def _acquired(path: Path, name: str) -> int | None:
-    """A descriptor that holds the lock; None where the folder cannot be written (whoever writes there says so) or has no locks."""
+    """A descriptor that holds the lock; None where the folder cannot be written (whoever writes there says so) or has no
+    locks."""
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,11 +61,16 @@ def _acquired(path: Path, name: str) -> int | None:
                 from accelerate.logging import get_logger  # it loads torch, which a reader of run directories does not need
 
                 get_logger(__name__).warning(
-                    f"{path.parent} is on a file system without locks ({error.strerror}): nothing keeps a second process out of it."
+                    f"{path.parent} is on a file system without locks ({error.strerror}): nothing keeps a second process out "
+                    "of it."
                 )
                 return None
-            raise RunError(name, str(path.parent), expected=f"a directory that no other process is writing; {_told(holder)} is",
-                           then="Wait for it to end, stop it, or choose another directory.") from None  # fmt: skip
+            raise RunError(
+                name,
+                str(path.parent),
+                expected=f"a directory that no other process is writing; {_told(holder)} is",
+                then="Wait for it to end, stop it, or choose another directory.",
+            ) from None
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 break

@@ -1,7 +1,7 @@
 """Where the time of a training step goes: decode, reward, log-probs, update, other.
 
-A clock hangs on methods that TRL's trainer calls (`SEAMS`), so it times any `GRPOTrainer`, ours and stock, in the same way. At every
-moment one phase is charged, so the phases add up to wall-clock time; each switch costs about a microsecond.
+A clock hangs on methods that TRL's trainer calls (`SEAMS`), so it times any `GRPOTrainer`, ours and stock, in the same way. At
+every moment one phase is charged, so the phases add up to wall-clock time; each switch costs about a microsecond.
 
     decode    sampling the rollouts (weights sent to vLLM included)
     reward    reward functions, and gathering what they returned

@@ -75,10 +75,7 @@ def primary_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
         if str(wanted).lstrip("-").isdigit():
             if not 0 <= int(wanted) < len(names):
                 raise ConfigError(
-                    "guidance_reward",
-                    wanted,
-                    expected=f"an index below {len(names)}",
-                    then=f"Rewards: {', '.join(names)}.",
+                    "guidance_reward", wanted, expected=f"an index below {len(names)}", then=f"Rewards: {', '.join(names)}."
                 )
             return int(wanted)
         matches = [i for i, f in enumerate(funcs) if wanted in _names(f)]
@@ -95,8 +92,12 @@ def primary_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
         return candidates[0]
     if not args.guided:
         return 0
-    raise ConfigError("guidance_reward", None, expected=f"the reward that drives the controller: {len(candidates)} of the rewards ({', '.join(names)}) could",
-                      then="Set guidance_reward to one of the names.")  # fmt: skip
+    raise ConfigError(
+        "guidance_reward",
+        None,
+        expected=f"the reward that drives the controller: {len(candidates)} of the rewards ({', '.join(names)}) could",
+        then="Set guidance_reward to one of the names.",
+    )
 
 
 def check_problems(problems: Sequence[Problem], args: GuidedGRPOConfig) -> None:
@@ -109,12 +110,18 @@ def check_problems(problems: Sequence[Problem], args: GuidedGRPOConfig) -> None:
         return
     mapping = "columns: {prompt: question, answer: final, trace: solution}"
     if args.guidance_trace_column == "trace" and not any(p.trace for p in problems):
-        raise DataError("trace", expected="a worked solution for the problems of a guided run; the data give none",
-                        then=f"Name its column in the recipe, for example {mapping}, or train without guidance (guidance_controller: none).")  # fmt: skip
+        raise DataError(
+            "trace",
+            expected="a worked solution for the problems of a guided run; the data give none",
+            then=f"Name its column in the recipe, for example {mapping}, or train without guidance (guidance_controller: none).",
+        )
     if args.guidance_leak_guard != "off" and args.guidance_answer_column == "answer" and all(p.answer is None for p in problems):
-        raise DataError("answer", expected="a final answer for the leak guard to look for; the data give none",
-                        then=f"Name its column in the recipe, for example {mapping}, or set guidance_leak_guard to off for data "
-                        "without answers (programs with tests).")  # fmt: skip
+        raise DataError(
+            "answer",
+            expected="a final answer for the leak guard to look for; the data give none",
+            then=f"Name its column in the recipe, for example {mapping}, or set guidance_leak_guard to off for data "
+            "without answers (programs with tests).",
+        )
 
 
 def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
@@ -126,13 +133,24 @@ def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, An
     if not isinstance(prompt, list):
         return
     if not getattr(tokenizer, "chat_template", None):
-        raise ConfigError("chat template of the model's tokenizer", None, expected="one: the prompts are conversations, and it renders them",
-                          then="Set prompt_format to text for a base model, take the model's chat variant, or save a template with its tokenizer.")  # fmt: skip
+        raise ConfigError(
+            "chat template of the model's tokenizer",
+            None,
+            expected="one: the prompts are conversations, and it renders them",
+            then=(
+                "Set prompt_format to text for a base model, take the model's chat variant, or save a template with its "
+                "tokenizer."
+            ),
+        )
     try:
         tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
     except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
-        raise ConfigError("chat template", f"{type(error).__name__}: {error}", expected=f"one that takes {[m.get('role') for m in prompt]}",
-                          then="Drop the system_prompt, or mend the conversations.") from error  # fmt: skip
+        raise ConfigError(
+            "chat template",
+            f"{type(error).__name__}: {error}",
+            expected=f"one that takes {[m.get('role') for m in prompt]}",
+            then="Drop the system_prompt, or mend the conversations.",
+        ) from error
 
 
 def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
@@ -149,10 +167,14 @@ def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
         if column not in columns:
             then = {
                 "prompt": "Name the question's column `prompt`, or map it in the recipe's `columns`.",
-                args.guidance_trace_column: "Guidance needs a worked solution per row: set guidance_trace_column, or train without "
+                args.guidance_trace_column: "Guidance needs a worked solution per row: set guidance_trace_column, or train "
+                "without "
                 "guidance (guidance_controller: none).",
-            }.get(column, "The leak guard needs the answer: set guidance_answer_column, or guidance_leak_guard to off for data "
-                  "without answers (programs with tests).")  # fmt: skip
+            }.get(
+                column,
+                "The leak guard needs the answer: set guidance_answer_column, or guidance_leak_guard to off for data "
+                "without answers (programs with tests).",
+            )
             raise DataError(
                 f"column {column!r}",
                 expected=f"it among the columns {', '.join(columns)}",
@@ -167,16 +189,28 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
     for number, row in enumerate(rows):
         trace = row[args.guidance_trace_column]
         if trace is not None and not isinstance(trace, str):
-            raise DataError(f"column {args.guidance_trace_column!r} of row {number}", trace, expected="a string",
-                            then="If a row has several traces, pick one while loading the data.")  # fmt: skip
+            raise DataError(
+                f"column {args.guidance_trace_column!r} of row {number}",
+                trace,
+                expected="a string",
+                then="If a row has several traces, pick one while loading the data.",
+            )
         if not (trace or "").strip():
             empty.append(number)
         elif args.guidance_leak_guard != "off" and _empty(row[args.guidance_answer_column]):
-            raise DataError(f"column {args.guidance_answer_column!r} of row {number}", row[args.guidance_answer_column], expected="the final answer",
-                            then="Fill it, drop the row, or set guidance_leak_guard to off.")  # fmt: skip
+            raise DataError(
+                f"column {args.guidance_answer_column!r} of row {number}",
+                row[args.guidance_answer_column],
+                expected="the final answer",
+                then="Fill it, drop the row, or set guidance_leak_guard to off.",
+            )
     if empty and args.guidance_missing_trace == "error":
-        raise DataError(f"column {args.guidance_trace_column!r}, row {empty[0]} and {len(empty) - 1} more", "", expected="a reasoning trace in every row",
-                        then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.")  # fmt: skip
+        raise DataError(
+            f"column {args.guidance_trace_column!r}, row {empty[0]} and {len(empty) - 1} more",
+            "",
+            expected="a reasoning trace in every row",
+            then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.",
+        )
 
 
 def _empty(answer: Any) -> bool:
@@ -201,8 +235,12 @@ def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
                 bad.append((number, error))
         if bad:
             number, error = bad[0]
-            raise DataError(f"row {number} (and {len(bad) - 1} more) for the reward {reward_name(func)}: {error.what}", error.value,
-                            expected=error.expected, then="Mend or drop these rows before training.") from error  # fmt: skip
+            raise DataError(
+                f"row {number} (and {len(bad) - 1} more) for the reward {reward_name(func)}: {error.what}",
+                error.value,
+                expected=error.expected,
+                then="Mend or drop these rows before training.",
+            ) from error
 
 
 def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
@@ -211,31 +249,55 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
     tokenizer = trainer._tokenizer
     for name in ("eos_token_id", "pad_token_id"):
         if getattr(tokenizer, name) is None:
-            raise ConfigError(f"tokenizer.{name}", None, expected="a token: rollouts end with EOS and batches are filled with pad",
-                              then=f"Set tokenizer.{name.removesuffix('_id')} to a token of the vocabulary.")  # fmt: skip
+            raise ConfigError(
+                f"tokenizer.{name}",
+                None,
+                expected="a token: rollouts end with EOS and batches are filled with pad",
+                then=f"Set tokenizer.{name.removesuffix('_id')} to a token of the vocabulary.",
+            )
     _check_rhythm(args)
     if args.dynamic_sampling_rounds > 1 and not isinstance(trainer.train_dataset, Dataset):
-        raise ConfigError("dynamic_sampling_rounds", args.dynamic_sampling_rounds, expected="1 with a streamed training set: further problems are drawn from all of it",
-                          then="Load the data without streaming.")  # fmt: skip
+        raise ConfigError(
+            "dynamic_sampling_rounds",
+            args.dynamic_sampling_rounds,
+            expected="1 with a streamed training set: further problems are drawn from all of it",
+            then="Load the data without streaming.",
+        )
     _check_dropout(trainer)
     if trainer.planner is None:
         return None
     if style(args.guidance_style).before_trace and trainer.planner.prompt_tail.rstrip().endswith("</think>"):
-        raise ConfigError("guidance_style", args.guidance_style, expected="a style without a think block: the chat template closes it in the prompt",
-                          then='Set guidance_style to boxed, or drop enable_thinking from chat_template_kwargs.')  # fmt: skip
+        raise ConfigError(
+            "guidance_style",
+            args.guidance_style,
+            expected="a style without a think block: the chat template closes it in the prompt",
+            then="Set guidance_style to boxed, or drop enable_thinking from chat_template_kwargs.",
+        )
     if _prompt_opens_think(trainer) and "</think>" not in style(args.guidance_style).between:
-        raise ConfigError("guidance_style", args.guidance_style, expected="a style that closes the think block which the chat template opens",
-                          then="Set guidance_style to think_answer or think_boxed.")  # fmt: skip
+        raise ConfigError(
+            "guidance_style",
+            args.guidance_style,
+            expected="a style that closes the think block which the chat template opens",
+            then="Set guidance_style to think_answer or think_boxed.",
+        )
     if args.seeded_sampling:
         warpers(trainer.generation_config)
         for name in ("num_return_sequences", "stop_strings", "eos_token_id", "max_new_tokens", "max_length"):
             if (value := (args.generation_kwargs or {}).get(name)) is not None and (name, value) != ("num_return_sequences", 1):
-                raise ConfigError(f"generation_kwargs[{name!r}]", value, expected="it unset: one rollout per row, ended by the model's EOS or by max_completion_length",
-                                  then="Drop it; rows per problem are num_generations.")  # fmt: skip
+                raise ConfigError(
+                    f"generation_kwargs[{name!r}]",
+                    value,
+                    expected="it unset: one rollout per row, ended by the model's EOS or by max_completion_length",
+                    then="Drop it; rows per problem are num_generations.",
+                )
     wanted = args.generation_batch_size // args.num_generations
     if isinstance(trainer.train_dataset, Dataset) and len(trainer.train_dataset) < wanted:
-        raise DataError("training set", f"{len(trainer.train_dataset)} problems", expected=f"at least {wanted}, the problems of one generation batch: with fewer, not one step is trained",
-                        then="Lower per_device_train_batch_size or steps_per_generation, or add problems.")  # fmt: skip
+        raise DataError(
+            "training set",
+            f"{len(trainer.train_dataset)} problems",
+            expected=f"at least {wanted}, the problems of one generation batch: with fewer, not one step is trained",
+            then="Lower per_device_train_batch_size or steps_per_generation, or add problems.",
+        )
     return _check_traces(trainer)
 
 
@@ -257,16 +319,23 @@ def _check_dropout(trainer: "GuidedGRPOTrainer") -> None:
     corrected = trainer.use_vllm and trainer.vllm_importance_sampling_correction
     if dropout > 0 and (several or corrected):
         compared = "the engine's, which has no dropout" if corrected else "those of another draw of dropout"
-        logger.warning(f"lora_dropout is {dropout:g}: log-probabilities are compared with {compared}, and rows look off-policy that are not. "
-                       "Set lora_dropout to 0.")  # fmt: skip
+        logger.warning(
+            f"lora_dropout is {dropout:g}: log-probabilities are compared with {compared}, and rows look off-policy that are "
+            "not. "
+            "Set lora_dropout to 0."
+        )
 
 
 def _check_rhythm(args: GuidedGRPOConfig) -> None:
     every = args.optimizer_steps_per_generation
     # A save_steps below 1 is a share of the run, known only when it starts; checkpoints say then whether they can be resumed.
     if args.save_strategy == "steps" and every > 1 and args.save_steps >= 1 and args.save_steps % every:
-        raise ConfigError("save_steps", args.save_steps, expected=f"a multiple of {every:g}, the optimizer steps fed by one generation batch",
-                          then="In between, a checkpoint would lose the rest of the batch and not resume exactly.")  # fmt: skip
+        raise ConfigError(
+            "save_steps",
+            args.save_steps,
+            expected=f"a multiple of {every:g}, the optimizer steps fed by one generation batch",
+            then="In between, a checkpoint would lose the rest of the batch and not resume exactly.",
+        )
 
 
 def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
@@ -279,8 +348,10 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     else:
         rows = list(islice(iter(dataset), 256))
     if isinstance(rows[0]["prompt"], str) and trainer._tokenizer.chat_template:
-        logger.warning("The prompts are plain strings: they reach the model as they are, WITHOUT its chat template. "
-                       "Use conversations ([{'role': 'user', 'content': ...}]) to have it applied.")  # fmt: skip
+        logger.warning(
+            "The prompts are plain strings: they reach the model as they are, WITHOUT its chat template. "
+            "Use conversations ([{'role': 'user', 'content': ...}]) to have it applied."
+        )
     prompts = [len(ids) for ids in trainer._tokenize_prompts([r["prompt"] for r in rows])[0]]
     _check_prompts(trainer, rows, prompts)
 
@@ -303,30 +374,48 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     if unusable and args.guidance_missing_trace == "error":
         row = rows[unusable[0]]
         raise DataError(
-            f"trace of row {unusable[0]} (and of {len(unusable) - 1} more)", row[args.guidance_trace_column],
-            expected=f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer {row.get(args.guidance_answer_column)!r} first appears; it gives away nothing else",
+            f"trace of row {unusable[0]} (and of {len(unusable) - 1} more)",
+            row[args.guidance_trace_column],
+            expected=(
+                f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer "
+                f"{row.get(args.guidance_answer_column)!r} first appears; it gives away nothing else"
+            ),
             then="Drop such rows, set guidance_missing_trace to unguided, or guidance_leak_guard to conclusion if answers are "
             "small numbers that occur everywhere.",
-        )  # fmt: skip
+        )
     if not lengths:
-        raise DataError(f"column {args.guidance_trace_column!r}", expected="a usable trace in at least one row",
-                        then="Without traces, train with guidance_controller: none.")  # fmt: skip
+        raise DataError(
+            f"column {args.guidance_trace_column!r}",
+            expected="a usable trace in at least one row",
+            then="Without traces, train with guidance_controller: none.",
+        )
     if len(too_long) == len(lengths):
         raise ConfigError(
-            "max_completion_length", trainer.max_completion_length,
-            expected=f"room for a trace and its answer; {len(too_long)} of {len(lengths)} traces do not fit (longest prefix: {max(lengths)} tokens)",
+            "max_completion_length",
+            trainer.max_completion_length,
+            expected=(
+                f"room for a trace and its answer; {len(too_long)} of {len(lengths)} traces do not fit (longest prefix: "
+                f"{max(lengths)} tokens)"
+            ),
             then="Guided rollouts could never finish. Raise max_completion_length or drop long traces.",
-        )  # fmt: skip
+        )
     if too_long:
         logger.warning(str(longer_than_budget(too_long, total or len(rows), trainer.max_completion_length)))
     planner.controller.check_traces(max(lengths), args.unit)
     report = DataReport(
-        rows=total, checked=len(rows), without_trace=len(rows) - len(lengths), prompt_tokens_max=max(prompts),
-        trace_tokens_median=statistics.median(lengths), trace_tokens_max=max(lengths), revealable_share=statistics.fmean(shares),
-    )  # fmt: skip
+        rows=total,
+        checked=len(rows),
+        without_trace=len(rows) - len(lengths),
+        prompt_tokens_max=max(prompts),
+        trace_tokens_median=statistics.median(lengths),
+        trace_tokens_max=max(lengths),
+        revealable_share=statistics.fmean(shares),
+    )
     if report.revealable_share < 0.5:
-        logger.warning(f"The leak guard {args.guidance_leak_guard!r} lets a prefix reveal {report.revealable_share:.0%} of a trace "
-                       "on average. If answers are small numbers that occur early by chance, consider guidance_leak_guard: conclusion.")  # fmt: skip
+        logger.warning(
+            f"The leak guard {args.guidance_leak_guard!r} lets a prefix reveal {report.revealable_share:.0%} of a trace "
+            "on average. If answers are small numbers that occur early by chance, consider guidance_leak_guard: conclusion."
+        )
     return report
 
 
@@ -348,8 +437,10 @@ def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: 
     worst = max(range(len(rows)), key=lambda i: lengths[i])
     if room is not None and lengths[worst] + trainer.max_completion_length > room:
         raise DataError(
-            f"prompt of row {worst}", f"{lengths[worst]} tokens",
-            expected=f"at most {room - trainer.max_completion_length}: the model has room for {room} tokens and max_completion_length takes "
+            f"prompt of row {worst}",
+            f"{lengths[worst]} tokens",
+            expected=f"at most {room - trainer.max_completion_length}: the model has room for {room} tokens and "
+            "max_completion_length takes "
             f"{trainer.max_completion_length}",
             then="Drop long prompts or lower max_completion_length.",
-        )  # fmt: skip
+        )

@@ -84,7 +84,8 @@ class DataConfig:
     trace_limit: int | None = _setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
     trace_share: float | None = _setting(
         None,
-        "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: as they are.",
+        "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: "
+        "as they are.",
     )
     rewards: list[str] = _setting(
         ["accuracy"], "Rewards by name, module:function or file.py:function; found beside the recipe and in the working folder."
@@ -92,7 +93,8 @@ class DataConfig:
     reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
 
     def problems(self, split: str | None = None, style_name: str = "think_answer") -> list[Problem]:
-        """Loads or draws the problems, each with the trace it is to have, and with worked examples in the named completion style."""
+        """Loads or draws the problems, each with the trace it is to have, and with worked examples in the named completion
+        style."""
         if self.prompt_format not in FORMATS:
             raise ConfigError(
                 "prompt_format", self.prompt_format, expected=f"one of {', '.join(FORMATS)}", then="Leave it out for chat."
@@ -109,8 +111,12 @@ class DataConfig:
             problems = [altered(p, noise=self.trace_noise, style=self.trace_style) for p in problems]
         elif self.trace_noise or self.trace_style != "own":
             name = "trace_noise" if self.trace_noise else "trace_style"
-            raise ConfigError(name, getattr(self, name), expected="it unset: only a procedural task's traces can be rewritten",
-                              then="Set task, or leave it out.")  # fmt: skip
+            raise ConfigError(
+                name,
+                getattr(self, name),
+                expected="it unset: only a procedural task's traces can be rewritten",
+                then="Set task, or leave it out.",
+            )
         return problems if self.trace_limit is None else keep_traces(problems, self.trace_limit)
 
     def _problems(self, split: str | None) -> list[Problem]:
@@ -124,10 +130,17 @@ class DataConfig:
             return [instructed(p, self.system_prompt, self.instruction) for p in drawn]
         whole = self.dataset_difficulty is None
         problems = load_problems(
-            name=self.dataset_name, path=self.dataset_path and os.path.expandvars(self.dataset_path), config=self.dataset_config,
-            split=split or self.dataset_split, columns=self.columns or None, source=self.dataset_source, duplicates=self.dataset_duplicates,
-            limit=self.dataset_limit if whole else None, system_prompt=self.system_prompt, instruction=self.instruction,
-        )  # fmt: skip
+            name=self.dataset_name,
+            path=self.dataset_path and os.path.expandvars(self.dataset_path),
+            config=self.dataset_config,
+            split=split or self.dataset_split,
+            columns=self.columns or None,
+            source=self.dataset_source,
+            duplicates=self.dataset_duplicates,
+            limit=self.dataset_limit if whole else None,
+            system_prompt=self.system_prompt,
+            instruction=self.instruction,
+        )
         if not whole:
             problems = of_difficulty(problems, self.dataset_difficulty)[: self.dataset_limit]
         return pick_traces(problems, self.dataset_trace)
@@ -145,10 +158,7 @@ class DataConfig:
         unknown = [name for name in self.reward_kwargs if name not in self.rewards]
         if unknown:
             raise ConfigError(
-                "reward_kwargs",
-                unknown[0],
-                expected="one of the rewards of this run",
-                then=nearest(unknown[0], self.rewards),
+                "reward_kwargs", unknown[0], expected="one of the rewards of this run", then=nearest(unknown[0], self.rewards)
             )
         return [get_reward(name, **self.reward_kwargs.get(name, {})) for name in self.rewards]
 
@@ -324,14 +334,22 @@ def _check_curriculum(data: DataConfig, training: Any, given: Mapping[str, Any])
     """A curriculum decides TRL's shuffling. Saying two things about it is an error."""
     check_curriculum(data.curriculum or "mixed", data.curriculum_by)
     if data.curriculum_by == "pass_rate" and data.curriculum == "easy_to_hard" and not data.curriculum_file:
-        raise ConfigError("curriculum_file", None, expected="the pass rates that curriculum_by: pass_rate needs",
-                          then="Write one with g2rpo data difficulty.")  # fmt: skip
+        raise ConfigError(
+            "curriculum_file",
+            None,
+            expected="the pass rates that curriculum_by: pass_rate needs",
+            then="Write one with g2rpo data difficulty.",
+        )
     if data.curriculum is None or not isinstance(training, GuidedGRPOConfig):
         return
     shuffled = data.curriculum == "mixed"
     if given.get("shuffle_dataset", shuffled) != shuffled:
-        raise ConfigError("shuffle_dataset", given["shuffle_dataset"], expected=f"{str(shuffled).lower()} with curriculum: {data.curriculum}",
-                          then="Leave it out: the curriculum sets it.")  # fmt: skip
+        raise ConfigError(
+            "shuffle_dataset",
+            given["shuffle_dataset"],
+            expected=f"{str(shuffled).lower()} with curriculum: {data.curriculum}",
+            then="Leave it out: the curriculum sets it.",
+        )
     training.shuffle_dataset = shuffled
 
 

@@ -1,4 +1,5 @@
-"""Runs that start over by themselves: which checkpoint a run goes on from, whether anything is left to do, and a clean end on SIGTERM."""
+"""Runs that start over by themselves: which checkpoint a run goes on from, whether anything is left to do, and a clean end on
+SIGTERM."""
 
 import json
 import math
@@ -94,12 +95,20 @@ def checkpoint_to_resume(args: Any) -> str:
     """
     here = progress(args)
     if here.complete:
-        raise RunError("run", str(here), expected="something left to do: it is complete",
-                       then="Raise max_steps or max_sampled_tokens to train on.")  # fmt: skip
+        raise RunError(
+            "run",
+            str(here),
+            expected="something left to do: it is complete",
+            then="Raise max_steps or max_sampled_tokens to train on.",
+        )
     if here.checkpoint is None:
-        raise RunError("output_dir", args.output_dir, expected="a whole checkpoint to resume from",
-                       then="There is none: start without --resume in another output_dir, or with --resume auto, which begins again. "
-                       "Set save_strategy: steps and save_steps to have one next time.")  # fmt: skip
+        raise RunError(
+            "output_dir",
+            args.output_dir,
+            expected="a whole checkpoint to resume from",
+            then="There is none: start without --resume in another output_dir, or with --resume auto, which begins again. "
+            "Set save_strategy: steps and save_steps to have one next time.",
+        )
     return here.checkpoint
 
 

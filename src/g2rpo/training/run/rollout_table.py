@@ -9,7 +9,8 @@ COLUMNS = ("step", "problem", "rollout", "revealed", "completion", "success", "a
 
 
 class RolloutTable:
-    """A sink of `trainer.rollout_sinks` that writes to the trackers in `report_to`: a table in W&B and Trackio, a text in TensorBoard."""
+    """A sink of `trainer.rollout_sinks` that writes to the trackers in `report_to`: a table in W&B and Trackio, a text in
+    TensorBoard."""
 
     def __init__(self, trainer: Any) -> None:
         self.trainer = trainer

@@ -38,16 +38,52 @@ from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
 from g2rpo.training.run.lock import locked
 
 MAY_CHANGE = (
-    "max_steps", "num_train_epochs", "max_sampled_tokens",  # how far it goes
-    "output_dir", "run_name", "project", "hub_*", "push_to_hub", "trackio_*", "report_to",  # where it is written and told
-    "log_*", "logging_*", "disable_tqdm", "rollouts_every", "debug", "skip_memory_metrics",
-    "save_*", "enable_jit_checkpoint", "load_best_model_at_end", "metric_for_best_model", "greater_is_better",
-    "eval_*", "per_device_eval_batch_size", "num_generations_eval", "do_*", "resume_from_checkpoint",
-    "use_cpu", "local_rank", "ddp_*", "dataloader_num_workers", "dataloader_pin_memory", "dataloader_persistent_workers",  # what it runs on
-    "dataloader_prefetch_factor", "dataloader_multiprocessing_context", "torch_empty_cache_steps", "trust_remote_code",
-    "gradient_checkpointing", "gradient_checkpointing_kwargs", "activation_checkpointing", "activation_checkpointing_kwargs",
-    "vllm_server_*", "vllm_group_port", "vllm_gpu_memory_utilization", "vllm_tensor_parallel_size", "vllm_enable_sleep_mode",
-)  # fmt: skip
+    "max_steps",
+    "num_train_epochs",
+    "max_sampled_tokens",  # how far it goes
+    "output_dir",
+    "run_name",
+    "project",
+    "hub_*",
+    "push_to_hub",
+    "trackio_*",
+    "report_to",  # where it is written and told
+    "log_*",
+    "logging_*",
+    "disable_tqdm",
+    "rollouts_every",
+    "debug",
+    "skip_memory_metrics",
+    "save_*",
+    "enable_jit_checkpoint",
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "greater_is_better",
+    "eval_*",
+    "per_device_eval_batch_size",
+    "num_generations_eval",
+    "do_*",
+    "resume_from_checkpoint",
+    "use_cpu",
+    "local_rank",
+    "ddp_*",
+    "dataloader_num_workers",
+    "dataloader_pin_memory",
+    "dataloader_persistent_workers",  # what it runs on
+    "dataloader_prefetch_factor",
+    "dataloader_multiprocessing_context",
+    "torch_empty_cache_steps",
+    "trust_remote_code",
+    "gradient_checkpointing",
+    "gradient_checkpointing_kwargs",
+    "activation_checkpointing",
+    "activation_checkpointing_kwargs",
+    "vllm_server_*",
+    "vllm_group_port",
+    "vllm_gpu_memory_utilization",
+    "vllm_tensor_parallel_size",
+    "vllm_enable_sleep_mode",
+)
 """Training fields in which a resumed run may differ from its beginning: none of them decides what a step does, save where a
 schedule looks at the run's end. All others are refused, so that a field nobody thought of is never changed silently."""
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "math-verify")
@@ -74,7 +110,8 @@ class RunDirectory:
 
     @contextmanager
     def claimed(self, resume: bool = False) -> Iterator[None]:
-        """Makes the directory this process's own; without `resume`, sees that it is a new run's and can be written, before a model is loaded.
+        """Makes the directory this process's own; without `resume`, sees that it is a new run's and can be written, before a
+        model is loaded.
 
         Inside, the run is made ready and runs. What is refused inside leaves no empty directory behind.
 
@@ -100,8 +137,12 @@ class RunDirectory:
             )
         for name in ("steps.jsonl", "model.safetensors"):
             if os.path.exists(self.path / name):
-                raise RunError("output_dir", str(self.path), expected=f"a directory without a run in it; it holds {name}",
-                               then="Choose another output_dir, remove it, or, if it has a checkpoint, continue that run with --resume.")  # fmt: skip
+                raise RunError(
+                    "output_dir",
+                    str(self.path),
+                    expected=f"a directory without a run in it; it holds {name}",
+                    then="Choose another output_dir, remove it, or, if it has a checkpoint, continue that run with --resume.",
+                )
         probe = self.path / ".probe"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -110,8 +151,12 @@ class RunDirectory:
         except OSError as error:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
-            raise RunError("output_dir", str(self.path), expected=f"a directory with room and permission to write ({error.strerror or error})",
-                           then="Nothing has run yet. Choose another output_dir, or free some space.") from error  # fmt: skip
+            raise RunError(
+                "output_dir",
+                str(self.path),
+                expected=f"a directory with room and permission to write ({error.strerror or error})",
+                then="Nothing has run yet. Choose another output_dir, or free some space.",
+            ) from error
 
     def same_settings(self, config: dict[str, Any]) -> None:
         """Compares the settings of a resumed run with those it was started with.
@@ -124,8 +169,12 @@ class RunDirectory:
         try:
             before = json.loads((self.path / "resolved.json").read_text())
         except (OSError, ValueError) as error:
-            raise RunError("resolved.json", str(self.path), expected="a run directory with its settings in resolved.json",
-                           then="Start a new run in another output_dir, from the checkpoint's weights.") from error  # fmt: skip
+            raise RunError(
+                "resolved.json",
+                str(self.path),
+                expected="a run directory with its settings in resolved.json",
+                then="Start a new run in another output_dir, from the checkpoint's weights.",
+            ) from error
         now = json.loads(json.dumps(config, default=str))
         for part, settings in now.items():
             if part == "held_out" and not before.get(part, {}).get("eval_suite"):
@@ -133,8 +182,12 @@ class RunDirectory:
             for name, value in settings.items():
                 if name not in before.get(part, {}) or before[part][name] == value or (part == "training" and _may_change(name)):
                     continue
-                raise RunError(name, value, expected=f"{before[part][name]!r}, with which this run was started",
-                               then="Resume with the same settings, or start a new run in another output_dir.")  # fmt: skip
+                raise RunError(
+                    name,
+                    value,
+                    expected=f"{before[part][name]!r}, with which this run was started",
+                    then="Resume with the same settings, or start a new run in another output_dir.",
+                )
 
     def create(self, config: dict[str, Any], facts: dict[str, Any], resume: bool) -> None:
         """Writes config and manifest; a resumed run adds its session to the manifest it finds.
@@ -207,8 +260,15 @@ class RunDirectory:
         for row in rows:
             given, size = row["guidance_tokens"], len(row["completion_ids"])
             origin = [PROMPT] * len(row["prompt_ids"]) + [GUIDANCE] * given + [SAMPLED] * (size - given)
-            table.append({"generation": generation, **row, "rewards": json.dumps(row["rewards"]),
-                          "token_ids": row["prompt_ids"] + row["completion_ids"], "token_origin": origin})  # fmt: skip
+            table.append(
+                {
+                    "generation": generation,
+                    **row,
+                    "rewards": json.dumps(row["rewards"]),
+                    "token_ids": row["prompt_ids"] + row["completion_ids"],
+                    "token_origin": origin,
+                }
+            )
         for row in table:
             del row["prompt_ids"], row["completion_ids"]
         file = self.rollouts / f"generation_{generation:06d}.parquet"
@@ -253,8 +313,12 @@ class writing:
 
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, OSError):
-            raise RunError(f"writing {self.path}", error.strerror or str(error), expected="room and permission to write",
-                           then="What was written before is whole. Free some space, then continue with --resume.") from error  # fmt: skip
+            raise RunError(
+                f"writing {self.path}",
+                error.strerror or str(error),
+                expected="room and permission to write",
+                then="What was written before is whole. Free some space, then continue with --resume.",
+            ) from error
 
 
 def _version(name: str) -> str | None:

@@ -29,11 +29,7 @@ logger = get_logger(__name__)
 
 
 def train(
-    recipe: Recipe,
-    *,
-    resume: Resume = False,
-    quiet: bool = False,
-    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
+    recipe: Recipe, *, resume: Resume = False, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
 ) -> GuidedGRPOTrainer:
     """Runs a recipe to its end and saves the model. The trainer is returned for whoever wants to go on in Python.
 
@@ -51,8 +47,12 @@ def train(
     """
     args = recipe.training
     if args.eval_strategy != "no" and not recipe.held_out.eval_suite:
-        raise ConfigError("eval_strategy", str(args.eval_strategy), expected="no, or suites to evaluate on",
-                          then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.")  # fmt: skip
+        raise ConfigError(
+            "eval_strategy",
+            str(args.eval_strategy),
+            expected="no, or suites to evaluate on",
+            then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.",
+        )
     check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     here = progress(args) if resume == "auto" else None
@@ -155,8 +155,12 @@ def loading(name: str) -> Iterator[None]:
         with library_words("set-up of the run"):
             yield
     except OSError as error:
-        raise ConfigError("model_name_or_path", name, expected="a folder or a hub name that can be loaded, or builtin",
-                          then=str(error).splitlines()[0]) from error  # fmt: skip
+        raise ConfigError(
+            "model_name_or_path",
+            name,
+            expected="a folder or a hub name that can be loaded, or builtin",
+            then=str(error).splitlines()[0],
+        ) from error
 
 
 def held_out(recipe: Recipe, tokenizer: Any, template_kwargs: Mapping[str, Any] | None) -> HeldOut | None:

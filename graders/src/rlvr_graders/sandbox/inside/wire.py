@@ -140,11 +140,7 @@ def parse(line: bytes) -> object:
     """JSON of one line, not yet decoded. Raises `WireError` only."""
     try:
         return json.loads(line.decode("ascii"))
-    except (
-        ValueError,
-        RecursionError,
-        MemoryError,
-    ) as problem:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+    except (ValueError, RecursionError, MemoryError) as problem:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise WireError(f"not JSON: {type(problem).__name__}") from None
 
 
