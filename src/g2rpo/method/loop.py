@@ -2,8 +2,7 @@
 
 Deviations from the paper (arXiv 2508.13023): the loss is a mean over the trained tokens of the batch (DAPO, TRL's default), the
 paper averages per rollout; no KL term, the released recipe has 0.04. The published method is the controller `paper`, the guidance
-loss `policy_gradient` and the grouping `joint`. A contract test holds this loop to `GuidedGRPOTrainer`: losses, advantages,
-controller states.
+loss `policy_gradient`, the grouping `joint`. A contract test holds this loop to `GuidedGRPOTrainer`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +20,9 @@ from g2rpo.seeds import seed_of
 
 
 def guided_grpo(
-    model: Any, planner: Planner, batches: Sequence[Sequence[dict]], reward: Callable[..., list[float]], sampling: GenerationConfig,
-    *, learning_rate: float = 1e-6, grouping: str = "stratified", guidance_loss: str = "verified_sft", constant: float | None = None,
+    model: Any, planner: Planner, batches: Sequence[Sequence[dict]], reward: Callable[..., list[float]],
+    sampling: GenerationConfig, *, learning_rate: float = 1e-6, grouping: str = "stratified",
+    guidance_loss: str = "verified_sft", constant: float | None = None,
 ) -> Iterator[tuple[float, list[Outcome], Any]]:  # fmt: skip
     """One optimizer step per batch of rows (prompt, answer, trace), on-policy; yields loss, outcomes and controller state."""
     tokenizer, controller, loss_on_guidance = planner.tokenizer, planner.controller, GUIDANCE_LOSSES[guidance_loss]
