@@ -1,5 +1,5 @@
 """When to imitate: doubted by four groups without a success, begun where the longest prefixes fail too, ended when success no
-longer rises."""
+longer rises, given up where there is none."""
 
 import dataclasses
 
@@ -36,25 +36,25 @@ def test_the_fourth_group_without_a_success_raises_a_doubt(failed, doubt):
     assert not RULE.imitates(state)
 
 
-@pytest.mark.parametrize(("look", "begins"), [((False, False, True), True), ((False, True), False)])
-def test_a_doubt_is_settled_by_the_longest_prefixes(look, begins):
-    state = RULE.after_rollouts(RULE.after_rollouts(WarmStartState(), groups(*[False] * 4), 2), groups(*look), 2)
+def in_doubt():
+    return RULE.after_rollouts(WarmStartState(), groups(*[False] * 4), 2)
+
+
+@pytest.mark.parametrize(("arrived", "begins"), [(2, True), (3, False)])
+def test_a_doubt_is_settled_by_24_rollouts_from_the_longest_prefixes(arrived, begins):
+    state = in_doubt()
+    assert RULE.reveals(state) == 1
+    state = RULE.after_rollouts(state, groups(*[i < arrived for i in range(14)]), 2)  # one guided rollout per group
+    assert state.doubt
+    assert not RULE.imitates(state)
+    state = RULE.after_rollouts(state, groups(*[False] * 10), 2)
     assert RULE.imitates(state) == begins
-    assert RULE.reveals(WarmStartState(doubt=True)) == 1
-    assert not state.doubt
-    assert begins or state == WarmStartState(succeeded=1, failed=1)
+    assert begins or state == WarmStartState(succeeded=0, failed=10)
 
 
-@pytest.mark.parametrize(
-    ("looks", "stretches"),
-    [
-        (((0, 4), (1, 4), (2, 4), (2, 4)), [2, 4, 8, 8]),  # ended by a look that shows no more than the one before
-        (((2, 4), (1, 4)), [2, 4]),
-        (((0, 4), (0, 4), (0, 4), (0, 4)), [2, 4, 8, 8]),  # nothing to lose
-    ],
-)
-def test_it_goes_on_while_success_without_guidance_rises(looks, stretches):
-    state, found = RULE.after_rollouts(WarmStartState(doubt=True), groups(False), 2), []
+def looked(*looks):
+    """The state after stretches of imitation, each looked at with (groups with a success, of so many), and the stretches."""
+    state, found = RULE.after_rollouts(in_doubt(), groups(*[False] * 24), 2), []
     for right, of in looks:
         steps = 0
         while RULE.imitates(state):
@@ -62,10 +62,32 @@ def test_it_goes_on_while_success_without_guidance_rises(looks, stretches):
         found.append(steps)
         assert RULE.reveals(state) == 0
         state = RULE.after_rollouts(state, groups(*[i < right for i in range(of)]), 2)
-    assert found == stretches
-    ended = looks[-1][0] > 0
-    assert RULE.imitates(state) == (not ended)
-    assert not ended or state == WarmStartState(looks[-1][0], looks[-1][1] - looks[-1][0])
+    return state, found
+
+
+@pytest.mark.parametrize(
+    ("looks", "goes_on"),
+    [
+        (((0, 4), (1, 4), (2, 4), (2, 4)), True),  # one look without a new best may be chance
+        (((0, 4), (1, 4), (2, 4), (2, 4), (3, 4)), True),
+        (((0, 4), (1, 4), (2, 4), (2, 4), (1, 4)), False),
+        (((2, 4), (1, 4), (0, 4)), False),
+        (((0, 4), (0, 4), (0, 4)), True),
+    ],
+)
+def test_it_goes_on_while_success_without_guidance_rises(looks, goes_on):
+    state, stretches = looked(*looks)
+    assert stretches == [2, 4, 8, 8, 8][: len(looks)]
+    assert RULE.imitates(state) == goes_on
+    assert goes_on or state == WarmStartState(looks[-1][0], looks[-1][1] - looks[-1][0])
+
+
+def test_imitation_that_brings_nothing_is_given_up_for_good():
+    state, _ = looked(*[(0, 4)] * 4)
+    assert not RULE.imitates(state)
+    for _ in range(5):
+        state = RULE.after_rollouts(state, groups(*[False] * 8), 2)
+        assert not state.doubt
 
 
 def test_rollouts_that_nobody_scored_say_nothing():
@@ -73,5 +95,5 @@ def test_rollouts_that_nobody_scored_say_nothing():
 
 
 def test_the_state_survives_a_checkpoint():
-    state = WarmStartState(1, 2, True, 3, 4, 0.5)
+    state = WarmStartState(1, 2, True, 3, 4, 5, 6, 7, 1, 0.5, True)
     assert WarmStartState(**dataclasses.asdict(state)) == state

@@ -6,25 +6,29 @@ cheap and gives RL something to work with; where groups succeed from the start, 
 notation that the model reads and does not write).
 
     s, f   groups with and without a success, guided rollouts included, since the model last imitated
-    doubt  when (s + 1) / (s + f + 2) < 1/5 (four groups without a success): the next step of RL guides from the longest prefixes
-    begin  imitation when fewer than half of the groups have a success even so
-    look   after 8, 16, 32, 64, 64 ... imitation steps, at one step of RL without guidance: go on while nothing succeeds, and
-           while more succeeds than at the look before; otherwise end imitation
+    doubt  when (s + 1) / (s + f + 2) < 1/5 (four groups without a success): the next steps of RL guide from the longest prefixes,
+           until 24 such rollouts are judged
+    begin  imitation when fewer than one in eight of them succeeded
+    look   after 16, 32, 64, 64 ... imitation steps, at one step of RL without guidance: end imitation after two looks in a row
+           that show no more success than the best one before; give it up for good when the fourth shows no success at all
 
 The doubt has to be confirmed because prefixes begin with any length: groups also fail because theirs were short, and imitation
-does harm to a model that would have arrived from longer ones.
+does harm to a model that would have arrived from longer ones. Two looks, because one shows few problems.
 
 All of it is counted: imitated tokens belong to the budget like sampled ones. The rule is ours; the idea that imitation belongs
 where whole groups fail is that of ReLIFT (arXiv 2506.07527) and HPT (2509.04419), the order imitation then RL that of 2604.23747.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from g2rpo.method.rollout import Outcome
 
 DOUBT_BELOW = 1 / 5
-ENOUGH = 1 / 2
+ENOUGH = 1 / 8
+"""Share of successes from the longest prefixes that refutes a doubt."""
+PATIENCE = 2
+"""Looks in a row without a new best that end imitation."""
 
 
 @dataclass(frozen=True)
@@ -34,20 +38,31 @@ class WarmStartState:
     """Groups with and without a success since the model last imitated."""
     doubt: bool = False
     """Whether the next step of RL is to show what the longest prefixes bring."""
+    judged: int = 0
+    arrived: float = 0.0
+    """Rollouts from the longest prefixes since the doubt, and successes among them."""
     remaining: int = 0
     """Imitation steps until the next look."""
     interval: int = 0
     """Length of the stretch of imitation that is under way or was looked at last; 0 outside of imitation."""
-    success: float = 0.0
-    """Success rate at the last look."""
+    looks: int = 0
+    stale: int = 0
+    """Looks so far, and the last of them in a row that showed no new best."""
+    best: float = 0.0
+    """Largest success rate at a look."""
+    given_up: bool = False
+    """Whether imitation brought nothing; it does not begin again."""
 
 
 @dataclass(frozen=True)
 class WarmStart:
-    """`first` imitation steps before the first look, at most `longest` between two."""
+    """`judged` rollouts from the longest prefixes settle a doubt; `first` imitation steps come before the first look, at most
+    `longest` between two; imitation is given up after `hopeless` looks without a success."""
 
-    first: int = 8
+    judged: int = 24
+    first: int = 16
     longest: int = 64
+    hopeless: int = 4
 
     def imitates(self, state: WarmStartState) -> bool:
         """Whether the next step imitates."""
@@ -58,7 +73,7 @@ class WarmStart:
         return 0.0 if state.interval else 1.0 if state.doubt else None
 
     def after_imitation(self, state: WarmStartState) -> WarmStartState:
-        return WarmStartState(remaining=state.remaining - 1, interval=state.interval, success=state.success)
+        return replace(state, remaining=state.remaining - 1)
 
     def after_rollouts(self, state: WarmStartState, outcomes: Sequence[Outcome], group_size: int) -> WarmStartState:
         """The state after a step of RL with these outcomes, groups contiguous. Groups without a scored rollout do not count."""
@@ -68,15 +83,26 @@ class WarmStart:
             succeeded += any(s > 0 for s in scores)
             failed += bool(scores) and not any(s > 0 for s in scores)
         if state.interval:
-            scores = [o.success for o in outcomes if o.success is not None]
-            success = sum(scores) / max(1, len(scores))
-            if succeeded and success <= state.success:
-                return WarmStartState(succeeded, failed)
-            length = min(2 * state.interval, self.longest)
-            return WarmStartState(remaining=length, interval=length, success=success)
+            return self._looked(state, outcomes, succeeded, failed)
         if state.doubt:
-            if succeeded >= ENOUGH * (succeeded + failed):
+            guided = [o.success for o in outcomes if o.guided and o.success is not None]
+            judged, arrived = state.judged + len(guided), state.arrived + sum(guided)
+            if judged < self.judged and guided:
+                return replace(state, judged=judged, arrived=arrived)
+            if arrived >= ENOUGH * judged > 0:
                 return WarmStartState(succeeded, failed)
             return WarmStartState(remaining=self.first, interval=self.first)
         s, f = state.succeeded + succeeded, state.failed + failed
-        return WarmStartState(s, f, doubt=(s + 1) / (s + f + 2) < DOUBT_BELOW)
+        doubt = not state.given_up and (s + 1) / (s + f + 2) < DOUBT_BELOW
+        return WarmStartState(s, f, doubt=doubt, given_up=state.given_up)
+
+    def _looked(self, state: WarmStartState, outcomes: Sequence[Outcome], succeeded: int, failed: int) -> WarmStartState:
+        """The state after a step of RL without guidance, between two stretches of imitation."""
+        scores = [o.success for o in outcomes if o.success is not None]
+        success, looks = sum(scores) / max(1, len(scores)), state.looks + 1
+        stale = state.stale + 1 if 0 < state.best >= success else 0
+        given_up = looks >= self.hopeless and not max(success, state.best)
+        if stale >= PATIENCE or given_up:
+            return WarmStartState(succeeded, failed, given_up=given_up)
+        length = min(2 * state.interval, self.longest)
+        return WarmStartState(remaining=length, interval=length, looks=looks, stale=stale, best=max(state.best, success))

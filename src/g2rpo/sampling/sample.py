@@ -167,9 +167,9 @@ def _evaluating(modules: list[torch.nn.Module]):
 
 
 def _cheapest_mode(model: PreTrainedModel) -> contextlib.AbstractContextManager:
-    """Inference mode saves a tenth of a small model's step on a processor. What is made in it can never be trained through, so it is
-    not for models that keep something from their first forward pass, nor inside an autocast, which keeps its casts; nor on a CUDA
-    device, where launches are recorded."""
+    """Inference mode saves a tenth of a small model's step on a processor. What is made in it can never be trained through, so
+    it is not for models that keep something from their first forward pass, nor inside an autocast, which keeps its casts; nor on
+    a CUDA device, where launches are recorded."""
     kind = model.device.type
     keeps = getattr(model, "is_quantized", False) or torch.is_autocast_enabled(kind) or kind == "cuda"
     return contextlib.nullcontext() if keeps else torch.inference_mode()
