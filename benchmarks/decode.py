@@ -163,6 +163,9 @@ def main() -> None:
     results = []
     for case in chosen:
         results.append(r := measure(case, options.rounds, options.clock, vllm))
+        if options.json:
+            with open(options.json, "w") as file:
+                json.dump(results, file, indent=2)
         table.add_row(
             case.name,
             str(case.rows * case.groups),
@@ -173,9 +176,6 @@ def main() -> None:
             f"{r['products']:.0%}",
         )
     Console(width=150).print(table)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(results, file, indent=2)
 
 
 if __name__ == "__main__":

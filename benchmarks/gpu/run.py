@@ -31,7 +31,7 @@ import yaml
 PYTHON = [sys.executable, "-m"]
 BENCHMARKS = {
     "tests": [*PYTHON, "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "tests/semantics/test_graphed_decoding.py"],
-    "decode": [*PYTHON, "benchmarks.decode", "smollm2-135m", "smollm2-135m-autocast", "smollm2-135m-distinct", "--rounds", "3"],
+    "decode": [*PYTHON, "benchmarks.decode", "smollm2-135m", "smollm2-135m-autocast", "smollm2-135m-distinct", "--rounds", "1"],
     "step": [*PYTHON, "benchmarks.step", "gpu-135m", "gpu-135m-sparse", "gpu-0.5b", "--seeded"],
 }
 SPARE_S = 25
@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path("/tmp/g2rpo/runs"), help="where experiments run; on a large disk")
     parser.add_argument("--jobs", type=int, default=14, help="runs at a time, over all experiments that stand side by side")
+    parser.add_argument("--each", type=float, default=120, help="seconds that one benchmark may take")
     parser.add_argument("--rates-from", metavar="SWEEP")
     options = parser.parse_args()
     deadline = time.monotonic() + options.seconds - SPARE_S
@@ -113,7 +114,8 @@ def main() -> None:
         parts = list(group)
         for part in parts if benchmark else []:
             figures = [] if part == "tests" else ["--json", str(options.output / f"{part}.json")]
-            run_together({part: BENCHMARKS[part] + figures}, options.output, deadline - time.monotonic())
+            left = min(deadline - time.monotonic(), options.each)
+            run_together({part: BENCHMARKS[part] + figures}, options.output, left)
         commands = {}
         for part in [] if benchmark else parts:
             name, seeds, arms, *_ = [*part.split(":"), "", ""]
