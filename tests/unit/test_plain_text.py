@@ -34,11 +34,17 @@ def test_text_stays_as_it_is():
 
 
 def test_held_out_problems_may_be_text(make_model, tokenizer):
-    from g2rpo.evaluation.held_out import held_out_scores
+    from g2rpo.lab.compare.arm_run import sampled_scores
 
     problems = resolve({**WORDS, "prompt_format": "text", "task_size": 2}).data.problems("test")
-    scores = held_out_scores(
-        make_model(), tokenizer, problems, lambda completions, **columns: [len(c) for c in completions], max_completion_length=2
+    scores = sampled_scores(
+        make_model(),
+        tokenizer,
+        problems,
+        lambda completions, **columns: [len(c) for c in completions],
+        2,
+        temperature=1.0,
+        seeds=lambda key, sample: 0,
     )
     assert len(scores) == 2
 

@@ -426,7 +426,7 @@ def difficulty(
 
     from g2rpo.curation.difficulty import measure
     from g2rpo.evaluation.checkpoint import load_checkpoint
-    from g2rpo.evaluation.decoding import Decoding
+    from g2rpo.evaluation.engines import Decoding
 
     quiet()
     asked = Asked(name, split, folder, config, source, columns, limit)

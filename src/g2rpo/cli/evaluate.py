@@ -13,7 +13,7 @@ from rlvr_graders.cli.files import check_file, check_folder, opened
 
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError
-from g2rpo.evaluation.decoding import decoding
+from g2rpo.evaluation.engines import decoding
 from g2rpo.evaluation.evaluate import EvalOptions, evaluate, grade_completions
 from g2rpo.evaluation.suite import load_suite, names
 from g2rpo.io import json_object

@@ -37,20 +37,32 @@ class Checkpoint:
 
     @property
     def eos_ids(self) -> list[int]:
-        """Every id that ends a completion: the tokenizer's, and those that the model's generation config adds."""
-        more = getattr(self.model.generation_config, "eos_token_id", None)
-        more = more if isinstance(more, list) else [] if more is None else [more]
-        return list(dict.fromkeys([self.tokenizer.eos_token_id, *more]))
+        return eos_ids(self.model, self.tokenizer)
 
     @property
     def pad_id(self) -> int:
-        pad = self.tokenizer.pad_token_id
-        return self.eos_ids[0] if pad is None else pad
+        return pad_id(self.model, self.tokenizer)
 
     @property
     def room(self) -> int | None:
-        """Positions that the model has, prompt and completion together; None where its config does not say."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return room(self.model)
+
+
+def eos_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Every id that ends a completion: the tokenizer's, and those that the model's generation config adds."""
+    more = getattr(model.generation_config, "eos_token_id", None)
+    more = more if isinstance(more, list) else [] if more is None else [more]
+    return list(dict.fromkeys([tokenizer.eos_token_id, *more]))
+
+
+def pad_id(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
+    pad = tokenizer.pad_token_id
+    return eos_ids(model, tokenizer)[0] if pad is None else pad
+
+
+def room(model: "PreTrainedModel") -> int | None:
+    """Positions that a model has, prompt and completion together; None where its config does not say."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def load_checkpoint(

@@ -32,6 +32,15 @@ def template_of(tokenizer: "PreTrainedTokenizerBase", wanted: str = "auto") -> T
 
 
 def prompt_ids(
+    problem: Problem, tokenizer: "PreTrainedTokenizerBase", template_kwargs: Mapping[str, Any] | None = None
+) -> list[int]:
+    """Token ids of a problem's prompt as training uses it: plain text as it is, a conversation through the chat template."""
+    if isinstance(problem.prompt, str):
+        return tokenizer(problem.prompt)["input_ids"]
+    return tokenizer.apply_chat_template(problem.prompt, add_generation_prompt=True, return_dict=False, **(template_kwargs or {}))
+
+
+def suite_prompt_ids(
     suite: Suite,
     problems: Sequence[Problem],
     tokenizer: "PreTrainedTokenizerBase",
