@@ -1,12 +1,12 @@
 """The models that come with the package, Qwen3-shaped and small, so that everything can be tried without a download.
 
-builtin           0.8 M parameters; knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
-builtin-reader    the same after it has learned to read, not to write, two other notations (`build_reader.py`; `make base-reader`)
-builtin-programs  the same after more programs: knows their steps as well as those of chains (`build_programs.py`; `make
-base-programs`) builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions
-(`build_gsm8k.py`; `make base-gsm8k`);
-                  in a clone only: a wheel with it would pass 5 MB
+builtin           0.8 M parameters; knows single steps of the procedural tasks and loses patience
+builtin-reader    the same after it has learned to read, not to write, two other notations
+builtin-programs  the same after more programs: knows their steps as well as those of chains
+builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions; in a clone only: a wheel
+                  with it would pass 5 MB
 
+`lab/base_models/` made them (`make base`, `base-reader`, `base-programs`, `base-gsm8k`).
 Pretrained: `smollm2-135m`, and any GGUF file by its path (`gguf.py`).
 """
 
@@ -29,8 +29,7 @@ def resolve_model(name: str) -> str:
 
     Raises:
         ConfigError: a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), or a built-in model
-        that
-            this installation does not hold.
+            that this installation does not hold.
     """
     if name == "smollm2-135m" or name.endswith(".gguf"):
         from g2rpo.models.gguf import converted, smollm2

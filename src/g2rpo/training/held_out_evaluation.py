@@ -22,7 +22,7 @@ from g2rpo.evaluation.checkpoint import room
 from g2rpo.evaluation.engines import TransformersEngine, decoding
 from g2rpo.evaluation.grading import Graders
 from g2rpo.evaluation.sample_and_grade import Questions, sample_and_grade
-from g2rpo.evaluation.statistics.intervals import mean_interval
+from g2rpo.evaluation.statistics import mean_interval
 from g2rpo.evaluation.suite import load_suite
 
 SEED = 0

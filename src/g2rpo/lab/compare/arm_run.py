@@ -84,7 +84,7 @@ class Judge:
         return [own[0] for own in self._sampled(model, name, count, greedy=greedy)]
 
     def pass_at(self, model: Any) -> dict[str, float]:
-        from g2rpo.evaluation.statistics.pass_at_k import pass_at_k
+        from g2rpo.evaluation.statistics import pass_at_k
 
         ks = self.spec.evaluation.pass_k
         if not ks:
