@@ -53,7 +53,7 @@ def at_home(name: str, sft: bool) -> Recipe:
     """The recipe as its own launch command resolves it, but for the accelerator."""
     with processes(launches(name)[0].processes):
         values = read_yaml(path(name))
-        return resolve_sft(values, CPU)[0] if sft else resolve(values, CPU)
+        return resolve_sft(values, CPU) if sft else resolve(values, CPU)
 
 
 # ---------------------------------------------------------------------- the files themselves
@@ -81,7 +81,7 @@ def test_serves_supervised_fine_tuning_too(name):
     sft, rl = at_home(name, True), at_home(name, False)
     assert sft.data.system_prompt == rl.data.system_prompt
     assert sft.training.learning_rate == rl.training.learning_rate
-    assert resolve_sft(read_yaml(path(name)), CPU)[1].style == rl.training.guidance_style
+    assert resolve_sft(read_yaml(path(name)), CPU).data.guidance_style == rl.training.guidance_style
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def test_launch_command_makes_the_batch_that_the_header_claims(launch):
         assert launch.processes == 1
     values, flags = read_yaml(path(launch.target)), (*launch.flags, *CPU)
     with processes(launch.processes):
-        args = resolve_sft(values, flags)[0].training if launch.sft else resolve(values, flags).training
+        args = resolve_sft(values, flags).training if launch.sft else resolve(values, flags).training
     if not launch.sft:
         assert args.generation_batch_size == launch.per_step
         assert launch.per_step % args.num_generations == 0

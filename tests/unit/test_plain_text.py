@@ -20,8 +20,8 @@ WORDS = {
 
 
 def test_a_conversation_with_its_examples_is_written_out():
-    recipe = resolve({**WORDS, "few_shot": 2, "prompt_format": "text"})
-    prompt = recipe.data.problems(style_name="gsm8k")[0].prompt
+    recipe = resolve({**WORDS, "few_shot": 2, "prompt_format": "text", "guidance_style": "gsm8k"})
+    prompt = recipe.data.problems()[0].prompt
     assert prompt.startswith("Solve it.\n\nProblem: ")
     assert prompt.endswith("\nSolution:\n")
     assert prompt.count("Problem: ") == 3

@@ -251,7 +251,7 @@ def _completion_tokens(
     if budget is None:
         return None, None
     tokenizer = load_tokenizer_of(model or "builtin")
-    written = style(getattr(recipe.training, "guidance_style", "think_answer") if recipe else "think_answer")
+    written = style(recipe.data.guidance_style if recipe else "think_answer")
 
     def tokens(problem: "Problem") -> int:
         return (

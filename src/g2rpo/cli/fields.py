@@ -32,10 +32,11 @@ def _sections() -> Iterator[Section]:
 
     from g2rpo.training.config import GuidedGRPOConfig
     from g2rpo.training.held_out_evaluation import HeldOutConfig
-    from g2rpo.training.run.recipe import DataConfig
+    from g2rpo.training.run.data_config import DataConfig
 
     trls = {f.name for f in dataclasses.fields(GRPOConfig)}
-    ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - trls
+    datas = {f.name for f in dataclasses.fields(DataConfig)}
+    ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - trls - datas
     for title, owner, names in (
         ("Data and rewards", DataConfig, None),
         ("Guidance", GuidedGRPOConfig, ours),

@@ -76,7 +76,7 @@ class Judge:
             data = resolve(merged).data
             # Traces play no part here, and a set with fewer traces must still be the same set.
             data = replace(data, trace_limit=None, trace_noise=0.0, trace_style="own")
-            problems = data.problems("test", merged.get("guidance_style", "think_answer"))[: spec.evaluation.problems]
+            problems = data.problems("test")[: spec.evaluation.problems]
             self.sets[name] = (problems, data.reward_functions(), merged["max_completion_length"], merged.get("temperature", 1.0))
 
     def scores(self, model: Any, count: int | None = None, *, name: str = "", greedy: bool = False) -> list[float]:
