@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rlvr_graders.cli.files import check_file
 
-from g2rpo.cli.data import Out, Style, data, write_lines
+from g2rpo.cli.data import Out, data, write_lines
 from g2rpo.cli.data_set import DataSet, on_data_set
 from g2rpo.cli.quiet import quiet
-from g2rpo.errors import DataError
+from g2rpo.errors import DataError, one_of
 
 if TYPE_CHECKING:
     from g2rpo.data.problem import Problem
@@ -55,9 +55,7 @@ def decontaminate(
 def traces(
     asked: DataSet,
     out: Annotated[Path, typer.Option(help="File to write (JSONL): what training reads as dataset_path.")],
-    pick: Annotated[str, typer.Option(help="shortest, first, or likeliest under the model.")] = "shortest",
-    model: Annotated[str, typer.Option(help="Folder or hub name of a model, or builtin.")] = "builtin",
-    style: Style = "think_answer",
+    pick: Annotated[str, typer.Option(help="Of several right ones: shortest or first.")] = "shortest",
     verify: Annotated[bool, typer.Option(help="Drop traces that state another answer than the gold one.")] = True,
 ) -> None:
     """Choose a trace per problem, and drop wrong ones.
@@ -67,11 +65,10 @@ def traces(
     import dataclasses
 
     from g2rpo.curation.check import other_answer
-    from g2rpo.curation.likelihood import trace_score
-    from g2rpo.data.trace_choice import check_pick, pick_traces, traces_of
+    from g2rpo.data.trace_choice import PICKS, pick_traces, traces_of
 
     quiet()
-    check_pick(pick)
+    one_of("--pick", pick, PICKS)
     wrong = 0
     check_file("--out", out, reads=asked.reads())
     problems = asked.problems(duplicates="drop")
@@ -83,13 +80,7 @@ def traces(
             trace = problem.trace if problem.trace in right else min(right, key=len, default=None)
             checked.append(dataclasses.replace(problem, trace=trace, traces=right))
         problems = checked
-    score = None
-    if pick == "likeliest":
-        from g2rpo.evaluation.checkpoint import load_checkpoint
-
-        student = load_checkpoint(model)
-        score = trace_score(student.model, student.tokenizer, style_name=style)
-    problems = pick_traces(problems, pick, score)
+    problems = pick_traces(problems, pick)
     write_problems(out, problems)
     print(f"{len(problems)} problems, {sum(bool(p.trace) for p in problems)} with a trace, {wrong} wrong traces dropped: {out}")
 

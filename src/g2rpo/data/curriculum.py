@@ -11,7 +11,7 @@ from pathlib import Path
 
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, DataError, one_of
 from g2rpo.seeds import seed_of
 
 MODES = ("easy_to_hard", "mixed", "sequential")
@@ -73,10 +73,8 @@ def in_order(
 
 def check_curriculum(mode: str, by: str) -> None:
     """Raises `ConfigError` for a word that is none of `MODES` and `MEASURES`."""
-    if mode not in MODES:
-        raise ConfigError("curriculum", mode, expected=f"one of {', '.join(MODES)}", then=nearest(mode, MODES))
-    if by not in MEASURES:
-        raise ConfigError("curriculum_by", by, expected=f"one of {', '.join(MEASURES)}", then=nearest(by, MEASURES))
+    one_of("curriculum", mode, MODES)
+    one_of("curriculum_by", by, MEASURES)
 
 
 def read_pass_rates(path: str | Path) -> dict[str, float]:

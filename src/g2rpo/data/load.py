@@ -17,7 +17,7 @@ from g2rpo.data.catalog import known, source_of
 from g2rpo.data.disappointments import conflicting_rows
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES, reader
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, DataError, one_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,10 +63,7 @@ def load_problems(
         ConfigError: an unknown source or word for duplicates.
         DataError: nothing found, columns that fit no source, a row that cannot be read, with its number, or a duplicate.
     """
-    if duplicates not in DUPLICATES:
-        raise ConfigError(
-            "dataset_duplicates", duplicates, expected=f"one of {', '.join(DUPLICATES)}", then=nearest(duplicates, DUPLICATES)
-        )
+    one_of("dataset_duplicates", duplicates, DUPLICATES)
     rows, names = files.open_rows(name, path, config, split)
     read = reader(names, columns, source or (source_of(name) if name else None))
     problems, places = [], []

@@ -12,7 +12,7 @@ from typing import Any
 from trl import GRPOConfig
 
 from g2rpo.data.completion import TraceFields, style
-from g2rpo.errors import ConfigError, nearest
+from g2rpo.errors import ConfigError, one_of
 from g2rpo.io import json_object
 from g2rpo.method.advantages import GROUPINGS
 from g2rpo.method.controller import UNITS, Controller, Unit
@@ -139,18 +139,18 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
             self.guidance_controller_kwargs = json_object(
                 "guidance_controller_kwargs", self.guidance_controller_kwargs, example='{"window": 2}'
             )
-        _one_of("loss_type", self.loss_type, LOSS_TYPES)
-        _one_of("guidance_cut", self.guidance_cut, CUTS)
+        one_of("loss_type", self.loss_type, LOSS_TYPES)
+        one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
             self.guidance_loss = "mask" if self._one_advantage_per_row() else "verified_sft"
-        _one_of("guidance_loss", self.guidance_loss, tuple(GUIDANCE_LOSSES))
-        _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
-        _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
-        _one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
-        _one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
-        _one_of("guidance_demonstrations", self.guidance_demonstrations, DEMONSTRATIONS)
+        one_of("guidance_loss", self.guidance_loss, tuple(GUIDANCE_LOSSES))
+        one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
+        one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
+        one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
+        one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
+        one_of("guidance_demonstrations", self.guidance_demonstrations, DEMONSTRATIONS)
         if self.guidance_unit is not None:
-            _one_of("guidance_unit", self.guidance_unit, UNITS)
+            one_of("guidance_unit", self.guidance_unit, UNITS)
         self._check_dynamic_sampling()
         style(self.guidance_style)
         self._controller = get_controller(self.guidance_controller, **(self.guidance_controller_kwargs or {}))
@@ -351,8 +351,3 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
                         expected="a share of the trace in (0, 1], since guidance_unit is fraction",
                         then=f"Set it in guidance_controller_kwargs, for example {{{name!r}: 0.5}}, or count in tokens.",
                     )
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(name, value, expected=f"one of {', '.join(known)}", then=nearest(str(value), known))

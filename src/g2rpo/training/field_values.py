@@ -16,36 +16,19 @@ _ABOVE_0: Rule = (lambda x: 0 < x < math.inf, "a finite number above 0")
 _COUNT: Rule = (lambda x: x >= 1, "1 or more")
 _SHARE: Rule = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
 _BELOW_1: Rule = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
-NUMBERS: dict[str, Rule] = {
-    **dict.fromkeys(
-        ("learning_rate", "weight_decay", "warmup_steps", "beta", "max_grad_norm", "epsilon", "epsilon_high"), _AT_LEAST_0
-    ),
-    **dict.fromkeys(("temperature", "repetition_penalty", "adam_epsilon", "num_train_epochs"), _ABOVE_0),
-    **dict.fromkeys(
-        (
-            "max_completion_length",
-            "per_device_train_batch_size",
-            "per_device_eval_batch_size",
-            "gradient_accumulation_steps",
-            "steps_per_generation",
-            "generation_batch_size",
-            "num_iterations",
-            "num_generations_eval",
-            "max_length",
-            "task_size",
-            "max_sampled_tokens",
-            "eval_limit",
-            "eval_max_tokens",
-        ),
-        _COUNT,
-    ),
-    **dict.fromkeys(("adam_beta1", "adam_beta2"), _BELOW_1),
-    "few_shot": (lambda x: x >= 0, "0 (none) or more"),
-    "min_p": _SHARE,
-    "top_p": (lambda x: 0 < x <= 1, "a number above 0, at most 1"),
-    "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
-    "rollouts_every": (lambda x: x >= 0, "0 (none) or more"),
-}
+_BY_RULE: tuple[tuple[Rule, str], ...] = (
+    (_AT_LEAST_0, "learning_rate weight_decay warmup_steps beta max_grad_norm epsilon epsilon_high"),
+    (_ABOVE_0, "temperature repetition_penalty adam_epsilon num_train_epochs"),
+    (_COUNT, "max_completion_length per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps"),
+    (_COUNT, "steps_per_generation generation_batch_size num_iterations num_generations_eval max_length"),
+    (_COUNT, "task_size max_sampled_tokens eval_limit eval_max_tokens"),
+    (_BELOW_1, "adam_beta1 adam_beta2"),
+    (_SHARE, "min_p"),
+    ((lambda x: x >= 0, "0 (none) or more"), "few_shot rollouts_every"),
+    ((lambda x: 0 < x <= 1, "a number above 0, at most 1"), "top_p"),
+    ((lambda x: x >= 0, "0 (all tokens) or more"), "top_k"),
+)
+NUMBERS = {name: rule for rule, names in _BY_RULE for name in names.split()}
 """What numbers of ours, TRL's and Transformers' must be: they find out hours later, or in the words of a sampler, or never."""
 
 

@@ -18,7 +18,7 @@ from g2rpo.data.tasks import make
 from g2rpo.data.tasks.notations import altered
 from g2rpo.data.trace_assignment import come_round, keep_traces
 from g2rpo.data.trace_choice import pick_traces
-from g2rpo.errors import ConfigError, nearest
+from g2rpo.errors import ConfigError, nearest, one_of
 from g2rpo.training.presets import PRESETS
 
 
@@ -47,7 +47,7 @@ class DataConfig(TraceFields):
         None, "How rows are read, by name (docs/data.md); default: recognised by the set's name or its columns."
     )
     dataset_duplicates: str = _setting("error", "A problem that stands there twice: error, drop (keep the first) or keep.")
-    dataset_trace: str = _setting("shortest", "Of several traces of a problem: shortest or first (likeliest: g2rpo data traces).")
+    dataset_trace: str = _setting("shortest", "Of several traces of a problem: shortest or first.")
     curriculum: str | None = _setting(None, "Order of the problems: easy_to_hard, mixed (TRL's shuffling) or sequential.")
     curriculum_by: str = _setting("difficulty", "What makes a problem hard: difficulty, tiers (by source) or pass_rate.")
     curriculum_tiers: list[str] = _setting(list(TIERS), "Sources from easy to hard, for curriculum_by: tiers.")
@@ -84,10 +84,7 @@ class DataConfig(TraceFields):
 
     def problems(self, split: str | None = None) -> list[Problem]:
         """Loads or draws the problems, each with the trace it is to have, and with worked examples in the completion style."""
-        if self.prompt_format not in FORMATS:
-            raise ConfigError(
-                "prompt_format", self.prompt_format, expected=f"one of {', '.join(FORMATS)}", then="Leave it out for chat."
-            )
+        one_of("prompt_format", self.prompt_format, FORMATS)
         problems = self._with_traces(split)
         if self.few_shot:
             pool = problems if split in (None, self.dataset_split) else self._with_traces(None)
