@@ -2,8 +2,8 @@
 
 import pytest
 
-from g2rpo.data.plain_text import as_text
 from g2rpo.data.problem import Problem
+from g2rpo.data.prompt_forms import as_text
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.run.recipe import resolve
 

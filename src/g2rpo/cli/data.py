@@ -125,7 +125,7 @@ def _completion_tokens(
 ) -> "tuple[Callable[[Problem], int] | None, int | None]":
     """How long a problem's completion is, and may be: by the options, else by the recipe; None where neither says."""
     from g2rpo.data.completion import full_completion, style
-    from g2rpo.models import load_tokenizer_of
+    from g2rpo.evaluation.checkpoint import load_tokenizer
 
     recipe = asked.recipe
     if recipe is not None:
@@ -135,7 +135,7 @@ def _completion_tokens(
         )
     if budget is None:
         return None, None
-    tokenizer = load_tokenizer_of(model or "builtin")
+    tokenizer = load_tokenizer(model or "builtin")
     written = style(recipe.data.guidance_style if recipe else "think_answer")
 
     def tokens(problem: "Problem") -> int:
@@ -175,10 +175,10 @@ def stats(
     from collections import Counter
 
     from g2rpo.curation.lengths import QUANTILES, lengths
-    from g2rpo.models import load_tokenizer_of
+    from g2rpo.evaluation.checkpoint import load_tokenizer
 
     problems = asked.problems()
-    tokenizer = load_tokenizer_of(model)
+    tokenizer = load_tokenizer(model)
     print(f"{len(problems)} problems, {sum(bool(p.trace) for p in problems)} with a trace; tokens of {model}")
     for what, count in (("source", Counter(p.source for p in problems)), ("difficulty", Counter(p.difficulty for p in problems))):
         if len(count) > 1:

@@ -200,15 +200,23 @@ def _no_tokenizer(name: str, place: str, then: str) -> ConfigError:
     )
 
 
-def load_tokenizer(name: str, place: str, *, then: str = _SAVE_IT, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
-    """The tokenizer in a folder or under a name on the hub; `name` is the model's, for what is said when there is none.
+def load_tokenizer(
+    name: str, place: str | None = None, *, then: str = _SAVE_IT, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """The tokenizer of a model.
+
+    Args:
+        name: The model: a folder, a built-in name, or a name on the hub.
+        place: Where its tokenizer is, if not with it.
+        then: What to do when there is none.
+        trust_remote_code: As Transformers takes it.
 
     Raises:
         ConfigError: none there, or one without an EOS token.
     """
     from transformers import AutoTokenizer
 
-    place = resolve_model(place)
+    place = resolve_model(place or name)
     if Path(place).is_dir() and not trust_remote_code and not _has_vocabulary(place):
         raise _no_tokenizer(name, place, then)  # transformers would make one without a vocabulary
     try:

@@ -37,7 +37,32 @@ def prompt_ids(
     """Token ids of a problem's prompt as training uses it: plain text as it is, a conversation through the chat template."""
     if isinstance(problem.prompt, str):
         return tokenizer(problem.prompt)["input_ids"]
-    return tokenizer.apply_chat_template(problem.prompt, add_generation_prompt=True, return_dict=False, **(template_kwargs or {}))
+    return rendered(tokenizer, problem.prompt, template_kwargs, then="Mend the conversations, or drop the system message.")
+
+
+def rendered(
+    tokenizer: "PreTrainedTokenizerBase",
+    messages: Sequence[Any],
+    template_kwargs: Mapping[str, Any] | None,
+    *,
+    then: str,
+    tokenize: bool = True,
+) -> Any:
+    """A conversation through the chat template, the assistant's turn begun.
+
+    Raises:
+        ConfigError: the template refuses the messages (some know no system message, for example); `then` says what to do.
+    """
+    options = {"add_generation_prompt": True, "return_dict": False, "tokenize": tokenize, **(template_kwargs or {})}
+    try:
+        return tokenizer.apply_chat_template(messages, **options)
+    except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
+        raise ConfigError(
+            "chat template",
+            f"{type(error).__name__}: {error}",
+            expected=f"one that takes {[m.get('role') for m in messages]}",
+            then=then,
+        ) from error
 
 
 def suite_prompt_ids(
@@ -59,17 +84,7 @@ def suite_prompt_ids(
             continue
         messages = [{"role": "system", "content": suite.system}] if suite.system else []
         messages.append({"role": "user", "content": suite.chat.replace(PLACE, problem_text(problem))})
-        try:
-            ids.append(
-                tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **(template_kwargs or {}))
-            )
-        except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
-            raise ConfigError(
-                "chat template",
-                f"{type(error).__name__}: {error}",
-                expected=f"one that takes {[m['role'] for m in messages]}",
-                then="Drop the system message, or use --template plain.",
-            ) from error
+        ids.append(rendered(tokenizer, messages, template_kwargs, then="Drop the system message, or use --template plain."))
     return ids
 
 

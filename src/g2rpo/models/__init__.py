@@ -11,7 +11,6 @@ Pretrained: `smollm2-135m`, and any GGUF file by its path (`gguf.py`).
 """
 
 from pathlib import Path
-from typing import Any
 
 from g2rpo.errors import ConfigError
 
@@ -43,19 +42,3 @@ def resolve_model(name: str) -> str:
             then="Install from a clone of the repository (pip install -e .), or take builtin.",
         )
     return str(BUILTIN[name]) if name in BUILTIN else name
-
-
-def load_tokenizer_of(name: str) -> Any:
-    """The tokenizer of a folder, a hub name or a built-in model.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(resolve_model(name))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "model", name, expected="a folder or hub name with a tokenizer, or builtin", then=str(error).splitlines()[0]
-        ) from error

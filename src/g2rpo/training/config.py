@@ -273,13 +273,6 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
                 )
 
     def _check_dynamic_sampling(self) -> None:
-        if self.dynamic_sampling_rounds < 1:
-            raise ConfigError(
-                "dynamic_sampling_rounds",
-                self.dynamic_sampling_rounds,
-                expected="at least 1 round of generation",
-                then="Leave it unset for one.",
-            )
         rows = self.per_device_train_batch_size * self.steps_per_generation
         if self.dynamic_sampling_rounds > 1 and rows % self.num_generations:
             raise ConfigError(

@@ -21,7 +21,7 @@ _BY_RULE: tuple[tuple[Rule, str], ...] = (
     (_ABOVE_0, "temperature repetition_penalty adam_epsilon num_train_epochs"),
     (_COUNT, "max_completion_length per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps"),
     (_COUNT, "steps_per_generation generation_batch_size num_iterations num_generations_eval max_length"),
-    (_COUNT, "task_size max_sampled_tokens eval_limit eval_max_tokens"),
+    (_COUNT, "task_size max_sampled_tokens dynamic_sampling_rounds eval_limit eval_max_tokens"),
     (_BELOW_1, "adam_beta1 adam_beta2"),
     (_SHARE, "min_p"),
     ((lambda x: x >= 0, "0 (none) or more"), "few_shot rollouts_every"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from g2rpo.data.completion import full_completion, style
@@ -21,15 +21,13 @@ from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.io import json_object
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
-from g2rpo.training.run.budget import StopAtBudget
+from g2rpo.training.run.callbacks import StopAtBudget
 from g2rpo.training.run.data_config import DataConfig
 from g2rpo.training.run.libraries import check_libraries
 from g2rpo.training.run.preflight import check_template
-from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve
-from g2rpo.training.run.record_steps import RecordSteps
 from g2rpo.training.run.run_directory import RunDirectory, manifest
-from g2rpo.training.run.train import held_out, loading, model_init_kwargs
+from g2rpo.training.run.train import held_out, loading, model_init_kwargs, run_to_its_end
 
 
 @dataclass
@@ -156,19 +154,7 @@ def train_sft(
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():
         trainer = _made_ready(recipe, run)
-        trainer.add_callback(RecordSteps(run, trainer))
-        for callback in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(callback)
-        if not quiet:
-            trainer.add_callback(ShowProgress())
-        if args.max_sampled_tokens is not None:
-            trainer.add_callback(StopAtBudget(lambda: trainer.trained_tokens, args.max_sampled_tokens))
-        for callback in callbacks:
-            trainer.add_callback(callback(trainer))
-        try:
-            trainer.train()
-        finally:
-            if trainer.held_out is not None:
-                trainer.held_out.close()
-        trainer.save_model(args.output_dir)
+        budget = args.max_sampled_tokens
+        stop = () if budget is None else (lambda trainer: StopAtBudget(lambda: trainer.trained_tokens, budget),)
+        run_to_its_end(trainer, run, quiet=quiet, callbacks=(*stop, *callbacks))
         return trainer

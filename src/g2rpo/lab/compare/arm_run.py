@@ -210,7 +210,7 @@ def _train(method: str, recipe: Any, callbacks: list[Callable]) -> Any:
 
 
 def _callbacks(spec: RunSpec, judge: Judge, meter: Meter, curve: list, amount: float) -> list[Callable]:
-    from g2rpo.training.run.budget import StopAtBudget
+    from g2rpo.training.run.callbacks import StopAtBudget
 
     kind, total = spec.budget.kind, spec.budget.amount
 

@@ -9,10 +9,9 @@ from rlvr_graders.registry import get_reward
 
 from g2rpo.data.completion import TraceFields, style
 from g2rpo.data.curriculum import in_order, of_difficulty, read_pass_rates
-from g2rpo.data.few_shot import with_examples
 from g2rpo.data.load import instructed, load_problems
-from g2rpo.data.plain_text import FORMATS, as_text
 from g2rpo.data.problem import Problem
+from g2rpo.data.prompt_forms import FORMATS, as_text, with_examples
 from g2rpo.data.sources.openr1 import TIERS
 from g2rpo.data.tasks import make
 from g2rpo.data.tasks.notations import altered

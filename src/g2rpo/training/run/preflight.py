@@ -14,6 +14,7 @@ from g2rpo.data.completion import style
 from g2rpo.data.disappointments import longer_than_budget
 from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.evaluation.prompts import rendered
 from g2rpo.sampling.draw import warpers
 from g2rpo.training.config import GuidedGRPOConfig
 
@@ -85,15 +86,7 @@ def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, An
                 "tokenizer."
             ),
         )
-    try:
-        tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
-    except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
-        raise ConfigError(
-            "chat template",
-            f"{type(error).__name__}: {error}",
-            expected=f"one that takes {[m.get('role') for m in prompt]}",
-            then="Drop the system_prompt, or mend the conversations.",
-        ) from error
+    rendered(tokenizer, prompt, template_kwargs, then="Drop the system_prompt, or mend the conversations.", tokenize=False)
 
 
 def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:

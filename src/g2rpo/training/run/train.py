@@ -15,12 +15,11 @@ from g2rpo.evaluation.checkpoint import trainable_place
 from g2rpo.models import BUILTIN
 from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
 from g2rpo.training.run import phase_times as phases
+from g2rpo.training.run.callbacks import RecordSteps, ShowProgress
 from g2rpo.training.run.libraries import check_libraries, library_words
 from g2rpo.training.run.preflight import check_problems
 from g2rpo.training.run.primary_reward import check_gold
-from g2rpo.training.run.progress import ShowProgress
 from g2rpo.training.run.recipe import Recipe
-from g2rpo.training.run.record_steps import RecordSteps
 from g2rpo.training.run.resuming import Progress, Resume, begin_again, checkpoint_to_resume, finish, progress, was_stopped_early
 from g2rpo.training.run.rollout_table import RolloutTable
 from g2rpo.training.run.run_directory import RunDirectory, manifest
@@ -72,27 +71,36 @@ def train(
 def _trained(
     recipe: Recipe, run: RunDirectory, checkpoint: str | None, quiet: bool, callbacks: Sequence[Callable[[Any], TrainerCallback]]
 ) -> GuidedGRPOTrainer:
-    args = recipe.training
     rewards = recipe.data.reward_functions()
     trainer = _made_ready(recipe, run, rewards, checkpoint)
     trainer.rollout_sinks += [run.write_rollouts, RolloutTable(trainer)]
-    trainer.add_callback(RecordSteps(run, trainer))
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    if not quiet:
-        trainer.add_callback(ShowProgress())
-    for callback in callbacks:
-        trainer.add_callback(callback(trainer))
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    finally:
-        for one in (*rewards, trainer.held_out):
-            if close := getattr(one, "close", None):
-                close()  # sandboxes and their processes end with the run
-    trainer.save_model(args.output_dir)
+    run_to_its_end(trainer, run, quiet=quiet, callbacks=callbacks, closing=rewards, checkpoint=checkpoint)
     if trainer.accelerator.is_main_process and run.steps_file.exists():
         run.write_phases(phases.total(run.steps()))
     return trainer
+
+
+def run_to_its_end(
+    trainer: Any,
+    run: RunDirectory,
+    *,
+    quiet: bool,
+    callbacks: Sequence[Callable[[Any], TrainerCallback]],
+    closing: Sequence[Any] = (),
+    checkpoint: str | None = None,
+) -> None:
+    """Trains with a record and a display, saves the model, and closes what holds sandboxes or processes."""
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    for made in (lambda trainer: RecordSteps(run, trainer), *(() if quiet else (lambda trainer: ShowProgress(),)), *callbacks):
+        trainer.add_callback(made(trainer))
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        for one in (*closing, trainer.held_out):
+            if close := getattr(one, "close", None):
+                close()
+    trainer.save_model(trainer.args.output_dir)
 
 
 def complete(recipe: Recipe) -> Progress | None:
