@@ -33,8 +33,8 @@ def decontaminate(
     from g2rpo.data.decontaminate import overlaps, without
 
     held_out = []
-    for one in test:
-        name, _, its_split = one.partition(":") if not Path(one).exists() else (one, "", "")
+    for text in test:
+        name, _, its_split = text.partition(":") if not Path(text).exists() else (text, "", "")
         held_out.append(DataSet(name, its_split or None, asked.folder))
     check_file("--out", out, reads=[file for one in (asked, *held_out) for file in one.reads()])
     problems, found = asked.problems(duplicates="drop"), []

@@ -76,7 +76,8 @@ class DataSet:
         """Local files that hold the set: what is written must not overwrite them."""
         from g2rpo.data.catalog import CATALOG
 
-        place, splits, whole = Path(self.name), [self.split or "train"], ()
+        place, splits = Path(self.name), [self.split or "train"]
+        whole: tuple[str, ...] = ()
         if self.name.endswith((".yaml", ".yml")):
             from g2rpo.training.run.recipe import read_yaml
 
@@ -127,7 +128,7 @@ def on_data_set(**defaults: Any) -> Callable[[Callable[..., None]], Callable[...
         parameters = [name, *own, *options]
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_options.__annotations__ = {p.name: p.annotation for p in parameters}
-        del with_options.__wrapped__  # type: ignore[attr-defined]
+        del with_options.__wrapped__
         return with_options
 
     return declare

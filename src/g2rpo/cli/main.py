@@ -1,7 +1,7 @@
 """The command line: parse, call, print. Each command imports what it needs itself, so that `--help` answers at once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -45,7 +45,7 @@ def _main(
 class _ResumeWithoutValue(typer.core.TyperCommand):
     """`--resume` alone means `--resume always`: Typer knows no option that may go without its value."""
 
-    def parse_args(self, ctx, args):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = []
         for i, word in enumerate(args):
             alone = word == "--resume" and (

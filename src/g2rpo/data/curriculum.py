@@ -6,7 +6,7 @@ and their keys, whatever order they were loaded in.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from g2rpo.data.problem import Problem
@@ -47,7 +47,7 @@ def in_order(
     check_curriculum(mode, by)
     if mode != "easy_to_hard":
         return list(problems)
-    ranks = {
+    ranks: dict[str, Callable[[Problem], float | None]] = {
         "difficulty": lambda p: p.difficulty,
         "tiers": lambda p: tiers.index(p.source) if p.source in tiers else None,
         "pass_rate": lambda p: None if (rate := (pass_rates or {}).get(p.key)) is None else -rate,

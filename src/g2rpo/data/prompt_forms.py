@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from g2rpo.data.completion import Style, full_completion
 from g2rpo.data.problem import Problem
@@ -34,7 +35,7 @@ def with_examples(problems: Sequence[Problem], pool: Sequence[Problem], count: i
     return [_shown(problem, usable, count, style) for problem in problems]
 
 
-def _shown(problem: Problem, usable: Sequence[Problem], count: int, style: Style) -> Problem:
+def _shown(problem: Problem, usable: Sequence[Any], count: int, style: Style) -> Problem:
     drawn = rng("few shot", problem.key).sample(range(len(usable)), count + 1)
     examples = [usable[i] for i in drawn if usable[i].key != problem.key and usable[i].prompt != problem.prompt][:count]
     if isinstance(problem.prompt, str):

@@ -93,7 +93,7 @@ def load_checkpoint(
     base = resolve_model(adapter["base_model_name_or_path"]) if adapter else place
     _check_folder(name, base, adapted=adapter is not None)
     with _told(name, base, adapted=adapter is not None):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=kind, revision=None if adapter else revision)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=kind, revision=None if adapter else revision)
     words = load_tokenizer(name, tokenizer or (place if not adapter or _has_vocabulary(place) else base), then=_NAME_IT)
     if adapter:
         model = _with_adapter(model, place, len(words))
@@ -140,7 +140,7 @@ def _adapter(place: str) -> dict[str, Any] | None:
     return json.loads(file.read_text()) if file.is_file() else None
 
 
-def _with_adapter(model: "PreTrainedModel", place: str, tokens: int) -> "PreTrainedModel":
+def _with_adapter(model: Any, place: str, tokens: int) -> Any:
     """The base with the adapter merged into its weights: the same function, without its cost per token."""
     try:
         from peft import PeftModel
@@ -178,7 +178,7 @@ class _told:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, OSError | ValueError):
             raise ConfigError(
                 self.what,

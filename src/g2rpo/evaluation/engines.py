@@ -241,7 +241,7 @@ def vllm_is_there() -> bool:
         return True
     from vllm.platforms import current_platform
 
-    return current_platform.is_cpu()
+    return bool(current_platform.is_cpu())
 
 
 def engine_name(wanted: str) -> str:

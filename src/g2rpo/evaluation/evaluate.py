@@ -93,9 +93,14 @@ def evaluate(
     wanted = [suite.instructed(options.system, options.instruction) for suite in _suites(suites)]
     engine = engine_name(options.engine)
     problems = {suite.name: suite.problems(options.data, options.limit) for suite in wanted}
-    on_cpu = {"device": "cpu", "dtype": "stored" if options.dtype == "auto" else options.dtype} if engine == "vllm" else {}
-    loading = {"tokenizer": options.tokenizer, "revision": options.revision, "dtype": options.dtype, "device": options.device}
-    checkpoint = load_checkpoint(model, **{**loading, **on_cpu})
+    loads_itself = engine == "vllm"
+    checkpoint = load_checkpoint(
+        model,
+        tokenizer=options.tokenizer,
+        revision=options.revision,
+        dtype="stored" if loads_itself and options.dtype == "auto" else options.dtype,
+        device="cpu" if loads_itself else options.device,
+    )
     graders = Graders()
     try:
         asked = [

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from g2rpo.data.problem import Problem
-from g2rpo.errors import ConfigError, DataError
+from g2rpo.errors import ConfigError, DataError, one_of
 from g2rpo.evaluation.suite import PLACE, Suite
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ def template_of(tokenizer: "PreTrainedTokenizerBase", wanted: str = "auto") -> T
     Raises:
         ConfigError: `chat` is wanted and there is none.
     """
-    if wanted not in ("auto", "chat", "plain"):
-        raise ConfigError("template", wanted, expected="auto, chat or plain", then="Leave it out for auto.")
+    one_of("template", wanted, ("auto", "chat", "plain"))
     if wanted == "chat" and not tokenizer.chat_template:
         raise ConfigError(
             "template",
@@ -28,12 +27,10 @@ def template_of(tokenizer: "PreTrainedTokenizerBase", wanted: str = "auto") -> T
             expected="a tokenizer with a chat template; this one has none",
             then="Leave it out: the suite's plain text is used then. Or name a tokenizer that has one with --tokenizer.",
         )
-    return wanted if wanted != "auto" else "chat" if tokenizer.chat_template else "plain"
+    return "chat" if wanted == "chat" or (wanted == "auto" and tokenizer.chat_template) else "plain"
 
 
-def prompt_ids(
-    problem: Problem, tokenizer: "PreTrainedTokenizerBase", template_kwargs: Mapping[str, Any] | None = None
-) -> list[int]:
+def prompt_ids(problem: Problem, tokenizer: "PreTrainedTokenizerBase", template_kwargs: Mapping[str, Any] | None = None) -> Any:
     """Token ids of a problem's prompt as training uses it: plain text as it is, a conversation through the chat template."""
     if isinstance(problem.prompt, str):
         return tokenizer(problem.prompt)["input_ids"]
@@ -42,7 +39,7 @@ def prompt_ids(
 
 def rendered(
     tokenizer: "PreTrainedTokenizerBase",
-    messages: Sequence[Any],
+    messages: list[Any],
     template_kwargs: Mapping[str, Any] | None,
     *,
     then: str,

@@ -68,7 +68,7 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     """
     n, fewer = only_a + only_b, min(only_a, only_b)
     tail = sum(math.comb(n, i) for i in range(fewer + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return min(1.0, 2 * tail / float(2**n))
 
 
 def paired_bootstrap(a: Sequence[float], b: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
