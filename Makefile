@@ -39,16 +39,16 @@ docs: .venv/demo.stamp .venv-docs/stamp
 
 # Rebuild the built-in models in place: up to an hour of one core each. The last needs GSM8K's train.jsonl: make base-gsm8k GSM8K=FOLDER
 base: .venv/demo.stamp
-	$(BIN)/python -m g2rpo.models.build src/g2rpo/models/weights
+	$(BIN)/python -m g2rpo.lab.base_models.build src/g2rpo/models/weights
 
 base-reader: .venv/demo.stamp
-	$(BIN)/python -m g2rpo.models.build_reader src/g2rpo/models/weights_reader
+	$(BIN)/python -m g2rpo.lab.base_models.build_reader src/g2rpo/models/weights_reader
 
 base-programs: .venv/demo.stamp
-	$(BIN)/python -m g2rpo.models.build_programs src/g2rpo/models/weights_programs
+	$(BIN)/python -m g2rpo.lab.base_models.build_programs src/g2rpo/models/weights_programs
 
 base-gsm8k: .venv/demo.stamp
-	$(BIN)/python -m g2rpo.models.build_gsm8k src/g2rpo/models/weights_gsm8k --dataset_path "$(or $(GSM8K),$(error say where train.jsonl lies: make base-gsm8k GSM8K=FOLDER))"
+	$(BIN)/python -m g2rpo.lab.base_models.build_gsm8k src/g2rpo/models/weights_gsm8k --dataset_path "$(or $(GSM8K),$(error say where train.jsonl lies: make base-gsm8k GSM8K=FOLDER))"
 
 clean:
 	rm -rf .venv .venv-docs .venv-engines .venv-graders build runs .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -17,8 +17,8 @@ from collections import defaultdict
 from g2rpo.lab.demo import EXPERIMENT
 from g2rpo.method.planner import Planner
 from g2rpo.training.run import train as training_run
+from g2rpo.training.run.callbacks import RecordSteps
 from g2rpo.training.run.recipe import read_yaml, resolve
-from g2rpo.training.run.record_steps import RecordSteps
 from g2rpo.training.run.run_directory import RunDirectory
 from g2rpo.training.trainer import GuidedGRPOTrainer
 

@@ -17,9 +17,8 @@ import time
 import torch
 
 from g2rpo.evaluation.checkpoint import load_checkpoint
-from g2rpo.evaluation.decoding import Decoding
-from g2rpo.evaluation.engines import TransformersEngine, batches, requests
-from g2rpo.evaluation.prompts import prompt_ids, template_of
+from g2rpo.evaluation.engines import Decoding, TransformersEngine, batches, requests
+from g2rpo.evaluation.prompts import suite_prompt_ids, template_of
 from g2rpo.evaluation.suite import load_suite
 
 
@@ -55,10 +54,12 @@ def main() -> None:
     options = parser.parse_args()
     checkpoint, suite = load_checkpoint(options.model), load_suite(options.suite)
     problems = suite.problems(limit=options.limit)
-    prompts = prompt_ids(suite, problems, checkpoint.tokenizer, template_of(checkpoint.tokenizer))
+    prompts = suite_prompt_ids(suite, problems, checkpoint.tokenizer, template_of(checkpoint.tokenizer))
     keys = [p.key for p in problems]
-    plan = requests(prompts, keys, 1, budget=suite.max_tokens, room=checkpoint.room, seed=0, suite=suite.name)
-    engine = TransformersEngine(checkpoint.model, Decoding(), eos_ids=checkpoint.eos_ids, pad_id=checkpoint.pad_id)
+    plan = requests(
+        prompts, keys, 1, budget=suite.max_tokens, room=checkpoint.room, seeds=lambda key, sample: 0, suite=suite.name
+    )
+    engine = TransformersEngine(checkpoint.model, checkpoint.tokenizer, Decoding())
 
     def ours() -> list[list[int]]:
         found: list[list[int]] = [[] for _ in plan]

@@ -16,7 +16,7 @@ def tokenizer():
     """A byte-level BPE with Qwen3's chat markers and think tags."""
     from g2rpo.data.completion import STYLES, full_completion
     from g2rpo.data.tasks import FAMILIES, make
-    from g2rpo.models.tokenizer import train_tokenizer
+    from g2rpo.lab.base_models.tokenizer import train_tokenizer
 
     texts = ["user\n", "assistant\n", "system\n"]
     for family in FAMILIES:

@@ -36,11 +36,11 @@ def test_one_step_is_the_token_mean_over_the_window(checkpoint, tokenizer, tmp_p
         "save_strategy": "no",
         "output_dir": str(tmp_path / "run"),
     }
-    recipe, settings = resolve_sft(fields)
-    rows = completions_dataset(recipe.data.problems(), settings.style, tokenizer)
+    recipe = resolve_sft(fields)
+    rows = completions_dataset(recipe.data.problems(), recipe.data.guidance_style, tokenizer)
     lengths = [sum(mask) for mask in rows["completion_mask"]]
     assert max(lengths) > 2 * min(lengths)  # a mean of means would differ
-    trainer = train_sft((recipe, settings), quiet=True)
+    trainer = train_sft(recipe, quiet=True)
     assert trainer.trained_tokens == sum(lengths)
 
     reference = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)

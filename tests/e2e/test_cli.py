@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from g2rpo.cli.doctor import run_doctor
-from g2rpo.cli.fields import print_fields
+from g2rpo.cli.fields import fields as print_fields
 from g2rpo.cli.main import app
 
 

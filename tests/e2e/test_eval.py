@@ -17,7 +17,7 @@ from g2rpo.cli.main import app
 from g2rpo.errors import ConfigError, RunError
 from g2rpo.evaluation.checkpoint import load_checkpoint
 from g2rpo.evaluation.compare_evaluations import compare_evaluations
-from g2rpo.evaluation.decoding import Decoding, decoding
+from g2rpo.evaluation.engines import Decoding, decoding
 from g2rpo.evaluation.evaluate import EvalOptions, evaluate
 
 SMALL = EvalOptions(limit=12, max_tokens=16, batch_size=5)

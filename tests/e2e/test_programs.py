@@ -12,7 +12,7 @@ from rlvr_graders.code import CodeReward
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.tasks import make
 from g2rpo.errors import DataError, SandboxError
-from g2rpo.training.run.preflight import check_gold
+from g2rpo.training.run.primary_reward import check_gold
 from g2rpo.training.run.recipe import read_yaml, resolve
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "programs.yaml"

@@ -17,7 +17,7 @@ from g2rpo.method.advantages import GROUPINGS
 from g2rpo.method.controllers import CONTROLLERS
 from g2rpo.method.guidance_loss import GUIDANCE_LOSSES
 from g2rpo.training.presets import PRESETS
-from g2rpo.training.run.recipe import DataConfig
+from g2rpo.training.run.data_config import DataConfig
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""Everything wrong with settings, rows, tokenizer or rhythm is a sentence before training starts, not a crash in its middle."""
+"""Everything wrong with rows, tokenizer or model is a sentence before training starts, not a crash in its middle."""
 
 import copy
 import json
@@ -6,39 +6,11 @@ import json
 import pytest
 from datasets import Dataset, IterableDataset
 
-from g2rpo import GuidedGRPOConfig, GuidedGRPOTrainer
-from g2rpo.errors import ConfigError, DataError, G2RPOError, RunError
+from g2rpo.errors import ConfigError, DataError, G2RPOError
 from g2rpo.training.run.recipe import resolve
 from g2rpo.training.run.train import train
 from g2rpo.training.sft import resolve_sft, train_sft
-
-
-def accuracy_reward(completions, **columns):
-    return [0.0] * len(completions)
-
-
-def format_reward(completions, **columns):
-    return [1.0] * len(completions)
-
-
-def question(i):
-    return [{"role": "user", "content": f"question {i}"}]
-
-
-def table(n=4, **changes):
-    """Rows with a prompt, a trace that is fine and an answer; `changes` maps a column to a function of the row's number."""
-    columns = {"prompt": question, "trace": lambda i: f"{i}+1={i + 1}\nand so on", "answer": lambda i: str(i + 50), **changes}
-    return Dataset.from_list([{c: f(i) for c, f in columns.items() if f is not None} for i in range(n)])
-
-
-@pytest.fixture
-def build(make_model, tokenizer, config):
-    """Makes a trainer, and never trains it: whatever is wrong must be said by then."""
-
-    def make(data, rewards=accuracy_reward, model=None, tok=None, **fields):
-        return GuidedGRPOTrainer(model or make_model(), rewards, config(**fields), data, processing_class=tok or tokenizer)
-
-    return make
+from tests.semantics.conftest import table
 
 
 def test_good_input_is_taken(build):
@@ -196,192 +168,6 @@ def test_an_empty_trace_in_an_iterable_set(build):
         build(IterableDataset.from_generator(lambda: iter(rows)))
 
 
-# --- settings
-
-
-@pytest.mark.parametrize("alpha", [-0.5, 1.5])
-def test_alpha_outside_0_and_1(config, alpha):
-    with pytest.raises(ConfigError, match=rf"guidance_ratio is {alpha}. Expected a share of the group in \[0, 1\]"):
-        config(guidance_ratio=alpha)
-
-
-def test_alpha_that_guides_nobody(config):
-    with pytest.raises(ConfigError, match=r"guidance_ratio is 0.1. Expected at least 0.125, or 0"):
-        config(guidance_ratio=0.1)
-
-
-@pytest.mark.parametrize("group_size", [1, 0])
-def test_a_group_of_one(config, group_size):
-    with pytest.raises(ConfigError, match=f"num_generations is {group_size}. Expected at least 2 rollouts per problem"):
-        config(num_generations=group_size)
-
-
-@pytest.mark.parametrize(("group_size", "alpha", "guided"), [(4, 0.25, 1), (4, 0.75, 3), (2, 0.5, 1), (3, 0.5, 2)])
-def test_a_stratum_of_one(config, group_size, alpha, guided):
-    with pytest.raises(ConfigError, match=rf"guidance_advantages is 'stratified'.*makes {guided} guided.*Use joint"):
-        config(num_generations=group_size, guidance_ratio=alpha, per_device_train_batch_size=12, guidance_controller="profile")
-    args = config(
-        num_generations=group_size,
-        guidance_ratio=alpha,
-        per_device_train_batch_size=12,
-        guidance_controller="profile",
-        guidance_advantages="joint",
-    )
-    assert args.guided
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"num_generations": 2},
-        {"num_generations": 3},
-        {"num_generations": 3, "guidance_advantages": "joint"},
-        {"guidance_ratio": 0.25, "guidance_advantages": "joint"},
-    ],
-    ids=str,
-)
-def test_a_group_in_which_an_adaptive_share_would_guide_nobody(config, fields):
-    with pytest.raises(ConfigError, match=r"num_generations is \d. Expected groups in which adaptive_profile may guide two"):
-        config(per_device_train_batch_size=12, **fields)
-
-
-def test_stratified_with_another_aggregation(config):
-    with pytest.raises(ConfigError, match="multi_objective_aggregation is 'normalize_then_sum'"):
-        config(multi_objective_aggregation="normalize_then_sum")
-
-
-def test_columns_that_would_be_removed(config):
-    with pytest.raises(ConfigError, match="remove_unused_columns is True"):
-        config(remove_unused_columns=True)
-
-
-@pytest.mark.parametrize("fields", [{"use_vllm": True}, {"use_transformers_continuous_batching": True}])
-def test_seeded_sampling_where_the_engine_draws_itself(config, fields):
-    with pytest.raises(ConfigError, match="guidance_seeded_sampling is True"):
-        config(guidance_seeded_sampling=True, **fields)
-
-
-def test_a_plain_config(make_model, tokenizer, tmp_path):
-    from trl import GRPOConfig
-
-    args = GRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to=[])
-    with pytest.raises(ConfigError, match=r"args is 'GRPOConfig'. Expected a GuidedGRPOConfig"):
-        GuidedGRPOTrainer(make_model(), accuracy_reward, args, table(), processing_class=tokenizer)
-
-
-@pytest.mark.parametrize("name", ["tools", "rollout_func"])
-def test_what_acts_where_guidance_is_spliced(make_model, tokenizer, config, name):
-    with pytest.raises(ConfigError, match=f"{name} is .*Expected no {name} in a guided run"):
-        GuidedGRPOTrainer(make_model(), accuracy_reward, config(), table(), processing_class=tokenizer, **{name: [print]})
-
-
-def test_the_papers_schedules_need_nothing_but_a_length_of_the_run(build):
-    for name in ("linear", "concave"):
-        trainer = build(table(), guidance_controller=name, guidance_controller_kwargs={"length": 6})
-        trainer.train()
-        assert trainer.state.global_step == 2
-
-
-# --- the primary reward
-
-
-def test_a_controller_driven_by_an_unknown_reward(build):
-    with pytest.raises(
-        ConfigError,
-        match=r"guidance_reward is 'acuracy'. Expected the name of one reward of this run \(accuracy_reward\).*accuracy_reward",
-    ):
-        build(table(), guidance_reward="acuracy")
-
-
-@pytest.mark.parametrize("index", ["1", "-1", "7"])
-def test_a_controller_driven_by_a_reward_that_is_not_there(build, index):
-    with pytest.raises(ConfigError, match=f"guidance_reward is '{index}'. Expected an index below 1"):
-        build(table(), guidance_reward=index)
-
-
-@pytest.mark.parametrize("wanted", ["accuracy_reward", "accuracy", "1", 1])
-def test_the_primary_reward_goes_by_name_short_name_or_index(build, wanted):
-    assert build(table(), [format_reward, accuracy_reward], guidance_reward=wanted).primary_reward == 1
-
-
-def test_the_primary_reward_goes_by_the_name_that_a_recipe_gives_it(build):
-    from rlvr_graders.registry import get_reward
-
-    rewards = [get_reward(name) for name in ("format", "exact", "accuracy")]
-    for index, name in enumerate(("format", "exact", "accuracy")):
-        assert build(table(), rewards, guidance_reward=name).primary_reward == index
-    own = get_reward("rlvr_graders.exact:exact_match_reward")
-    assert build(table(), [own, accuracy_reward], guidance_reward="rlvr_graders.exact:exact_match_reward").primary_reward == 0
-
-
-def test_the_primary_reward_goes_by_the_name_that_a_script_imports(build):
-    from rlvr_graders.code import CodeReward
-    from rlvr_graders.math import MathReward, math_accuracy
-
-    def short(completions, **columns):
-        return [0.0 for _ in completions]
-
-    for reward, name in (
-        (math_accuracy, "math_accuracy"),
-        (MathReward(), "MathReward"),
-        (CodeReward(), "CodeReward"),
-        (short, "short"),
-    ):
-        assert build(table(), [format_reward, reward], guidance_reward=name).primary_reward == 1
-
-
-def test_two_rewards_that_could_drive_must_be_told_apart(build):
-    with pytest.raises(ConfigError, match=r"2 of the rewards \(format_reward, accuracy_reward\) could. Set guidance_reward"):
-        build(table(), [format_reward, accuracy_reward])
-
-
-def test_format_rewards_do_not_drive_by_accident(build):
-    from rlvr_graders.format import tag_count, think_answer_format, think_answer_format_strict
-    from rlvr_graders.shaping import reasoning_steps, repetition_penalty
-    from trl.rewards import get_soft_overlong_punishment, think_format_reward
-
-    formats = [
-        think_answer_format,
-        think_answer_format_strict,
-        tag_count,
-        reasoning_steps,
-        repetition_penalty(),
-        think_format_reward,
-        get_soft_overlong_punishment(10, 5),
-    ]
-    for func in formats:
-        assert build(table(), [func, accuracy_reward]).primary_reward == 1
-        assert build(table(), [accuracy_reward, func]).primary_reward == 0
-
-
-def test_format_rewards_alone_drive_only_when_named(build):
-    from rlvr_graders.format import think_answer_format
-
-    with pytest.raises(ConfigError, match=r"0 of the rewards \(format_reward\) could"):
-        build(table(), [think_answer_format])
-    assert build(table(), [think_answer_format], guidance_reward="format").primary_reward == 0
-
-
-def test_a_format_reward_named_like_accuracy_still_does_not_drive(build):
-    def accuracy_of_format(completions, **columns):
-        return [1.0] * len(completions)
-
-    accuracy_of_format.drives_guidance = False
-    assert build(table(), [accuracy_of_format, accuracy_reward]).primary_reward == 1
-
-
-def test_an_unguided_run_needs_no_driver(build):
-    assert build(table(), [format_reward, accuracy_reward], guidance_controller="none").planner is None
-
-
-def test_an_infinite_reward_stops_the_run_with_its_name(build):
-    def broken_reward(completions, **columns):
-        return [float("inf")] * len(completions)
-
-    with pytest.raises(RunError, match=r"reward 'broken_reward' is inf. Expected finite numbers, or None"):
-        build(table(), broken_reward).train()
-
-
 # --- the tokenizer
 
 
@@ -479,32 +265,3 @@ def test_data_without_what_guidance_needs_point_to_the_recipe(refused, tmp_path)
     )
     fields["columns"] = {"prompt": "q", "trace": "worked"}
     refused(r"^answer\. Expected a final answer.*columns: \{prompt", ways=["train"], **fields)
-
-
-# --- the rhythm of checkpoints
-
-
-@pytest.mark.parametrize(
-    ("fields", "every"),
-    [({"steps_per_generation": 3}, 3), ({"num_iterations": 2}, 2), ({"steps_per_generation": 2, "num_iterations": 2}, 4)],
-)
-def test_checkpoints_off_the_generation_cycle(build, fields, every):
-    fields = {"per_device_train_batch_size": 4, **fields}
-    with pytest.raises(ConfigError, match=rf"save_steps is {every + 1}. Expected a multiple of {every}, the optimizer steps"):
-        build(table(), save_strategy="steps", save_steps=every + 1, **fields)
-    assert build(table(), save_strategy="steps", save_steps=2 * every, **fields) is not None
-    assert build(table(), save_strategy="no", save_steps=every + 1, **fields) is not None
-
-
-def test_the_same_rule_holds_for_unguided_runs(build):
-    with pytest.raises(ConfigError, match="save_steps is 3"):
-        build(table(), save_strategy="steps", save_steps=3, num_iterations=2, guidance_controller="none")
-
-
-def test_save_steps_may_be_a_share_of_the_run(build):
-    build(table(), save_strategy="steps", save_steps=0.5, max_steps=8, num_iterations=2)  # every 4 steps: on the cycle
-
-
-def test_nothing_is_guided_by_default_config_without_data(tmp_path):
-    args = GuidedGRPOConfig(str(tmp_path), use_cpu=True, bf16=False, report_to=[])
-    assert (args.guided, args.unit, args.seeded_sampling) == (True, "fraction", True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from g2rpo.evaluation.statistics.aggregates import interquartile_mean, iqm_interval, probability_of_improvement, spent_to_reach
 from g2rpo.lab.compare.reliability import held_best, took_off
+from g2rpo.lab.compare.seed_statistics import interquartile_mean, iqm_interval, probability_of_improvement, spent_to_reach
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Data judged before it is trained on: what a check finds, lengths in tokens, likelihood, pass rates on disk; and the
+"""Data judged before it is trained on: what a check finds, lengths in tokens, pass rates on disk; and the
 commands."""
 
 import dataclasses
@@ -12,7 +12,6 @@ from g2rpo.cli.main import app
 from g2rpo.curation.check import check, says
 from g2rpo.curation.difficulty import PassRates, measure
 from g2rpo.curation.lengths import lengths
-from g2rpo.curation.likelihood import trace_score
 from g2rpo.data.problem import Problem
 from g2rpo.data.tasks import make
 from g2rpo.errors import ConfigError, G2RPOError, RunError
@@ -104,7 +103,7 @@ def pool():
         yield made
 
 
-# --- lengths and likelihood
+# --- lengths
 
 
 def test_lengths_are_in_tokens_and_steps_add_up(tokenizer):
@@ -115,20 +114,6 @@ def test_lengths_are_in_tokens_and_steps_add_up(tokenizer):
     assert all(0 < share < 1 for share in found["revealable share"].values)
     assert found["trace"].summary["max"] == max(found["trace"].values)
     assert {m.what for m in lengths([Problem("k", "plain")], tokenizer)} == {"prompt"}
-
-
-def test_likelihood_is_the_mean_of_the_models_own_log_probabilities(make_model, tokenizer):
-    import torch
-
-    model, problem = make_model(), make("chains", "train", 1, steps=2)[0]
-    score = trace_score(model, tokenizer, style_name="boxed")
-    first, second = score(problem, [problem.trace, "5+5=10"])
-    assert first != second
-    prompt = tokenizer.apply_chat_template(problem.prompt, add_generation_prompt=True, return_dict=False)
-    own = tokenizer("5+5=10", add_special_tokens=False)["input_ids"]
-    logits = model(torch.tensor([[*prompt, *own]])).logits[0, len(prompt) - 1 : -1]
-    loss = torch.nn.functional.cross_entropy(logits, torch.tensor(own))
-    assert second == pytest.approx(-loss.item(), abs=1e-5)
 
 
 # --- pass rates
@@ -231,7 +216,7 @@ def test_decontaminate_writes_what_is_left(rows_file, tmp_path):
     assert run("check", out).exit_code == 0
 
 
-def test_traces_drops_wrong_ones_and_takes_the_likeliest(tmp_path):
+def test_traces_drops_wrong_ones_and_takes_the_shortest(tmp_path):
     row = {
         "problem": "P",
         "answer": "4",
@@ -244,8 +229,8 @@ def test_traces_drops_wrong_ones_and_takes_the_likeliest(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
     assert "1 wrong traces dropped" in run("traces", tmp_path / "a.jsonl", "--out", tmp_path / "b.jsonl").stdout
     assert json.loads((tmp_path / "b.jsonl").read_text())["trace"] == "2+2=4"
-    run("traces", tmp_path / "a.jsonl", "--out", tmp_path / "c.jsonl", "--pick", "likeliest")
-    assert json.loads((tmp_path / "c.jsonl").read_text())["trace"].startswith("2+2")
+    run("traces", tmp_path / "a.jsonl", "--out", tmp_path / "c.jsonl", "--pick", "first")
+    assert json.loads((tmp_path / "c.jsonl").read_text())["trace"] == "2+2=4"
 
 
 def test_gpqa_is_never_written(tmp_path):

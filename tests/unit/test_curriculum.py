@@ -112,13 +112,10 @@ def test_one_of_several_traces_is_taken():
     one = Problem("o", "q", "1", "x")
     assert [p.trace for p in pick_traces([many, one])] == ["bb", "x"]
     assert [p.trace for p in pick_traces([many, one], "first")] == ["ccc", "x"]
-    assert [p.trace for p in pick_traces([many, one], "likeliest", lambda p, traces: [len(t) for t in traces])] == ["dddd", "x"]
     assert traces_of(one) == ("x",)
     assert traces_of(Problem("n", "q")) == ()
     with pytest.raises(ConfigError, match="Did you mean 'shortest'"):
         pick_traces([many], "shortes")
-    with pytest.raises(ConfigError, match="g2rpo data traces --pick likeliest"):
-        pick_traces([many], "likeliest")
 
 
 # --- decontamination

@@ -3,8 +3,8 @@
 import pytest
 
 from g2rpo.data.completion import STYLES
-from g2rpo.data.few_shot import with_examples
 from g2rpo.data.problem import Problem
+from g2rpo.data.prompt_forms import with_examples
 from g2rpo.errors import ConfigError
 from g2rpo.training.run.recipe import resolve
 

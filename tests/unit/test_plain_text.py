@@ -2,8 +2,8 @@
 
 import pytest
 
-from g2rpo.data.plain_text import as_text
 from g2rpo.data.problem import Problem
+from g2rpo.data.prompt_forms import as_text
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.training.run.recipe import resolve
 
@@ -20,8 +20,8 @@ WORDS = {
 
 
 def test_a_conversation_with_its_examples_is_written_out():
-    recipe = resolve({**WORDS, "few_shot": 2, "prompt_format": "text"})
-    prompt = recipe.data.problems(style_name="gsm8k")[0].prompt
+    recipe = resolve({**WORDS, "few_shot": 2, "prompt_format": "text", "guidance_style": "gsm8k"})
+    prompt = recipe.data.problems()[0].prompt
     assert prompt.startswith("Solve it.\n\nProblem: ")
     assert prompt.endswith("\nSolution:\n")
     assert prompt.count("Problem: ") == 3
@@ -34,11 +34,17 @@ def test_text_stays_as_it_is():
 
 
 def test_held_out_problems_may_be_text(make_model, tokenizer):
-    from g2rpo.evaluation.held_out import held_out_scores
+    from g2rpo.lab.compare.arm_run import sampled_scores
 
     problems = resolve({**WORDS, "prompt_format": "text", "task_size": 2}).data.problems("test")
-    scores = held_out_scores(
-        make_model(), tokenizer, problems, lambda completions, **columns: [len(c) for c in completions], max_completion_length=2
+    scores = sampled_scores(
+        make_model(),
+        tokenizer,
+        problems,
+        lambda completions, **columns: [len(c) for c in completions],
+        2,
+        temperature=1.0,
+        seeds=lambda key, sample: 0,
     )
     assert len(scores) == 2
 

@@ -5,8 +5,8 @@ import random
 
 from g2rpo.data.tasks import split_of
 from g2rpo.data.tasks.programs import row_of
+from g2rpo.lab.base_models.build_programs import ProgramsRecipe, draw_problem
 from g2rpo.models import BUILTIN
-from g2rpo.models.build_programs import ProgramsRecipe, draw_problem
 
 RECIPE = ProgramsRecipe()
 

@@ -8,9 +8,9 @@ from transformers import AutoTokenizer
 
 from g2rpo.data.completion import STYLES
 from g2rpo.data.tasks.notations import altered
+from g2rpo.lab.base_models.build_reader import FOREIGN, ReaderRecipe, draw_problem, reading_example
 from g2rpo.method.prefix import tokenize_trace
 from g2rpo.models import BUILTIN
-from g2rpo.models.build_reader import FOREIGN, ReaderRecipe, draw_problem, reading_example
 
 RECIPE = ReaderRecipe()
 TOKENIZER = AutoTokenizer.from_pretrained(BUILTIN["builtin-reader"])

@@ -11,7 +11,8 @@ from g2rpo.data.tasks import make
 from g2rpo.errors import ConfigError
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.presets import PRESETS, preset
-from g2rpo.training.run.recipe import DataConfig, read_flags, read_yaml, resolve
+from g2rpo.training.run.data_config import DataConfig
+from g2rpo.training.run.recipe import read_flags, read_yaml, resolve
 from g2rpo.training.sft import resolve_sft
 
 

@@ -84,7 +84,7 @@ def test_unknown_scenarios_are_named():
 
 
 def test_the_command_writes_what_its_file_name_says(tmp_path, capsys):
-    from g2rpo.cli.simulate import run_simulation
+    from g2rpo.cli.simulate import simulate as run_simulation
 
     run_simulation("uniform", "all", "{}", 3, 1, 0.5, tmp_path / "all.json")
     printed = capsys.readouterr().out
@@ -111,7 +111,7 @@ def test_the_command_writes_what_its_file_name_says(tmp_path, capsys):
 def test_mistakes_are_told(arguments, message, tmp_path, monkeypatch):
     from pathlib import Path
 
-    from g2rpo.cli.simulate import run_simulation
+    from g2rpo.cli.simulate import simulate as run_simulation
 
     monkeypatch.chdir(tmp_path)
     *rest, output = arguments

@@ -8,9 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from g2rpo.errors import ConfigError
-from g2rpo.evaluation.statistics.intervals import bootstrap_interval, mean_interval, wilson_interval
-from g2rpo.evaluation.statistics.paired import mcnemar_exact, paired_adjusted, paired_bootstrap, paired_interval
-from g2rpo.evaluation.statistics.pass_at_k import pass_at_k
+from g2rpo.evaluation.statistics import (
+    bootstrap_interval,
+    mcnemar_exact,
+    mean_interval,
+    paired_adjusted,
+    paired_bootstrap,
+    paired_interval,
+    pass_at_k,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(

@@ -5,58 +5,98 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rlvr_graders.cli.files import check_file, check_folder, opened
 
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import ConfigError
-from g2rpo.evaluation.decoding import decoding
-from g2rpo.evaluation.evaluate import EvalOptions, evaluate, grade_completions
-from g2rpo.evaluation.suite import load_suite, names
 from g2rpo.io import json_object
 
 PLAIN_EVERY_S = 5.0
 
 
-def run_eval(
-    model: str | None,
-    suites: str,
-    out: Path | None,
-    *,
-    completions: Path | None,
-    k: str,
-    preset: str,
-    temperature: float | None,
-    top_p: float | None,
-    top_k: int | None,
-    template_kwargs: str | None,
-    **options: Any,
+def evaluate(
+    model: Annotated[str | None, typer.Argument(help="Model folder, TRL checkpoint, PEFT adapter, hub name or builtin.")] = None,
+    suite: Annotated[str, typer.Option(help="Suites, commas between them: gsm8k,chains:9, or YAML files of yours.")] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with local copies of the data sets; without it, from the hub.")
+    ] = None,
+    k: Annotated[str, typer.Option(help="For pass@k and majority@k: 1,4,8.")] = "1",
+    samples: Annotated[int | None, typer.Option(help="Samples per problem; default: the largest k.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where samples and results go; default evaluations/NAME.")] = None,
+    preset: Annotated[str, typer.Option(help="Decoding: greedy, or paper (0.6, top-p 0.95, top-k 20).")] = "greedy",
+    temperature: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="New tokens per completion, instead of the suite's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    completions: Annotated[
+        Path | None, typer.Option(help="Grade these instead of a model: lines {key or index, completion}.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="System message instead of the suite's.")] = None,
+    instruction: Annotated[
+        str | None, typer.Option(help="Line after the problem instead of the suite's; empty for none.")
+    ] = None,
+    template: Annotated[str, typer.Option(help="auto, chat (the model's template) or plain (the suite's text).")] = "auto",
+    chat_template_kwargs: Annotated[str | None, typer.Option(help="For the chat template, as JSON.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Where the tokenizer is, if not with the model.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, stored, float32, bfloat16 or float16.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    revision: Annotated[str | None, typer.Option(help="Of a model on the hub.")] = None,
+    engine: Annotated[str, typer.Option(help="auto (vllm where it is installed), transformers or vllm.")] = "auto",
+    batch_size: Annotated[int | None, typer.Option(help="Samples per batch; default: what fits.")] = None,
+    list_suites: Annotated[bool, typer.Option("--list", help="Show the suites.")] = False,
 ) -> None:
+    """Measure a checkpoint on held-out problems.
+
+    Never guided, with an interval on every number; resumes where it was stopped.
+    """
+    from g2rpo.evaluation.engines import decoding
+    from g2rpo.evaluation.evaluate import EvalOptions, grade_completions
+    from g2rpo.evaluation.evaluate import evaluate as run
+
+    if list_suites:
+        print_suites()
+        return
     quiet()
     check_folder("--out", out)
-    wanted = [name for name in suites.split(",") if name]
-    settings = EvalOptions(
+    wanted = [name for name in suite.split(",") if name]
+    template_kwargs = json_object("chat-template-kwargs", chat_template_kwargs or "{}", example='{"enable_thinking": false}')
+    options = EvalOptions(
+        data=data,
+        limit=limit,
         ks=_numbers(k),
-        template_kwargs={}
-        if template_kwargs is None
-        else json_object("chat-template-kwargs", template_kwargs, example='{"enable_thinking": false}'),
+        samples=samples,
         # Completions from elsewhere are not drawn: the preset does not matter to them.
         decoding=decoding("paper" if completions else preset, temperature=temperature, top_p=top_p, top_k=top_k),
-        **options,
+        seed=seed,
+        max_tokens=max_tokens,
+        system=system,
+        instruction=instruction,
+        template=template,
+        template_kwargs=template_kwargs,
+        tokenizer=tokenizer,
+        dtype=dtype,
+        device=device,
+        revision=revision,
+        engine=engine,
+        batch_size=batch_size,
     )
     if (model is None) == (completions is None):
         raise ConfigError("model", model, expected="a checkpoint, or --completions FILE", then="Name exactly one of them.")
     if completions is not None:
         if len(wanted) != 1:
-            raise ConfigError("suite", suites, expected="one suite for --completions", then="Grade one file per suite.")
+            raise ConfigError("suite", suite, expected="one suite for --completions", then="Grade one file per suite.")
         place = out or Path("evaluations") / completions.stem
-        results = {wanted[0]: grade_completions(wanted[0], completions, place, settings)}
+        results = {wanted[0]: grade_completions(wanted[0], completions, place, options)}
     else:
         place = out or Path("evaluations") / _slug(model or "")
-        results = evaluate(model or "", wanted, place, settings, _Progress())
+        results = run(model or "", wanted, place, options, _Progress())
     print_results(results, place)
 
 
@@ -93,7 +133,15 @@ def _notes(result: dict[str, Any]) -> list[str]:
     return notes
 
 
-def print_comparison(a: Path, b: Path, output: Path | None) -> None:
+def compare_evals(
+    a: Annotated[Path, typer.Argument(help="An evaluation (its --out), or one suite's folder in it.")],
+    b: Annotated[Path, typer.Argument(help="Another one of the same problems.")],
+    output: Annotated[Path | None, typer.Option(help="Also write the numbers there, as JSON.")] = None,
+) -> None:
+    """Compare two evaluations, problem by problem.
+
+    The difference with its interval, McNemar's exact test, and the settings that differ.
+    """
     from g2rpo.evaluation.compare_evaluations import compare_evaluations
 
     check_file("--output", output)
@@ -125,6 +173,8 @@ def print_comparison(a: Path, b: Path, output: Path | None) -> None:
 
 
 def print_suites() -> None:
+    from g2rpo.evaluation.suite import load_suite, names
+
     table = Table(title="suites (or the path of a YAML file of your own)", title_justify="left")
     for column in ("suite", "grader", "tokens", "what it is"):
         table.add_column(column)

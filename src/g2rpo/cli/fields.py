@@ -2,9 +2,9 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
 from g2rpo.errors import ConfigError, nearest
 
@@ -12,11 +12,13 @@ Section = tuple[str, list[tuple[str, str, str]]]
 """A title, and (field, default, meaning) per row."""
 
 
-def print_fields(search: str = "", *, markdown: bool = False) -> None:
-    """Prints the fields whose name contains `search`.
+def fields(
+    search: Annotated[str, typer.Argument(help="Only fields whose name contains this text.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
+) -> None:
+    """List the fields that a recipe or a flag can set.
 
-    Raises:
-        ConfigError: no field does; it names the nearest one.
+    Each with its default and meaning.
     """
     found = [(title, [row for row in rows if search in row[0]]) for title, rows in _sections()]
     if not any(rows for _, rows in found):
@@ -32,10 +34,11 @@ def _sections() -> Iterator[Section]:
 
     from g2rpo.training.config import GuidedGRPOConfig
     from g2rpo.training.held_out_evaluation import HeldOutConfig
-    from g2rpo.training.run.recipe import DataConfig
+    from g2rpo.training.run.data_config import DataConfig
 
     trls = {f.name for f in dataclasses.fields(GRPOConfig)}
-    ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - trls
+    datas = {f.name for f in dataclasses.fields(DataConfig)}
+    ours = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - trls - datas
     for title, owner, names in (
         ("Data and rewards", DataConfig, None),
         ("Guidance", GuidedGRPOConfig, ours),
@@ -54,6 +57,9 @@ def _sections() -> Iterator[Section]:
 
 
 def _print_table(title: str, rows: list[tuple[str, str, str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", expand=True)
     table.add_column("field", no_wrap=True)  # names are to be copied and searched for
     table.add_column("default", ratio=1, overflow="fold")
@@ -72,7 +78,7 @@ def _print_markdown(title: str, rows: list[tuple[str, str, str]]) -> None:
     print()
 
 
-def _default(field: dataclasses.Field) -> str:
+def _default(field: dataclasses.Field[Any]) -> str:
     value = field.default if field.default is not dataclasses.MISSING else None
     if field.default_factory is not dataclasses.MISSING:
         value = field.default_factory()

@@ -1,7 +1,7 @@
 """The command line: parse, call, print. Each command imports what it needs itself, so that `--help` answers at once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -9,8 +9,13 @@ from rlvr_graders.cli.files import check_folder
 from rlvr_graders.cli.main import SentenceErrors, grade
 
 import g2rpo
+from g2rpo.cli import data_files  # noqa: F401  (commands of `data`)
 from g2rpo.cli.data import data
+from g2rpo.cli.evaluate import compare_evals, evaluate
+from g2rpo.cli.fields import fields
 from g2rpo.cli.quiet import quiet
+from g2rpo.cli.show import show
+from g2rpo.cli.simulate import simulate
 
 app = SentenceErrors(
     name="g2rpo",
@@ -40,7 +45,7 @@ def _main(
 class _ResumeWithoutValue(typer.core.TyperCommand):
     """`--resume` alone means `--resume always`: Typer knows no option that may go without its value."""
 
-    def parse_args(self, ctx, args):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         words = []
         for i, word in enumerate(args):
             alone = word == "--resume" and (
@@ -106,20 +111,6 @@ def sft(context: typer.Context, recipe: RecipeFile) -> None:
     trainer = train_sft(resolve_sft(read_yaml(recipe), context.args))
     if trainer.accelerator.is_main_process:
         print(f"Model: {trainer.args.output_dir}")
-
-
-@app.command()
-def fields(
-    search: Annotated[str, typer.Argument(help="Only fields whose name contains this text.")] = "",
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables instead.")] = False,
-) -> None:
-    """List the fields that a recipe or a flag can set.
-
-    Each with its default and meaning.
-    """
-    from g2rpo.cli.fields import print_fields
-
-    print_fields(search, markdown=markdown)
 
 
 @app.command()
@@ -202,127 +193,13 @@ def report(
         print(f"Written: {write_report(path, output)}")
 
 
-@app.command()
-def show(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
-    step: Annotated[int | None, typer.Option(help="Generation batch; the last one if not given.")] = None,
-    limit: Annotated[int, typer.Option(help="Groups to show.")] = 2,
-) -> None:
-    """Print rollouts of a run, the guidance part marked."""
-    from g2rpo.cli.show import show_run
-
-    show_run(run, step, limit)
-
-
-@app.command("eval")
-def evaluate(
-    model: Annotated[str | None, typer.Argument(help="Model folder, TRL checkpoint, PEFT adapter, hub name or builtin.")] = None,
-    suite: Annotated[str, typer.Option(help="Suites, commas between them: gsm8k,chains:9, or YAML files of yours.")] = "",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder with local copies of the data sets; without it, from the hub.")
-    ] = None,
-    k: Annotated[str, typer.Option(help="For pass@k and majority@k: 1,4,8.")] = "1",
-    samples: Annotated[int | None, typer.Option(help="Samples per problem; default: the largest k.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where samples and results go; default evaluations/NAME.")] = None,
-    preset: Annotated[str, typer.Option(help="Decoding: greedy, or paper (0.6, top-p 0.95, top-k 20).")] = "greedy",
-    temperature: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Instead of the preset's.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Instead of the preset's.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="New tokens per completion, instead of the suite's.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    completions: Annotated[
-        Path | None, typer.Option(help="Grade these instead of a model: lines {key or index, completion}.")
-    ] = None,
-    system: Annotated[str | None, typer.Option(help="System message instead of the suite's.")] = None,
-    instruction: Annotated[
-        str | None, typer.Option(help="Line after the problem instead of the suite's; empty for none.")
-    ] = None,
-    template: Annotated[str, typer.Option(help="auto, chat (the model's template) or plain (the suite's text).")] = "auto",
-    chat_template_kwargs: Annotated[str | None, typer.Option(help="For the chat template, as JSON.")] = None,
-    tokenizer: Annotated[str | None, typer.Option(help="Where the tokenizer is, if not with the model.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, stored, float32, bfloat16 or float16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    revision: Annotated[str | None, typer.Option(help="Of a model on the hub.")] = None,
-    engine: Annotated[str, typer.Option(help="auto (vllm where it is installed), transformers or vllm.")] = "auto",
-    batch_size: Annotated[int | None, typer.Option(help="Samples per batch; default: what fits.")] = None,
-    list_suites: Annotated[bool, typer.Option("--list", help="Show the suites.")] = False,
-) -> None:
-    """Measure a checkpoint on held-out problems.
-
-    Never guided, with an interval on every number; resumes where it was stopped.
-    """
-    from g2rpo.cli.evaluate import print_suites, run_eval
-
-    if list_suites:
-        print_suites()
-        return
-    run_eval(
-        model,
-        suite,
-        out,
-        completions=completions,
-        k=k,
-        preset=preset,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        template_kwargs=chat_template_kwargs,
-        data=data,
-        limit=limit,
-        samples=samples,
-        seed=seed,
-        max_tokens=max_tokens,
-        system=system,
-        instruction=instruction,
-        template=template,
-        tokenizer=tokenizer,
-        dtype=dtype,
-        device=device,
-        revision=revision,
-        engine=engine,
-        batch_size=batch_size,
-    )
-
-
-@app.command("compare-evals")
-def compare_evals(
-    a: Annotated[Path, typer.Argument(help="An evaluation (its --out), or one suite's folder in it.")],
-    b: Annotated[Path, typer.Argument(help="Another one of the same problems.")],
-    output: Annotated[Path | None, typer.Option(help="Also write the numbers there, as JSON.")] = None,
-) -> None:
-    """Compare two evaluations, problem by problem.
-
-    The difference with its interval, McNemar's exact test, and the settings that differ.
-    """
-    from g2rpo.cli.evaluate import print_comparison
-
-    print_comparison(a, b, output)
-
-
+app.command()(fields)
+app.command()(show)
+app.command("eval")(evaluate)
+app.command("compare-evals")(compare_evals)
+app.command()(simulate)
 app.add_typer(data, name="data")
 app.add_typer(grade, name="grade")
-
-
-@app.command()
-def simulate(
-    controller: Annotated[str, typer.Argument(help="Rule for the guidance: a built-in name or an installed entry point.")],
-    scenario: Annotated[
-        str, typer.Option(help="Situation, see research/results/simulated-controllers.md; all runs each of them.")
-    ] = "chain",
-    kwargs: Annotated[str, typer.Option(help='Hyperparameters of the rule as JSON, {"initial_length": 1536} say.')] = "{}",
-    steps: Annotated[int, typer.Option(help="Generation batches, of 4 problems x 8 rollouts.")] = 1000,
-    seeds: Annotated[int, typer.Option(help="Repetitions.")] = 3,
-    ratio: Annotated[float, typer.Option(help="Share of a group that may be guided.")] = 0.5,
-    output: Annotated[Path | None, typer.Option(help="Write a figure (.svg, .png) or all numbers (.json).")] = None,
-) -> None:
-    """Run a guidance rule on a simulated learner.
-
-    Shows in seconds what it does to zero reward, noise, jumps and curricula.
-    """
-    from g2rpo.cli.simulate import run_simulation
-
-    run_simulation(controller, scenario, kwargs, steps, seeds, ratio, output)
 
 
 @app.command()

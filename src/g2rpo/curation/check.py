@@ -156,8 +156,8 @@ def says(text: str, answer: str) -> bool:
     if re.fullmatch(r"\(?[A-Za-z]\)?\.?", answer) or not answer:
         return False
     words = r"\s*".join(map(re.escape, answer.split()))
-    edge = lambda char, pattern: pattern if char.isalnum() else ""  # noqa: E731
-    return re.search(edge(answer[0], r"\b") + words + edge(answer[-1], r"\b"), text, re.IGNORECASE) is not None
+    begin, end = (r"\b" if char.isalnum() else "" for char in (answer[0], answer[-1]))
+    return re.search(begin + words + end, text, re.IGNORECASE) is not None
 
 
 def _same(number: str, value: Fraction) -> bool:
@@ -175,11 +175,11 @@ def _programs(problems: Sequence[Problem], sandbox: Sandbox, result: Checked) ->
         readable, tests = [], []
         for problem in batch:
             try:
-                tests.append(parse_tests(problem.tests))
+                tests.append(parse_tests(problem.tests or {}))
             except DataError:
                 continue  # told as a fault of the gold
             readable.append(problem)
-        programs = [str(problem.tests["solution"]) for problem in readable]
+        programs = [str((problem.tests or {})["solution"]) for problem in readable]
         grades: list[CodeGrade] = grade_programs(programs, tests, sandbox, scoring="all", timeout_s=30.0)
         result.references += len(readable)
         faults += [

@@ -8,14 +8,17 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, RunError
 from g2rpo.evaluation.checkpoint import Checkpoint
-from g2rpo.evaluation.decoding import Decoding
-from g2rpo.evaluation.engines import engine_name, open_engine, requests
+from g2rpo.evaluation.engines import Decoding, engine_name, open_engine
+from g2rpo.evaluation.grading import by_reward
+from g2rpo.evaluation.metrics import Sample
+from g2rpo.evaluation.sample_and_grade import Questions, sample_and_grade
 from g2rpo.io import write_json, write_text
 
 logger = logging.getLogger(__name__)
@@ -103,34 +106,21 @@ def measure(
         "template": dict(template_kwargs or {}),
     }
     file = PassRates(path, settings)
-    prompts = {p.key: _prompt(p, checkpoint.tokenizer, template_kwargs) for p in problems}
-    # Like lengths together, the longest first. Which problems share a batch does not depend on what is done already:
-    # a batch of another shape rounds differently, and a resumed measurement should be the one that was never stopped.
-    order = sorted(problems, key=lambda p: (-len(prompts[p.key]), p.key))
-    if not order:
+    if not problems:
         return {}
-    longest = len(prompts[order[0].key]) + max_tokens
+    unique = sorted({p.key: p for p in problems}.values(), key=lambda p: p.key)
+    questions = Questions.of_problems("difficulty", unique, checkpoint.tokenizer, by_reward(reward), template_kwargs)
+    plan = questions.requests(k, budget=max_tokens, room=checkpoint.room, seed=seed)
+    longest = max(map(len, questions.prompts)) + max_tokens
     drawer = open_engine(engine_name(engine), checkpoint, decoding, max_length=longest)
-    together = max(1, (rows or drawer.rows(longest)) // k)
+    together = max(1, (rows or drawer.rows(longest)) // k)  # problems per batch, each with all its samples
+    done = {(key, sample) for key in file.done for sample in range(k)}
     try:
-        for start in range(0, len(order), together):
-            batch = order[start : start + together]
-            if any(p.key not in file.done for p in batch):
-                drawn = drawer(
-                    requests(
-                        [prompts[p.key] for p in batch],
-                        [p.key for p in batch],
-                        k,
-                        budget=max_tokens,
-                        room=checkpoint.room,
-                        seed=seed,
-                        suite="difficulty",
-                    )
-                )
-                for row in _rated(batch, drawn, k, checkpoint.tokenizer, reward):
-                    if row["key"] not in file.done and row["k"]:
-                        file.add(row)
-            progress(start + len(batch), len(order))
+        for number, samples in enumerate(sample_and_grade(questions, plan, drawer, together * k, done=done), start=1):
+            for key, own in groupby(samples, key=lambda s: s.key):
+                if (row := _rated(key, list(own)))["k"]:
+                    file.add(row)
+            progress(min(number * together, len(unique)), len(unique))
     finally:
         drawer.close()
     unscored = sum(p.key not in file.done for p in problems)
@@ -139,26 +129,9 @@ def measure(
     return {p.key: file.done[p.key]["pass_rate"] for p in problems if p.key in file.done}
 
 
-def _rated(batch: Sequence[Problem], drawn: Sequence[list[int]], k: int, tokenizer: Any, reward: Any) -> list[dict[str, Any]]:
-    each = [problem for problem in batch for _ in range(k)]
-    completions = [
-        [{"role": "assistant", "content": text}] for text in tokenizer.batch_decode(list(drawn), skip_special_tokens=True)
-    ]
-    scores = reward(completions=completions, **{name: [getattr(p, name) for p in each] for name in ("answer", "tests")})
-    rows = []
-    for number, problem in enumerate(batch):
-        own = slice(number * k, (number + 1) * k)
-        scored = [score for score in scores[own] if score is not None]
-        passes = sum(score >= 1 for score in scored)
-        rate = passes / len(scored) if scored else 0.0
-        tokens = sum(map(len, drawn[own])) / k
-        rows.append(
-            {"key": problem.key, "pass_rate": rate, "passes": passes, "k": len(scored), "difficulty": 1 - rate, "tokens": tokens}
-        )
-    return rows
-
-
-def _prompt(problem: Problem, tokenizer: Any, kwargs: Mapping[str, Any] | None) -> list[int]:
-    if isinstance(problem.prompt, str):
-        return tokenizer(problem.prompt)["input_ids"]
-    return tokenizer.apply_chat_template(problem.prompt, add_generation_prompt=True, return_dict=False, **(kwargs or {}))
+def _rated(key: str, samples: Sequence[Sample]) -> dict[str, Any]:
+    scored = [s.score for s in samples if s.score is not None]
+    passes = sum(score >= 1 for score in scored)
+    rate = passes / len(scored) if scored else 0.0
+    tokens = sum(s.tokens or 0 for s in samples) / len(samples)
+    return {"key": key, "pass_rate": rate, "passes": passes, "k": len(scored), "difficulty": 1 - rate, "tokens": tokens}

@@ -4,10 +4,28 @@ The published recipe answers in `<think>…</think><answer>…</answer>`. Models
 block get the completion without the opening tag, so that nothing is ever said twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
+
+
+def _setting(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass
+class TraceFields:
+    """Where trace and answer of a row are, and how a completion is written around the trace: fields of a recipe's data, which
+    the config of the guided trainer has, too."""
+
+    guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
+    guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
+    guidance_style: str = _setting(
+        "think_answer", "How a completion is written around the trace: think_answer, think_boxed, boxed, gsm8k."
+    )
+    guidance_leak_guard: str = _setting("strict", "Where a prefix must end at the latest: strict, conclusion or off.")
 
 
 @dataclass(frozen=True)

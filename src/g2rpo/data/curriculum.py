@@ -6,12 +6,12 @@ and their keys, whatever order they were loaded in.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, DataError, one_of
 from g2rpo.seeds import seed_of
 
 MODES = ("easy_to_hard", "mixed", "sequential")
@@ -47,7 +47,7 @@ def in_order(
     check_curriculum(mode, by)
     if mode != "easy_to_hard":
         return list(problems)
-    ranks = {
+    ranks: dict[str, Callable[[Problem], float | None]] = {
         "difficulty": lambda p: p.difficulty,
         "tiers": lambda p: tiers.index(p.source) if p.source in tiers else None,
         "pass_rate": lambda p: None if (rate := (pass_rates or {}).get(p.key)) is None else -rate,
@@ -73,10 +73,8 @@ def in_order(
 
 def check_curriculum(mode: str, by: str) -> None:
     """Raises `ConfigError` for a word that is none of `MODES` and `MEASURES`."""
-    if mode not in MODES:
-        raise ConfigError("curriculum", mode, expected=f"one of {', '.join(MODES)}", then=nearest(mode, MODES))
-    if by not in MEASURES:
-        raise ConfigError("curriculum_by", by, expected=f"one of {', '.join(MEASURES)}", then=nearest(by, MEASURES))
+    one_of("curriculum", mode, MODES)
+    one_of("curriculum_by", by, MEASURES)
 
 
 def read_pass_rates(path: str | Path) -> dict[str, float]:

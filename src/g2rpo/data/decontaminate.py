@@ -40,12 +40,8 @@ def overlaps(train: Sequence[Problem], test: Sequence[Problem], n: int = NGRAM) 
     for problem in test:
         for gram in _grams(problem, n):
             seen.setdefault(gram, problem.key)
-    found = []
-    for problem in train:
-        gram = next((gram for gram in _grams(problem, n) if gram in seen), None)
-        if gram is not None:
-            found.append(Overlap(problem.key, seen[gram], " ".join(gram)))
-    return found
+    first = ((problem, next((gram for gram in _grams(problem, n) if gram in seen), ())) for problem in train)
+    return [Overlap(problem.key, seen[gram], " ".join(gram)) for problem, gram in first if gram]
 
 
 def without(train: Sequence[Problem], found: Sequence[Overlap]) -> list[Problem]:

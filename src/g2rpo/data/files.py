@@ -6,34 +6,13 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from g2rpo.errors import DataError
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
-MISSING = frozenset(
-    (
-        "",
-        "#N/A",
-        "#N/A N/A",
-        "#NA",
-        "-1.#IND",
-        "-1.#QNAN",
-        "-NaN",
-        "-nan",
-        "1.#IND",
-        "1.#QNAN",
-        "<NA>",
-        "N/A",
-        "NA",
-        "NULL",
-        "NaN",
-        "None",
-        "n/a",
-        "nan",
-        "null",
-    )
-)
+_NOTHING = "#N/A #NA -1.#IND -1.#QNAN -NaN -nan 1.#IND 1.#QNAN <NA> N/A NA NULL NaN None n/a nan null"
+MISSING = frozenset((*_NOTHING.split(), "", "#N/A N/A"))
 """CSV cells that hold nothing: the words that pandas writes and reads so."""
 Rows = Iterable[dict[str, Any]]
 
@@ -59,7 +38,7 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
                 then=f"{type(error).__name__}: {error}. Offline, give a local copy as dataset_path.",
             ) from error
         return table, table.column_names
-    folder = Path(path)
+    folder = Path(str(path))
     if (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
         from datasets import load_from_disk
 
@@ -94,7 +73,7 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
     return table, table.column_names
 
 
-def _open(file: Path, **options: Any) -> TextIO:
+def _open(file: Path, **options: Any) -> Any:
     return gzip.open(file, "rt", **options) if file.suffix == ".gz" else file.open(**options)
 
 
@@ -133,9 +112,10 @@ def _distinct(header: list[str]) -> list[str]:
 def _json_rows(file: Path) -> Iterator[dict[str, Any]]:
     """Objects of a JSON list or of JSON lines. Read with Python's own reader: a cell may hold any JSON, lists of mixed values
     too."""
-    with _open(file, encoding="utf-8") as lines:
+    with _open(file, encoding="utf-8") as opened:
+        lines: Iterable[str] = opened
         if _suffix(file) == ".json":
-            text = lines.read()
+            text = opened.read()
             if text.lstrip()[:1] == "[":
                 yield from json.loads(text)
                 return

@@ -17,7 +17,7 @@ from g2rpo.data.catalog import known, source_of
 from g2rpo.data.disappointments import conflicting_rows
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES, reader
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, DataError, one_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -63,13 +63,11 @@ def load_problems(
         ConfigError: an unknown source or word for duplicates.
         DataError: nothing found, columns that fit no source, a row that cannot be read, with its number, or a duplicate.
     """
-    if duplicates not in DUPLICATES:
-        raise ConfigError(
-            "dataset_duplicates", duplicates, expected=f"one of {', '.join(DUPLICATES)}", then=nearest(duplicates, DUPLICATES)
-        )
+    one_of("dataset_duplicates", duplicates, DUPLICATES)
     rows, names = files.open_rows(name, path, config, split)
     read = reader(names, columns, source or (source_of(name) if name else None))
-    problems, places = [], []
+    problems: list[Problem] = []
+    places: list[int] = []
     for number, row in enumerate(rows):
         if limit is not None and len(problems) >= limit:
             break
@@ -140,8 +138,8 @@ def question_text(problem: Problem) -> str:
 
 def _check_tests(problem: Problem) -> None:
     """Tests without a single case would pass every program."""
-    tests = problem.tests
-    where = _TESTS_IN.get(tests.get("kind", "")) if isinstance(tests, dict) else None
+    tests = problem.tests if isinstance(problem.tests, dict) else {}
+    where = _TESTS_IN.get(tests.get("kind", ""))
     if where is not None and (not isinstance(tests[where], list) if where in tests else False):
         raise DataError(f"{where} of the tests", tests[where], expected="a list of tests", then="Mend or drop the row.")
     if where is not None and not tests.get(where):

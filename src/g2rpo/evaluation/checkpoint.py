@@ -37,20 +37,32 @@ class Checkpoint:
 
     @property
     def eos_ids(self) -> list[int]:
-        """Every id that ends a completion: the tokenizer's, and those that the model's generation config adds."""
-        more = getattr(self.model.generation_config, "eos_token_id", None)
-        more = more if isinstance(more, list) else [] if more is None else [more]
-        return list(dict.fromkeys([self.tokenizer.eos_token_id, *more]))
+        return eos_ids(self.model, self.tokenizer)
 
     @property
     def pad_id(self) -> int:
-        pad = self.tokenizer.pad_token_id
-        return self.eos_ids[0] if pad is None else pad
+        return pad_id(self.model, self.tokenizer)
 
     @property
     def room(self) -> int | None:
-        """Positions that the model has, prompt and completion together; None where its config does not say."""
-        return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        return room(self.model)
+
+
+def eos_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """Every id that ends a completion: the tokenizer's, and those that the model's generation config adds."""
+    more = getattr(model.generation_config, "eos_token_id", None)
+    more = more if isinstance(more, list) else [] if more is None else [more]
+    return list(dict.fromkeys([tokenizer.eos_token_id, *more]))
+
+
+def pad_id(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
+    pad = tokenizer.pad_token_id
+    return eos_ids(model, tokenizer)[0] if pad is None else pad
+
+
+def room(model: "PreTrainedModel") -> int | None:
+    """Positions that a model has, prompt and completion together; None where its config does not say."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
 
 def load_checkpoint(
@@ -81,7 +93,7 @@ def load_checkpoint(
     base = resolve_model(adapter["base_model_name_or_path"]) if adapter else place
     _check_folder(name, base, adapted=adapter is not None)
     with _told(name, base, adapted=adapter is not None):
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=kind, revision=None if adapter else revision)
+        model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=kind, revision=None if adapter else revision)
     words = load_tokenizer(name, tokenizer or (place if not adapter or _has_vocabulary(place) else base), then=_NAME_IT)
     if adapter:
         model = _with_adapter(model, place, len(words))
@@ -128,7 +140,7 @@ def _adapter(place: str) -> dict[str, Any] | None:
     return json.loads(file.read_text()) if file.is_file() else None
 
 
-def _with_adapter(model: "PreTrainedModel", place: str, tokens: int) -> "PreTrainedModel":
+def _with_adapter(model: Any, place: str, tokens: int) -> Any:
     """The base with the adapter merged into its weights: the same function, without its cost per token."""
     try:
         from peft import PeftModel
@@ -166,7 +178,7 @@ class _told:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, OSError | ValueError):
             raise ConfigError(
                 self.what,
@@ -188,15 +200,23 @@ def _no_tokenizer(name: str, place: str, then: str) -> ConfigError:
     )
 
 
-def load_tokenizer(name: str, place: str, *, then: str = _SAVE_IT, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
-    """The tokenizer in a folder or under a name on the hub; `name` is the model's, for what is said when there is none.
+def load_tokenizer(
+    name: str, place: str | None = None, *, then: str = _SAVE_IT, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """The tokenizer of a model.
+
+    Args:
+        name: The model: a folder, a built-in name, or a name on the hub.
+        place: Where its tokenizer is, if not with it.
+        then: What to do when there is none.
+        trust_remote_code: As Transformers takes it.
 
     Raises:
         ConfigError: none there, or one without an EOS token.
     """
     from transformers import AutoTokenizer
 
-    place = resolve_model(place)
+    place = resolve_model(place or name)
     if Path(place).is_dir() and not trust_remote_code and not _has_vocabulary(place):
         raise _no_tokenizer(name, place, then)  # transformers would make one without a vocabulary
     try:

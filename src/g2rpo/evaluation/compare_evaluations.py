@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from g2rpo.errors import RunError
-from g2rpo.evaluation.statistics.paired import mcnemar_exact, paired_interval
+from g2rpo.evaluation.statistics import mcnemar_exact, paired_interval
 from g2rpo.evaluation.suite_directory import SuiteDirectory
 
 MAY_DIFFER = ("checkpoint", "completions", "limit")

@@ -6,24 +6,60 @@ differently, and a resumed evaluation has to give the same bytes.
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from g2rpo.errors import ConfigError
-from g2rpo.evaluation.checkpoint import Checkpoint
-from g2rpo.evaluation.decoding import Decoding
-from g2rpo.seeds import seed_of
+from g2rpo.errors import ConfigError, nearest
+from g2rpo.evaluation.checkpoint import Checkpoint, eos_ids, pad_id
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CPU_ROWS, MAX_ROWS = 128, 512
 VLLM_ROWS = 2048
 KV_SHARE = 0.4
 """Of an accelerator's memory, for keys and values; the rest is weights, activations and the copy that compaction makes."""
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """Temperature 0 is greedy: the most likely token each time. `top_k` 0 and `top_p` 1 leave the distribution whole."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, right, expected in (
+            ("temperature", self.temperature, self.temperature >= 0, "0 (greedy) or more"),
+            ("top_p", self.top_p, 0 < self.top_p <= 1, "a share in (0, 1]"),
+            ("top_k", self.top_k, self.top_k >= 0, "0 (off) or a number of tokens"),
+        ):
+            if not right:
+                raise ConfigError(name, value, expected=expected, then="Leave it out for the preset's value.")
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0
+
+
+PRESETS = {"greedy": Decoding(), "paper": Decoding(0.6, 0.95, 20)}
+"""`paper`: the evaluation of G2RPO-A (arXiv 2508.13023), which is Qwen3's recommendation for thinking mode."""
+
+
+def decoding(preset: str, *, temperature: float | None = None, top_p: float | None = None, top_k: int | None = None) -> Decoding:
+    """A preset, single values replaced."""
+    if preset not in PRESETS:
+        raise ConfigError("preset", preset, expected="a known decoding preset", then=nearest(preset, list(PRESETS)))
+    base = PRESETS[preset]
+    return Decoding(
+        base.temperature if temperature is None else temperature,
+        base.top_p if top_p is None else top_p,
+        base.top_k if top_k is None else top_k,
+    )
 
 
 @dataclass(frozen=True)
@@ -39,6 +75,8 @@ class Request:
 
 class Engine(Protocol):
     name: str
+    tokenizer: "PreTrainedTokenizerBase"
+    eos_ids: list[int]
 
     def rows(self, longest: int) -> int:
         """Requests per batch, which are written to disk together, where the longest has so many tokens with its budget."""
@@ -50,7 +88,14 @@ class Engine(Protocol):
 
 
 def requests(
-    prompts: Sequence[Sequence[int]], keys: Sequence[str], samples: int, *, budget: int, room: int | None, seed: int, suite: str
+    prompts: Sequence[Sequence[int]],
+    keys: Sequence[str],
+    samples: int,
+    *,
+    budget: int,
+    room: int | None,
+    seeds: Callable[[str, int], int],
+    suite: str,
 ) -> list[Request]:
     """All completions of a suite, problem by problem.
 
@@ -67,7 +112,7 @@ def requests(
                 expected=f"fewer than the {room} that the model has room for",
                 then="Evaluate a model with more room, or leave the suite out.",
             )
-        found += [Request(number, s, tuple(ids), own, seed_of(seed, "evaluation", suite, key, s)) for s in range(samples)]
+        found += [Request(number, s, tuple(ids), own, seeds(key, s)) for s in range(samples)]
     return found
 
 
@@ -83,8 +128,9 @@ class TransformersEngine:
 
     name = "transformers"
 
-    def __init__(self, model: "PreTrainedModel", decoding: Decoding, *, eos_ids: Sequence[int], pad_id: int) -> None:
-        self.model, self.decoding, self.eos_ids, self.pad_id = model, decoding, list(eos_ids), pad_id
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", decoding: Decoding) -> None:
+        self.model, self.tokenizer, self.decoding = model, tokenizer, decoding
+        self.eos_ids = eos_ids(model, tokenizer)
 
     def rows(self, longest: int) -> int:
         """128 on the processor; on an accelerator as many as a share of its memory holds, up to 512."""
@@ -114,7 +160,7 @@ class TransformersEngine:
             [r.budget for r in batch],
             config,
             eos_ids=self.eos_ids,
-            pad_id=self.pad_id,
+            pad_id=pad_id(self.model, self.tokenizer),
             seeds=None if how.greedy else [r.seed for r in batch],
         )
         return [row.ids for row in drawn]
@@ -131,7 +177,7 @@ class VLLMEngine:
     def __init__(self, checkpoint: Checkpoint, decoding: Decoding, *, max_length: int) -> None:
         from vllm import LLM
 
-        self.decoding, self.eos_ids = decoding, checkpoint.eos_ids
+        self.tokenizer, self.decoding, self.eos_ids = checkpoint.tokenizer, decoding, checkpoint.eos_ids
         place, self._folder = checkpoint.name, None
         if checkpoint.merged or not Path(place).is_dir():  # what is in memory is what is evaluated
             self._folder = tempfile.TemporaryDirectory(prefix="g2rpo-merged-")
@@ -195,7 +241,7 @@ def vllm_is_there() -> bool:
         return True
     from vllm.platforms import current_platform
 
-    return current_platform.is_cpu()
+    return bool(current_platform.is_cpu())
 
 
 def engine_name(wanted: str) -> str:
@@ -226,4 +272,4 @@ def open_engine(name: str, checkpoint: Checkpoint, decoding: Decoding, *, max_le
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # one process: deterministic scheduling
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # it warns of everything that goes without its tokenizer
         return VLLMEngine(checkpoint, decoding, max_length=max_length)
-    return TransformersEngine(checkpoint.model, decoding, eos_ids=checkpoint.eos_ids, pad_id=checkpoint.pad_id)
+    return TransformersEngine(checkpoint.model, checkpoint.tokenizer, decoding)

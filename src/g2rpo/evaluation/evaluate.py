@@ -14,11 +14,10 @@ from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError
 from g2rpo.evaluation.checkpoint import Checkpoint, load_checkpoint
 from g2rpo.evaluation.completions import read_completions
-from g2rpo.evaluation.decoding import Decoding
-from g2rpo.evaluation.engines import Engine, Request, batches, engine_name, open_engine, requests
+from g2rpo.evaluation.engines import Decoding, Engine, engine_name, open_engine
 from g2rpo.evaluation.grading import Graders, check_problems
 from g2rpo.evaluation.metrics import Sample, summarise
-from g2rpo.evaluation.prepared import Prepared, graded, prepare
+from g2rpo.evaluation.sample_and_grade import Questions, sample_and_grade
 from g2rpo.evaluation.suite import Suite, load_suite
 from g2rpo.evaluation.suite_directory import SuiteDirectory
 
@@ -94,16 +93,23 @@ def evaluate(
     wanted = [suite.instructed(options.system, options.instruction) for suite in _suites(suites)]
     engine = engine_name(options.engine)
     problems = {suite.name: suite.problems(options.data, options.limit) for suite in wanted}
-    on_cpu = {"device": "cpu", "dtype": "stored" if options.dtype == "auto" else options.dtype} if engine == "vllm" else {}
-    loading = {"tokenizer": options.tokenizer, "revision": options.revision, "dtype": options.dtype, "device": options.device}
-    checkpoint = load_checkpoint(model, **{**loading, **on_cpu})
+    loads_itself = engine == "vllm"
+    checkpoint = load_checkpoint(
+        model,
+        tokenizer=options.tokenizer,
+        revision=options.revision,
+        dtype="stored" if loads_itself and options.dtype == "auto" else options.dtype,
+        device="cpu" if loads_itself else options.device,
+    )
     graders = Graders()
     try:
-        ready = [
-            prepare(suite, problems[suite.name], checkpoint.tokenizer, graders, options.template, options.template_kwargs)
+        asked = [
+            Questions.of_suite(
+                suite, problems[suite.name], checkpoint.tokenizer, graders, options.template, options.template_kwargs
+            )
             for suite in wanted
         ]
-        return _run(ready, checkpoint, engine, out, options, progress)
+        return _run(wanted, asked, graders, checkpoint, engine, out, options, progress)
     finally:
         graders.close()
 
@@ -170,94 +176,71 @@ def _suites(names: Sequence[str]) -> list[Suite]:
 
 
 def _run(
-    ready: Sequence[Prepared],
+    suites: Sequence[Suite],
+    asked: Sequence[Questions],
+    graders: Graders,
     checkpoint: Checkpoint,
     engine_kind: str,
     out: Path,
     options: EvalOptions,
     progress: Progress | None,
 ) -> dict[str, dict[str, Any]]:
-    plans = {
-        one.suite.name: requests(
-            one.prompts,
-            [p.key for p in one.problems],
-            options.n,
-            budget=options.max_tokens or one.suite.max_tokens,
-            room=checkpoint.room,
-            seed=options.seed,
-            suite=one.suite.name,
-        )
-        for one in ready
-    }
-    longest = {name: max(len(r.ids) + r.budget for r in plan) for name, plan in plans.items()}
-    engine = open_engine(engine_kind, checkpoint, options.decoding, max_length=max(longest.values()))
+    budgets = [options.max_tokens or suite.max_tokens for suite in suites]
+    plans = [
+        questions.requests(options.n, budget=budget, room=checkpoint.room, seed=options.seed)
+        for questions, budget in zip(asked, budgets, strict=True)
+    ]
+    longest = [max(len(r.ids) + r.budget for r in plan) for plan in plans]
+    engine = open_engine(engine_kind, checkpoint, options.decoding, max_length=max(longest))
     results = {}
     try:
-        for one in ready:
-            name = one.suite.name
-            rows = options.batch_size or engine.rows(longest[name])
-            folder = SuiteDirectory(out / name)
-            folder.claim(_settings(one, checkpoint, engine, rows, options))
-            results[name] = _one_suite(one, plans[name], checkpoint, engine, rows, folder, options, progress)
+        for suite, questions, plan, longest_row in zip(suites, asked, plans, longest, strict=True):
+            rows = options.batch_size or engine.rows(longest_row)
+            folder = SuiteDirectory(out / suite.name)
+            folder.claim(_settings(suite, questions, checkpoint, engine, rows, options))
+            began, done = time.time(), {(s.key, s.sample): s for s in folder.samples()}
+            before = len(done)
+            for new in sample_and_grade(questions, plan, engine, rows, done=set(done)):
+                folder.append(new)
+                done |= {(s.key, s.sample): s for s in new}
+                if progress is not None:
+                    progress(suite.name, len(done), len(plan), sum(s.score == 1 for s in done.values()))
+            samples = [[done[p.key, i] for i in range(options.n)] for p in questions.problems]
+            counts = [len(ids) for ids in questions.prompts]
+            results[suite.name] = {
+                "suite": suite.name,
+                "template": questions.template,
+                **summarise(questions.problems, samples, options.ks, graders.get(suite.grader), counts),
+            }
+            folder.finish([s for own in samples for s in own], results[suite.name])
+            if before < len(plan):
+                folder.add_session(_session(checkpoint.name, began, len(plan), before))
     finally:
         engine.close()
     return results
 
 
-def _settings(one: Prepared, checkpoint: Checkpoint, engine: Engine, rows: int, options: EvalOptions) -> dict[str, Any]:
+def _settings(
+    suite: Suite, questions: Questions, checkpoint: Checkpoint, engine: Engine, rows: int, options: EvalOptions
+) -> dict[str, Any]:
     """What decides the bytes of the samples. Names and paths are not among it: a checkpoint that was moved is the same one."""
-    ids = hashlib.blake2b(json.dumps(one.prompts).encode(), digest_size=16).hexdigest()
     return {
         "g2rpo": g2rpo.__version__,
         "checkpoint": checkpoint.digest,
-        "suite": one.suite.to_json(),
-        "problems": _digest(one.problems),
+        "suite": suite.to_json(),
+        "problems": _digest(questions.problems),
         "limit": options.limit,
-        "template": one.template,
-        "prompts": ids,
+        "template": questions.template,
+        "prompts": hashlib.blake2b(json.dumps(questions.prompts).encode(), digest_size=16).hexdigest(),
         "decoding": dataclasses.asdict(options.decoding),
         "samples": options.n,
-        "max_tokens": options.max_tokens or one.suite.max_tokens,
+        "max_tokens": options.max_tokens or suite.max_tokens,
         "seed": options.seed,
         "engine": engine.name,
         "dtype": str(checkpoint.model.dtype).removeprefix("torch."),
         "device": checkpoint.model.device.type,
         "batch_size": rows,
     }
-
-
-def _one_suite(
-    one: Prepared,
-    plan: Sequence[Request],
-    checkpoint: Checkpoint,
-    engine: Engine,
-    rows: int,
-    folder: SuiteDirectory,
-    options: EvalOptions,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    keys = [p.key for p in one.problems]
-    done = {(s.key, s.sample): s for s in folder.samples()}
-    began, before = time.time(), len(done)
-    for batch in batches(plan, rows):
-        missing = [r for r in batch if (keys[r.problem], r.sample) not in done]
-        if missing:  # the whole batch is drawn again, so that its rows round as they did
-            new = graded(one, batch, engine(batch), checkpoint.tokenizer, checkpoint.eos_ids)
-            new = [s for s in new if (s.key, s.sample) not in done]
-            folder.append(new)
-            done |= {(s.key, s.sample): s for s in new}
-        if progress is not None:
-            progress(one.suite.name, len(done), len(plan), sum(s.score == 1 for s in done.values()))
-    samples = [[done[key, i] for i in range(options.n)] for key in keys]
-    results = {
-        "suite": one.suite.name,
-        "template": one.template,
-        **summarise(one.problems, samples, options.ks, one.grader, [len(ids) for ids in one.prompts]),
-    }
-    folder.finish([s for own in samples for s in own], results)
-    if before < len(plan):
-        folder.add_session(_session(checkpoint.name, began, len(plan), before))
-    return results
 
 
 def _digest(problems: Sequence[Problem]) -> str:

@@ -17,6 +17,21 @@ class Judgement:
     answer: str | None = None
 
 
+Grade = Callable[[Sequence[Problem], Sequence[str]], list[Judgement]]
+"""One judgement per completion, in order."""
+
+
+def by_reward(reward: Callable[..., list[float | None]]) -> Grade:
+    """Grades by a reward in TRL's signature: the data's own."""
+
+    def grade(problems: Sequence[Problem], texts: Sequence[str]) -> list[Judgement]:
+        columns = {name: [getattr(p, name) for p in problems] for name in ("answer", "tests")}
+        scores = reward(completions=[[{"role": "assistant", "content": text}] for text in texts], **columns)
+        return [Judgement(score, "scored" if score is not None else "unscored") for score in scores]
+
+    return grade
+
+
 class Grader(Protocol):
     def __call__(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Judgement]:
         """One judgement per completion, in order."""

@@ -9,9 +9,7 @@ from typing import Any
 
 from g2rpo.data.problem import Problem
 from g2rpo.evaluation.grading import Grader
-from g2rpo.evaluation.majority import majority_score
-from g2rpo.evaluation.statistics.intervals import bootstrap_interval, mean_interval, wilson_interval
-from g2rpo.evaluation.statistics.pass_at_k import pass_at_k
+from g2rpo.evaluation.statistics import bootstrap_interval, majority_score, mean_interval, pass_at_k, wilson_interval
 
 FEW = 10
 """Up to so many different difficulties are shown one by one; more are cut into quartiles."""

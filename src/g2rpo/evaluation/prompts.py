@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from g2rpo.data.problem import Problem
-from g2rpo.errors import ConfigError, DataError
+from g2rpo.errors import ConfigError, DataError, one_of
 from g2rpo.evaluation.suite import PLACE, Suite
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ def template_of(tokenizer: "PreTrainedTokenizerBase", wanted: str = "auto") -> T
     Raises:
         ConfigError: `chat` is wanted and there is none.
     """
-    if wanted not in ("auto", "chat", "plain"):
-        raise ConfigError("template", wanted, expected="auto, chat or plain", then="Leave it out for auto.")
+    one_of("template", wanted, ("auto", "chat", "plain"))
     if wanted == "chat" and not tokenizer.chat_template:
         raise ConfigError(
             "template",
@@ -28,10 +27,42 @@ def template_of(tokenizer: "PreTrainedTokenizerBase", wanted: str = "auto") -> T
             expected="a tokenizer with a chat template; this one has none",
             then="Leave it out: the suite's plain text is used then. Or name a tokenizer that has one with --tokenizer.",
         )
-    return wanted if wanted != "auto" else "chat" if tokenizer.chat_template else "plain"
+    return "chat" if wanted == "chat" or (wanted == "auto" and tokenizer.chat_template) else "plain"
 
 
-def prompt_ids(
+def prompt_ids(problem: Problem, tokenizer: "PreTrainedTokenizerBase", template_kwargs: Mapping[str, Any] | None = None) -> Any:
+    """Token ids of a problem's prompt as training uses it: plain text as it is, a conversation through the chat template."""
+    if isinstance(problem.prompt, str):
+        return tokenizer(problem.prompt)["input_ids"]
+    return rendered(tokenizer, problem.prompt, template_kwargs, then="Mend the conversations, or drop the system message.")
+
+
+def rendered(
+    tokenizer: "PreTrainedTokenizerBase",
+    messages: list[Any],
+    template_kwargs: Mapping[str, Any] | None,
+    *,
+    then: str,
+    tokenize: bool = True,
+) -> Any:
+    """A conversation through the chat template, the assistant's turn begun.
+
+    Raises:
+        ConfigError: the template refuses the messages (some know no system message, for example); `then` says what to do.
+    """
+    options = {"add_generation_prompt": True, "return_dict": False, "tokenize": tokenize, **(template_kwargs or {})}
+    try:
+        return tokenizer.apply_chat_template(messages, **options)
+    except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
+        raise ConfigError(
+            "chat template",
+            f"{type(error).__name__}: {error}",
+            expected=f"one that takes {[m.get('role') for m in messages]}",
+            then=then,
+        ) from error
+
+
+def suite_prompt_ids(
     suite: Suite,
     problems: Sequence[Problem],
     tokenizer: "PreTrainedTokenizerBase",
@@ -50,17 +81,7 @@ def prompt_ids(
             continue
         messages = [{"role": "system", "content": suite.system}] if suite.system else []
         messages.append({"role": "user", "content": suite.chat.replace(PLACE, problem_text(problem))})
-        try:
-            ids.append(
-                tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **(template_kwargs or {}))
-            )
-        except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
-            raise ConfigError(
-                "chat template",
-                f"{type(error).__name__}: {error}",
-                expected=f"one that takes {[m['role'] for m in messages]}",
-                then="Drop the system message, or use --template plain.",
-            ) from error
+        ids.append(rendered(tokenizer, messages, template_kwargs, then="Drop the system message, or use --template plain."))
     return ids
 
 

@@ -12,18 +12,19 @@ stop       texts that end a completion of `plain`: a base model that goes on to 
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from g2rpo.data.problem import Problem
-from g2rpo.errors import ConfigError, nearest
+from g2rpo.errors import ConfigError, nearest, one_of
+from g2rpo.evaluation.grading import GRADERS
 
 HERE = Path(__file__).parent / "suites"
 PLACE = "{problem}"
-_OPTIONAL = ("name", "system", "chat", "plain")
-_TASK = ("family", "steps", "size")
-_DATA = ("set", "split", "name", "path", "config", "columns", "source", "duplicates")
+Rule = tuple[Callable[[Any], bool], str]
+"""Whether a value is right, and what would be."""
 
 
 @dataclass(frozen=True)
@@ -118,71 +119,62 @@ def load_suite(name: str) -> Suite:
 
 
 def _checked(path: Path, values: dict[str, Any]) -> Suite:
-    known = {f.name: f for f in dataclasses.fields(Suite)}
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"field of suite {path}", name, expected="a field of a suite", then=nearest(str(name), list(known)))
-    for name in ("about", "grader", "name", "system", "chat", "plain"):
-        if not isinstance(values.get(name, "" if name in _OPTIONAL else None), str):
-            raise _unfit(path, name, values.get(name), "text")
-    if not _count(values.get("max_tokens")):
-        raise _unfit(path, "max_tokens", values.get("max_tokens"), "a positive number of tokens")
-    stop = values.get("stop") or []
-    if not isinstance(stop, list) or not all(isinstance(text, str) and text for text in stop):
-        raise _unfit(path, "stop", stop, "a list of texts")
-    for name in ("chat", "plain"):
-        if PLACE not in values.get(name, PLACE):
-            raise ConfigError(
-                f"{name} in suite {path}", values[name], expected=f"{PLACE} where the problem's text belongs", then="Put it in."
-            )
-    from g2rpo.evaluation.grading import GRADERS
-
-    if values["grader"] not in GRADERS:
-        raise ConfigError(
-            f"grader in suite {path}", values["grader"], expected="a known grader", then=nearest(values["grader"], list(GRADERS))
-        )
+    _check(path, "field", values, _FIELDS, ("about", "grader", "max_tokens"), "See g2rpo/evaluation/suites.")
+    one_of(f"grader in suite {path}", values["grader"], GRADERS)
     if (values.get("data") is None) == (values.get("task") is None):
         raise ConfigError(f"suite {path}", expected="exactly one of data and task", then="Name where the problems come from.")
     if values.get("task") is not None:
-        _check_task(path, values["task"])
+        _check(path, "task", values["task"], _TASK, tuple(_TASK), "For example {family: chains, steps: [9], size: 512}.")
     else:
-        _check_data(path, values["data"])
+        _check(path, "data", values["data"], _DATA, (), "For example {set: gsm8k, split: test}.")
     return Suite(**{**values, "stop": tuple(values.get("stop") or ())})
 
 
-def _check_task(path: Path, task: Any) -> None:
-    _check_names(path, "task", task, _TASK, "{family: chains, steps: [9], size: 512}")
-    if not isinstance(task.get("family"), str):
-        raise _unfit(path, "family of the task", task.get("family"), "the name of a procedural task")
-    if not _count(task.get("size")):
-        raise _unfit(path, "size of the task", task.get("size"), "a positive number of problems")
-    steps = task.get("steps")
-    if not isinstance(steps, list) or len(steps) not in (1, 2) or not all(map(_count, steps)) or steps[0] > steps[-1]:
-        raise _unfit(path, "steps of the task", steps, "a list of one number, [9], or two, [3, 9] for 3 to 9")
-
-
-def _check_data(path: Path, data: Any) -> None:
-    _check_names(path, "data", data, _DATA, "{set: gsm8k, split: test}")
-    for name, value in data.items():
-        if not isinstance(value, dict if name == "columns" else str):
-            raise _unfit(path, f"{name} of the data", value, "a mapping of roles to columns" if name == "columns" else "text")
-
-
-def _check_names(path: Path, what: str, found: Any, known: tuple[str, ...], example: str) -> None:
+def _check(path: Path, what: str, found: Any, rules: Mapping[str, Rule], required: tuple[str, ...], example: str) -> None:
     if not isinstance(found, dict) or not found:
-        raise ConfigError(
-            f"{what} in suite {path}", found, expected=f"a mapping of {', '.join(known)}", then=f"For example {example}."
-        )
+        raise ConfigError(f"{what} in suite {path}", found, expected=f"a mapping of {', '.join(rules)}", then=example)
     for name in found:
-        if name not in known:
+        if name not in rules:
             raise ConfigError(
-                f"field of suite {path}", name, expected=f"one of {', '.join(known)}", then=nearest(str(name), list(known))
+                f"field of suite {path}", name, expected=f"one of {', '.join(rules)}", then=nearest(str(name), list(rules))
+            )
+    for name in (*required, *found):
+        value, (right, expected) = found.get(name), rules[name]
+        if not right(value):
+            place = f"{name} of the {what}" if what != "field" else name
+            raise ConfigError(
+                f"{place} in suite {path}", value, expected=expected, then="Fill it in." if value is None else "Mend it."
             )
 
 
-def _count(value: Any) -> bool:
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _unfit(path: Path, name: str, value: Any, expected: str) -> ConfigError:
-    return ConfigError(f"{name} in suite {path}", value, expected=expected, then="Fill it in." if value is None else "Mend it.")
+def _are_steps(value: Any) -> bool:
+    return isinstance(value, list) and len(value) in (1, 2) and all(map(_is_count, value)) and value[0] <= value[-1]
+
+
+_ANY: Rule = (lambda value: True, "")
+_TEXT: Rule = (_is_text, "text")
+_WITH_PLACE: Rule = (lambda value: _is_text(value) and PLACE in value, f"text with {PLACE} where the problem's text belongs")
+_FIELDS: dict[str, Rule] = {
+    **dict.fromkeys(("name", "about", "grader", "system"), _TEXT),
+    **dict.fromkeys(("chat", "plain"), _WITH_PLACE),
+    **dict.fromkeys(("data", "task"), _ANY),
+    "max_tokens": (_is_count, "a positive number of tokens"),
+    "stop": (lambda value: isinstance(value, list) and all(_is_text(one) and one for one in value), "a list of texts"),
+}
+_TASK: dict[str, Rule] = {
+    "family": (_is_text, "the name of a procedural task"),
+    "steps": (_are_steps, "a list of one number, [9], or two, [3, 9] for 3 to 9"),
+    "size": (_is_count, "a positive number of problems"),
+}
+_DATA: dict[str, Rule] = {
+    **dict.fromkeys(("set", "split", "name", "path", "config", "source", "duplicates"), _TEXT),
+    "columns": (lambda value: isinstance(value, dict), "a mapping of roles to columns"),
+}

@@ -56,7 +56,8 @@ class SuiteDirectory:
     def settings(self) -> dict[str, Any]:
         if not self.settings_file.exists():
             raise RunError("evaluation", str(self.path), expected="a folder written by g2rpo eval", then="Check the path.")
-        return json.loads(self.settings_file.read_text())
+        settings: dict[str, Any] = json.loads(self.settings_file.read_text())
+        return settings
 
     def samples(self) -> list[Sample]:
         """All that are there, in the order of the file."""

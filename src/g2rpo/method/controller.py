@@ -11,7 +11,7 @@ those for which it plans 0 are not.
 
 import dataclasses
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
@@ -131,7 +131,7 @@ class Table(Mapping[str, tuple[float, ...]]):
     def __getitem__(self, key: str) -> tuple[float, ...]:
         return self._rows[key]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 
     def __len__(self) -> int:

@@ -65,6 +65,7 @@ def _sft(t: GivenTokens, c: float) -> torch.Tensor:
 
 
 def _verified_sft(t: GivenTokens, c: float) -> torch.Tensor:
+    assert t.verified_B is not None
     given_BT = t.given_BT
     mean_B1 = (t.logp_BT * given_BT).sum(1, keepdim=True) / given_BT.sum(1, keepdim=True).clamp(min=1)
     return (c * t.verified_B.unsqueeze(1) * t.advantage_B1 * mean_B1.exp()).expand_as(t.logp_BT)
@@ -81,6 +82,7 @@ def _trust_region_sft(t: GivenTokens, c: float) -> torch.Tensor:
 
 
 def _top_entropy(t: GivenTokens, c: float) -> torch.Tensor:
+    assert t.entropy_BT is not None
     entropy_BT = t.entropy_BT.masked_fill(~t.given_BT, -torch.inf)
     rank_BT = entropy_BT.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return t.advantage_B1 * (rank_BT < torch.ceil(c * t.count_B).unsqueeze(1))
@@ -159,4 +161,6 @@ def token_advantages(
         guidance_tokens_B,
         verified_B,
     )
-    return torch.where(tokens.given_BT, loss.weigh(tokens, loss.constant if constant is None else constant), row_B1)
+    c = loss.constant if constant is None else constant
+    assert c is not None, f"{loss} has no constant"
+    return torch.where(tokens.given_BT, loss.weigh(tokens, c), row_B1)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig
 
-from g2rpo.method.advantages import group_advantages
+from g2rpo.method.advantages import Grouping, group_advantages
 from g2rpo.method.guidance_loss import GUIDANCE_LOSSES, loss_mask, token_advantages, verified
 from g2rpo.method.planner import Planner
 from g2rpo.method.rollout import Outcome
@@ -20,8 +20,8 @@ from g2rpo.seeds import seed_of
 
 
 def guided_grpo(
-    model: Any, planner: Planner, batches: Sequence[Sequence[dict]], reward: Callable[..., list[float]],
-    sampling: GenerationConfig, *, learning_rate: float = 1e-6, grouping: str = "stratified",
+    model: Any, planner: Planner, batches: Sequence[Sequence[dict[str, Any]]], reward: Callable[..., list[float]],
+    sampling: GenerationConfig, *, learning_rate: float = 1e-6, grouping: Grouping = "stratified",
     guidance_loss: str = "verified_sft", constant: float | None = None,
 ) -> Iterator[tuple[float, list[Outcome], Any]]:  # fmt: skip
     """One optimizer step per batch of rows (prompt, answer, trace), on-policy; yields loss, outcomes and controller state."""
@@ -32,7 +32,7 @@ def guided_grpo(
         # 1. Each rollout starts from the prompt and, where guided, the first l tokens of the trace; the controller decides l.
         starts = []
         for row in rows:
-            ids = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
+            ids: Any = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
             starts += [planner.guided_prompt(row, ids, i, state, step, len(batches)) for i in range(planner.group_size)]
         # 2. The model continues. Guidance counts in the completion budget.
         prompts = [s.prompt_ids + s.guidance_ids for s in starts]
@@ -53,13 +53,13 @@ def guided_grpo(
         verified_B = verified(advantages_B, rewards_B)
         # 4. Policy gradient: - sum m rho A / sum m, rho = pi / stop_gradient(pi); guidance tokens as the guidance loss says.
         total, trained = torch.zeros(()), 0
-        for s, ids, row, a, v in zip(starts, completions, sampled, advantages_B, verified_B, strict=True):
+        for s, ids, drawn, a, v in zip(starts, completions, sampled, advantages_B, verified_B, strict=True):
             logits_CV = model(torch.tensor([[*s.prompt_ids, *ids]])).logits[0, len(s.prompt_ids) - 1 : -1] / sampling.temperature
             logps_CV = torch.log_softmax(logits_CV, -1)
             logps_C, entropies_C = logps_CV.gather(1, torch.tensor(ids)[:, None])[:, 0], -(logps_CV.exp() * logps_CV).sum(-1)
             given_1 = torch.tensor([len(s.guidance_ids)])
             [a_C] = token_advantages(a[None], given_1, logps_C[None], entropies_C[None], loss_on_guidance, constant, v[None])
-            mask = loss_mask(len(s.guidance_ids), len(row), loss_on_guidance, v.item())
+            mask = loss_mask(len(s.guidance_ids), len(drawn), loss_on_guidance, v.item())
             total = total - (torch.exp(logps_C - logps_C.detach()) * a_C * torch.tensor(mask)).sum()
             trained += sum(mask)
         optimizer.zero_grad()

@@ -46,7 +46,7 @@ class Planner:
     cut: Cut = "token"
     prompt_tail: str = ""
     """The end of a rendered prompt: it may have opened the think block already."""
-    traces: dict[tuple, TraceTokens] = field(default_factory=dict)
+    traces: dict[tuple[Any, ...], TraceTokens] = field(default_factory=dict)
 
     def trace(self, row: Mapping[str, Any]) -> TraceTokens:
         """What may be revealed of the row's trace; empty when there is none to use."""

@@ -4,7 +4,7 @@ Pure functions of a step's outcomes, groups contiguous. A rate over no rollouts 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from g2rpo.method.rollout import Outcome
 
@@ -63,7 +63,7 @@ def _mean(metrics: dict[str, float], name: str, outcomes: Sequence[Outcome]) -> 
         metrics[name] = sum(scored) / len(scored)
 
 
-def _share(groups, holds) -> float:
+def _share(groups: Sequence[Sequence[Outcome]], holds: Callable[[Sequence[Outcome]], bool]) -> float:
     return sum(map(holds, groups)) / len(groups)
 
 

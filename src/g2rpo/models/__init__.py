@@ -1,17 +1,16 @@
 """The models that come with the package, Qwen3-shaped and small, so that everything can be tried without a download.
 
-builtin           0.8 M parameters; knows single steps of the procedural tasks and loses patience (`build.py`; `make base`)
-builtin-reader    the same after it has learned to read, not to write, two other notations (`build_reader.py`; `make base-reader`)
-builtin-programs  the same after more programs: knows their steps as well as those of chains (`build_programs.py`;
-                  `make base-programs`)
-builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions (`build_gsm8k.py`;
-                  `make base-gsm8k`); in a clone only: a wheel with it would pass 5 MB
+builtin           0.8 M parameters; knows single steps of the procedural tasks and loses patience
+builtin-reader    the same after it has learned to read, not to write, two other notations
+builtin-programs  the same after more programs: knows their steps as well as those of chains
+builtin-gsm8k     0.9 M parameters; knows the form and many of the single steps of GSM8K's solutions; in a clone only: a wheel
+                  with it would pass 5 MB
 
+`lab/base_models/` made them (`make base`, `base-reader`, `base-programs`, `base-gsm8k`).
 Pretrained: `smollm2-135m`, and any GGUF file by its path (`gguf.py`).
 """
 
 from pathlib import Path
-from typing import Any
 
 from g2rpo.errors import ConfigError
 
@@ -43,19 +42,3 @@ def resolve_model(name: str) -> str:
             then="Install from a clone of the repository (pip install -e .), or take builtin.",
         )
     return str(BUILTIN[name]) if name in BUILTIN else name
-
-
-def load_tokenizer_of(name: str) -> Any:
-    """The tokenizer of a folder, a hub name or a built-in model.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(resolve_model(name))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            "model", name, expected="a folder or hub name with a tokenizer, or builtin", then=str(error).splitlines()[0]
-        ) from error

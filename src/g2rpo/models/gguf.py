@@ -141,7 +141,7 @@ def _loaded(file: Path, facts: dict[str, str]) -> tuple[Any, Any]:
     if hasattr(loaded.config, "quantization_config"):
         del loaded.config.quantization_config
     loaded.config.dtype = "bfloat16"
-    model = type(loaded)(loaded.config)
+    model: Any = type(loaded)(loaded.config)
     model.load_state_dict(loaded.state_dict())
     model.to(torch.bfloat16)
     model.generation_config.eos_token_id = tokenizer.eos_token_id

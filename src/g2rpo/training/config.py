@@ -6,15 +6,13 @@ Two differ from TRL on purpose: `gradient_checkpointing` is off (small models ne
 (the run record has a line per step). `save_steps` must keep to whole generation batches (`training/preflight.py`).
 """
 
-import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from trl import GRPOConfig
 
-from g2rpo.data.completion import style
-from g2rpo.errors import ConfigError, nearest
+from g2rpo.data.completion import TraceFields, style
+from g2rpo.errors import ConfigError, one_of
 from g2rpo.io import json_object
 from g2rpo.method.advantages import GROUPINGS
 from g2rpo.method.controller import UNITS, Controller, Unit
@@ -23,6 +21,7 @@ from g2rpo.method.guidance_loss import GUIDANCE_LOSSES, GuidanceLoss
 from g2rpo.method.guided_share import guided_count
 from g2rpo.method.leak_guard import LEAK_GUARDS
 from g2rpo.method.prefix import CUTS
+from g2rpo.training.field_values import check_numbers
 
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 """Those of TRL, which would say only at the first step that it does not know another."""
@@ -30,65 +29,13 @@ MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
 DEMONSTRATIONS = ("none", "member", "failed_groups")
 
-Rule = tuple[Callable[[float], bool], str]
-_AT_LEAST_0: Rule = (lambda x: 0 <= x < math.inf, "a finite number, 0 or more")
-_ABOVE_0: Rule = (lambda x: 0 < x < math.inf, "a finite number above 0")
-_COUNT: Rule = (lambda x: x >= 1, "1 or more")
-_SHARE: Rule = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
-_BELOW_1: Rule = (lambda x: 0 <= x < 1, "a number from 0 to below 1")
-NUMBERS: dict[str, Rule] = {
-    **dict.fromkeys(
-        ("learning_rate", "weight_decay", "warmup_steps", "beta", "max_grad_norm", "epsilon", "epsilon_high"), _AT_LEAST_0
-    ),
-    **dict.fromkeys(("temperature", "repetition_penalty", "adam_epsilon", "num_train_epochs"), _ABOVE_0),
-    **dict.fromkeys(
-        (
-            "max_completion_length",
-            "per_device_train_batch_size",
-            "per_device_eval_batch_size",
-            "gradient_accumulation_steps",
-            "steps_per_generation",
-            "generation_batch_size",
-            "num_iterations",
-            "num_generations_eval",
-            "max_length",
-            "task_size",
-            "max_sampled_tokens",
-            "eval_limit",
-            "eval_max_tokens",
-        ),
-        _COUNT,
-    ),
-    **dict.fromkeys(("adam_beta1", "adam_beta2"), _BELOW_1),
-    "few_shot": (lambda x: x >= 0, "0 (none) or more"),
-    "min_p": _SHARE,
-    "top_p": (lambda x: 0 < x <= 1, "a number above 0, at most 1"),
-    "top_k": (lambda x: x >= 0, "0 (all tokens) or more"),
-    "rollouts_every": (lambda x: x >= 0, "0 (none) or more"),
-}
-"""What numbers of ours, TRL's and Transformers' must be: they find out hours later, or in the words of a sampler, or never."""
-
-
-def check_numbers(values: Mapping[str, Any]) -> None:
-    """Judges every number by itself, before a library sees it.
-
-    Raises:
-        ConfigError: names the first that is not a number at all (nan), or out of its range.
-    """
-    for name, value in values.items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        right, expected = NUMBERS.get(name, (lambda x: not math.isnan(x), "a number"))
-        if not right(value):
-            raise ConfigError(name, value, expected=expected, then="Change it, or leave the field out for its default.")
-
 
 def _setting(default: Any, text: str) -> Any:
     return field(default=default, metadata={"help": text})
 
 
 @dataclass
-class GuidedGRPOConfig(GRPOConfig):
+class GuidedGRPOConfig(TraceFields, GRPOConfig):
     """`GRPOConfig` with guidance. Fields are documented by their `help` metadata, which `g2rpo fields` prints.
 
     Raises:
@@ -140,10 +87,6 @@ class GuidedGRPOConfig(GRPOConfig):
     guidance_reward: str | None = _setting(
         None, "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward."
     )
-    guidance_leak_guard: str = _setting("strict", "Where a prefix must end at the latest: strict, conclusion or off.")
-    guidance_style: str = _setting(
-        "think_answer", "How a completion is written around the trace: think_answer, think_boxed, boxed, gsm8k."
-    )
     guidance_missing_trace: str = _setting(
         "error", "Rows without a usable trace: error, or unguided (train on them without guidance)."
     )
@@ -162,8 +105,6 @@ class GuidedGRPOConfig(GRPOConfig):
         "each group "
         "without a success).",
     )
-    guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
-    guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
     guidance_seeded_sampling: bool | None = _setting(
         None,
         "Seed each rollout by (seed, step, problem, rollout index), independent of batch and process count. Default: on when "
@@ -198,18 +139,18 @@ class GuidedGRPOConfig(GRPOConfig):
             self.guidance_controller_kwargs = json_object(
                 "guidance_controller_kwargs", self.guidance_controller_kwargs, example='{"window": 2}'
             )
-        _one_of("loss_type", self.loss_type, LOSS_TYPES)
-        _one_of("guidance_cut", self.guidance_cut, CUTS)
+        one_of("loss_type", self.loss_type, LOSS_TYPES)
+        one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
             self.guidance_loss = "mask" if self._one_advantage_per_row() else "verified_sft"
-        _one_of("guidance_loss", self.guidance_loss, tuple(GUIDANCE_LOSSES))
-        _one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
-        _one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
-        _one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
-        _one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
-        _one_of("guidance_demonstrations", self.guidance_demonstrations, DEMONSTRATIONS)
+        one_of("guidance_loss", self.guidance_loss, tuple(GUIDANCE_LOSSES))
+        one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
+        one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
+        one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
+        one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
+        one_of("guidance_demonstrations", self.guidance_demonstrations, DEMONSTRATIONS)
         if self.guidance_unit is not None:
-            _one_of("guidance_unit", self.guidance_unit, UNITS)
+            one_of("guidance_unit", self.guidance_unit, UNITS)
         self._check_dynamic_sampling()
         style(self.guidance_style)
         self._controller = get_controller(self.guidance_controller, **(self.guidance_controller_kwargs or {}))
@@ -332,13 +273,6 @@ class GuidedGRPOConfig(GRPOConfig):
                 )
 
     def _check_dynamic_sampling(self) -> None:
-        if self.dynamic_sampling_rounds < 1:
-            raise ConfigError(
-                "dynamic_sampling_rounds",
-                self.dynamic_sampling_rounds,
-                expected="at least 1 round of generation",
-                then="Leave it unset for one.",
-            )
         rows = self.per_device_train_batch_size * self.steps_per_generation
         if self.dynamic_sampling_rounds > 1 and rows % self.num_generations:
             raise ConfigError(
@@ -410,8 +344,3 @@ class GuidedGRPOConfig(GRPOConfig):
                         expected="a share of the trace in (0, 1], since guidance_unit is fraction",
                         then=f"Set it in guidance_controller_kwargs, for example {{{name!r}: 0.5}}, or count in tokens.",
                     )
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(name, value, expected=f"one of {', '.join(known)}", then=nearest(str(value), known))

@@ -18,11 +18,11 @@ from transformers import Trainer
 from trl.models import unwrap_model_for_generation
 
 from g2rpo.errors import ConfigError
-from g2rpo.evaluation.decoding import decoding
-from g2rpo.evaluation.engines import TransformersEngine, batches, requests
+from g2rpo.evaluation.checkpoint import room
+from g2rpo.evaluation.engines import TransformersEngine, decoding
 from g2rpo.evaluation.grading import Graders
-from g2rpo.evaluation.prepared import Prepared, graded, prepare
-from g2rpo.evaluation.statistics.intervals import mean_interval
+from g2rpo.evaluation.sample_and_grade import Questions, sample_and_grade
+from g2rpo.evaluation.statistics import mean_interval
 from g2rpo.evaluation.suite import load_suite
 
 SEED = 0
@@ -90,12 +90,14 @@ class HeldOut:
                 expected="1 with greedy decoding: all samples would be the same",
                 then="Set eval_preset to paper.",
             )
-        suites = [load_suite(name).instructed(system, instruction) for name in dict.fromkeys(config.eval_suite)]
+        self.suites = [load_suite(name).instructed(system, instruction) for name in dict.fromkeys(config.eval_suite)]
         self.graders = Graders()
         folder = Path(config.eval_data) if config.eval_data else None
-        self.ready = [
-            prepare(suite, suite.problems(folder, config.eval_limit), tokenizer, self.graders, template_kwargs=template_kwargs)
-            for suite in suites
+        self.asked = [
+            Questions.of_suite(
+                suite, suite.problems(folder, config.eval_limit), tokenizer, self.graders, template_kwargs=template_kwargs
+            )
+            for suite in self.suites
         ]
 
     def close(self) -> None:
@@ -103,26 +105,18 @@ class HeldOut:
 
     def measure(self, model: Any, rank: int = 0, processes: int = 1) -> dict[str, dict[str, Any]]:
         """Accuracy, its interval, share of cut completions and mean length per suite; the work is divided among the processes."""
-        return {one.suite.name: self._measure(one, model, rank, processes) for one in self.ready}
+        engine = TransformersEngine(model, self.tokenizer, self.decoding)
+        return {
+            suite.name: self._measure(questions, self.config.eval_max_tokens or suite.max_tokens, engine, rank, processes)
+            for suite, questions in zip(self.suites, self.asked, strict=True)
+        }
 
-    def _measure(self, one: Prepared, model: Any, rank: int, processes: int) -> dict[str, Any]:
-        more = getattr(model.generation_config, "eos_token_id", None)
-        eos_ids = list(
-            dict.fromkeys([self.tokenizer.eos_token_id, *(more if isinstance(more, list) else [] if more is None else [more])])
-        )
-        engine = TransformersEngine(model, self.decoding, eos_ids=eos_ids, pad_id=self.tokenizer.pad_token_id)
-        plan = requests(
-            one.prompts,
-            [p.key for p in one.problems],
-            self.samples,
-            budget=self.config.eval_max_tokens or one.suite.max_tokens,
-            room=getattr(model.config.get_text_config(), "max_position_embeddings", None),
-            seed=SEED,
-            suite=one.suite.name,
-        )
-        own = batches(plan, self.batch_size)[rank::processes]
-        drawn = [s for batch in own for s in graded(one, batch, engine(batch), self.tokenizer, eos_ids)]
-        facts = gather_object([(s.key, s.score or 0.0, s.tokens, s.ended) for s in drawn])
+    def _measure(
+        self, questions: Questions, budget: int, engine: TransformersEngine, rank: int, processes: int
+    ) -> dict[str, Any]:
+        plan = questions.requests(self.samples, budget=budget, room=room(engine.model), seed=SEED)
+        own = sample_and_grade(questions, plan, engine, self.batch_size, process=rank, processes=processes)
+        facts = gather_object([(s.key, s.score or 0.0, s.tokens, s.ended) for batch in own for s in batch])
         by_problem: dict[str, list[float]] = {}
         for key, score, _, _ in facts:
             by_problem.setdefault(key, []).append(score)

@@ -5,14 +5,13 @@ guided rollout may see of a trace, SFT sees too, and the answer with it.
 """
 
 import dataclasses
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback, ProgressCallback, TrainerCallback
+from transformers import TrainerCallback
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from g2rpo.data.completion import full_completion, style
@@ -20,51 +19,43 @@ from g2rpo.data.problem import Problem
 from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.io import json_object
-from g2rpo.training.config import GuidedGRPOConfig, check_numbers
+from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
-from g2rpo.training.run.budget import StopAtBudget
+from g2rpo.training.run.callbacks import StopAtBudget
+from g2rpo.training.run.data_config import DataConfig
 from g2rpo.training.run.libraries import check_libraries
 from g2rpo.training.run.preflight import check_template
-from g2rpo.training.run.progress import ShowProgress
-from g2rpo.training.run.recipe import Recipe, merged_with, resolve, typed_value
-from g2rpo.training.run.record_steps import RecordSteps
+from g2rpo.training.run.recipe import Recipe, merged_with, resolve
 from g2rpo.training.run.run_directory import RunDirectory, manifest
-from g2rpo.training.run.train import held_out, loading, model_init_kwargs
+from g2rpo.training.run.train import held_out, loading, model_init_kwargs, run_to_its_end
 
 
-def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[Recipe, SFTSettings]":
-    """A recipe for SFT: the data fields as for `train`, the training fields of TRL's `SFTConfig`, and
-    `guidance_style`, `chat_template_kwargs`, and `max_sampled_tokens`, which here bounds the completion tokens learned from.
+@dataclass
+class TraceSFTConfig(SFTConfig):
+    """TRL's `SFTConfig` with two fields of guided training."""
 
-    Fields that only reinforcement learning has are dropped, so that one recipe serves both.
-    """
-    given = merged_with(values, flags)
-    settings = _settings(given)
-    sft = {f.name for f in dataclasses.fields(SFTConfig)}
-    only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - sft
-    # Without completion_only_loss TRL ignores the completion mask of rows that come as token ids, and learns the prompts too.
-    given = {
-        "activation_checkpointing": False,
-        "completion_only_loss": True,
-        **{k: v for k, v in given.items() if k not in only_rl},
-    }
-    return resolve(given, config_class=SFTConfig), settings
+    activation_checkpointing: bool = False
+    # Unset, TRL ignores the completion mask of rows that come as token ids, and learns the prompts too.
+    completion_only_loss: bool | None = True
+    chat_template_kwargs: dict[str, Any] | str | None = None
+    max_sampled_tokens: int | None = None
+    """Stop when so many completion tokens were learned from."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.chat_template_kwargs, str):
+            self.chat_template_kwargs = json_object(
+                "chat_template_kwargs", self.chat_template_kwargs, example='{"enable_thinking": false}'
+            )
 
 
-def _settings(given: dict[str, Any]) -> "SFTSettings":
-    """Takes the settings out that SFT shares with guided training, typed and checked as there."""
-    hints = typing.get_type_hints(GuidedGRPOConfig)
-    shared = {
-        name: typed_value(name, given.pop(name, default), hints[name])
-        for name, default in {"guidance_style": "think_answer", "max_sampled_tokens": None, "chat_template_kwargs": None}.items()
-    }
-    check_numbers(shared)
-    style(shared["guidance_style"])
-    if isinstance(shared["chat_template_kwargs"], str):
-        shared["chat_template_kwargs"] = json_object(
-            "chat_template_kwargs", shared["chat_template_kwargs"], example='{"enable_thinking": false}'
-        )
-    return SFTSettings(*shared.values())
+def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> Recipe:
+    """A recipe for SFT: the fields of the model, the data and `TraceSFTConfig`. Fields that only reinforcement learning has are
+    dropped, so that one recipe serves both."""
+    shared = {f.name for owner in (TraceSFTConfig, DataConfig) for f in dataclasses.fields(owner)}
+    only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - shared
+    given = {name: value for name, value in merged_with(values, flags).items() if name not in only_rl}
+    return resolve(given, config_class=TraceSFTConfig)
 
 
 def completions_dataset(
@@ -129,23 +120,14 @@ class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
             super().create_model_card(*args, **kwargs)
 
 
-@dataclass(frozen=True)
-class SFTSettings:
-    """The settings of a recipe that SFT shares with guided training and TRL's `SFTConfig` does not have."""
-
-    style: str = "think_answer"
-    max_tokens: int | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-
-
-def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> TraceSFTTrainer:
+def _made_ready(recipe: Recipe, run: RunDirectory) -> TraceSFTTrainer:
     """Everything that can be refused, and then the run's config."""
-    args: SFTConfig = recipe.training
+    args: TraceSFTConfig = recipe.training
     name = recipe.model.model_name_or_path
     model = trainable_place(name, trust_remote_code=args.trust_remote_code)
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems(style_name=settings.style)
-    rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
+    problems = recipe.data.problems()
+    rows = completions_dataset(problems, recipe.data.guidance_style, tokenizer, args.chat_template_kwargs)
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(
             model=model,
@@ -155,37 +137,24 @@ def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> Tra
             peft_config=get_peft_config(recipe.model),
             quantization_config=get_quantization_config(recipe.model),
         )
-    trainer.held_out = held_out(recipe, tokenizer, settings.chat_template_kwargs)
+    trainer.held_out = held_out(recipe, tokenizer)
     if trainer.accelerator.is_main_process:
         run.create(recipe.to_json(), manifest(problems, args.seed), resume=False)
     return trainer
 
 
 def train_sft(
-    resolved: tuple[Recipe, SFTSettings], *, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
+    recipe: Recipe, *, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
 ) -> TraceSFTTrainer:
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in
     `run.train`."""
-    recipe, settings = resolved
-    args: SFTConfig = recipe.training
+    args: TraceSFTConfig = recipe.training
     check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():
-        trainer = _made_ready(recipe, settings, run)
-        trainer.add_callback(RecordSteps(run, trainer))
-        for callback in (PrinterCallback, ProgressCallback):
-            trainer.remove_callback(callback)
-        if not quiet:
-            trainer.add_callback(ShowProgress())
-        if settings.max_tokens is not None:
-            trainer.add_callback(StopAtBudget(lambda: trainer.trained_tokens, settings.max_tokens))
-        for callback in callbacks:
-            trainer.add_callback(callback(trainer))
-        try:
-            trainer.train()
-        finally:
-            if trainer.held_out is not None:
-                trainer.held_out.close()
-        trainer.save_model(args.output_dir)
+        trainer = _made_ready(recipe, run)
+        budget = args.max_sampled_tokens
+        stop = () if budget is None else (lambda trainer: StopAtBudget(lambda: trainer.trained_tokens, budget),)
+        run_to_its_end(trainer, run, quiet=quiet, callbacks=(*stop, *callbacks))
         return trainer

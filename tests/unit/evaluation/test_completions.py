@@ -7,7 +7,7 @@ import pytest
 from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.completions import read_completions
-from g2rpo.evaluation.decoding import Decoding
+from g2rpo.evaluation.engines import Decoding
 from g2rpo.evaluation.evaluate import EvalOptions, grade_completions
 from g2rpo.evaluation.suite import load_suite
 

@@ -8,8 +8,22 @@ import pytest
 from g2rpo.errors import ConfigError
 from g2rpo.evaluation import engines
 from g2rpo.evaluation.checkpoint import Checkpoint
-from g2rpo.evaluation.decoding import PRESETS, Decoding, decoding
-from g2rpo.evaluation.engines import Request, TransformersEngine, batches, engine_name, open_engine, requests
+from g2rpo.evaluation.engines import (
+    PRESETS,
+    Decoding,
+    Request,
+    TransformersEngine,
+    batches,
+    decoding,
+    engine_name,
+    open_engine,
+    requests,
+)
+from g2rpo.seeds import seed_of
+
+
+def seeds(key, sample):
+    return seed_of(0, "x", key, sample)
 
 
 def test_presets():
@@ -24,18 +38,18 @@ def test_presets():
 
 
 def test_requests_have_randomness_of_their_own():
-    plan = requests([[1], [1, 2]], ["a", "b"], 2, budget=10, room=None, seed=0, suite="x")
+    plan = requests([[1], [1, 2]], ["a", "b"], 2, budget=10, room=None, seeds=seeds, suite="x")
     assert [(r.problem, r.sample) for r in plan] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert len({r.seed for r in plan}) == 4
-    more = requests([[1], [1, 2]], ["a", "b"], 3, budget=10, room=None, seed=0, suite="x")
+    more = requests([[1], [1, 2]], ["a", "b"], 3, budget=10, room=None, seeds=seeds, suite="x")
     assert {r.seed for r in plan} < {r.seed for r in more}
 
 
 def test_a_budget_ends_where_the_model_does():
-    [short, long] = requests([[1], [1] * 6], ["a", "b"], 1, budget=10, room=8, seed=0, suite="x")
+    [short, long] = requests([[1], [1] * 6], ["a", "b"], 1, budget=10, room=8, seeds=seeds, suite="x")
     assert (short.budget, long.budget) == (7, 2)
     with pytest.raises(ConfigError, match="prompt of problem 0 of x is '8 tokens'"):
-        requests([[1] * 8], ["a"], 1, budget=10, room=8, seed=0, suite="x")
+        requests([[1] * 8], ["a"], 1, budget=10, room=8, seeds=seeds, suite="x")
 
 
 def test_batches_hold_like_lengths_the_longest_first():
@@ -71,8 +85,8 @@ def test_greedy_rows_are_those_of_generate(make_model, tokenizer):
 
     model = make_model("qwen3", seed=3).eval()
     prompts = [tokenizer(f"{n} plus {n}" * (1 + n % 3))["input_ids"] for n in range(9)]
-    engine = TransformersEngine(model, Decoding(), eos_ids=[tokenizer.eos_token_id], pad_id=tokenizer.pad_token_id)
-    plan = requests(prompts, list("abcdefghi"), 1, budget=12, room=None, seed=0, suite="x")
+    engine = TransformersEngine(model, tokenizer, Decoding())
+    plan = requests(prompts, list("abcdefghi"), 1, budget=12, room=None, seeds=seeds, suite="x")
     for batch in batches(plan, 4):
         for request, ids in zip(batch, engine(batch), strict=True):
             alone = model.generate(
@@ -98,7 +112,7 @@ def test_vllm_gets_ids_budgets_and_seeds(monkeypatch, make_model, tokenizer, tmp
     monkeypatch.setitem(sys.modules, "vllm", stand_in)
     merged = Checkpoint(str(tmp_path), make_model("qwen3"), tokenizer, "digest", merged=True)
     engine = open_engine("vllm", merged, PRESETS["paper"], max_length=64)
-    plan = requests([[5, 6, 7], [8]], ["a", "b"], 1, budget=10, room=None, seed=0, suite="x")
+    plan = requests([[5, 6, 7], [8]], ["a", "b"], 1, budget=10, room=None, seeds=seeds, suite="x")
     assert engine(plan) == [[3, 2], [1, 2]]
     engine.close()
     assert calls["init"]["max_model_len"] == 64

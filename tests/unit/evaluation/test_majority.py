@@ -3,7 +3,7 @@
 import pytest
 
 from g2rpo.evaluation.grading import MathGrader
-from g2rpo.evaluation.majority import majority_score
+from g2rpo.evaluation.statistics import majority_score
 
 SAME = str.__eq__
 

@@ -1,7 +1,6 @@
 """One file per source: what its columns mean. A source is named by whoever knows it, or recognised by its columns."""
 
 from collections.abc import Callable, Mapping
-from types import ModuleType
 from typing import Any
 
 from g2rpo.data.problem import Problem
@@ -26,7 +25,7 @@ from g2rpo.data.sources import (
 )
 from g2rpo.errors import ConfigError, nearest
 
-RECOGNISED = (
+RECOGNISED: tuple[Any, ...] = (
     math_curriculum,
     math,
     openr1,
@@ -43,7 +42,7 @@ RECOGNISED = (
     gsm8k,
 )
 """Tried in this order; `generic` takes what has, or is mapped to, `prompt`, `answer` and `trace`."""
-SOURCES: dict[str, ModuleType] = {m.__name__.rpartition(".")[2]: m for m in (*RECOGNISED, amc, minerva)}
+SOURCES: dict[str, Any] = {m.__name__.rpartition(".")[2]: m for m in (*RECOGNISED, amc, minerva)}
 """By name. Columns alone do not tell AMC and Minerva from GSM8K: they have to be named."""
 
 
@@ -63,11 +62,14 @@ def reader(
     """
     if mapping:
         return generic.mapped(columns, mapping)
+    read: Callable[[dict[str, Any]], Problem]
     if source is not None:
         if source not in SOURCES:
             raise ConfigError("dataset_source", source, expected="a known source", then=nearest(source, list(SOURCES)))
-        return SOURCES[source].problem
+        read = SOURCES[source].problem
+        return read
     for module in RECOGNISED:
         if module.matches(columns):
-            return module.problem
+            read = module.problem
+            return read
     return generic.mapped(columns, {})

@@ -19,7 +19,7 @@ def text(row: dict[str, Any], *columns: str) -> str:
         if column in row:
             if not isinstance(row[column], str) or not row[column].strip():
                 raise DataError(f"column {column!r}", row[column], expected="text", then="Fill the cell or drop the row.")
-            return row[column]
+            return str(row[column])
     raise DataError(
         f"column {columns[0]!r}",
         expected=f"it among the columns {', '.join(row)}",

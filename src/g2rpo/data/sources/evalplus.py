@@ -27,7 +27,7 @@ def problem(row: dict[str, Any]) -> Problem:
     name, start = str(row["task_id"]), text(row, "prompt")
     source = "humanevalplus" if name.startswith("HumanEval") else "mbppplus"
     if "base_input" in row:
-        tests = _released(row, source)
+        tests: dict[str, Any] | None = _released(row, source)
     else:
         name = name if "/" in name else f"Mbpp/{name}"
         tests = _written_out(row, source)

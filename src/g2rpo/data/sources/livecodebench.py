@@ -72,7 +72,7 @@ def _tests(row: dict[str, Any]) -> dict[str, Any]:
         raise DataError("tests", cases[0], expected="arguments and results as JSON", then=f"{error}. Drop the row.") from error
 
 
-def _decoded(cell: str | list | None, column: str) -> list[dict[str, Any]]:
+def _decoded(cell: str | list[Any] | None, column: str) -> Any:
     if not isinstance(cell, str):
         return cell or []
     try:

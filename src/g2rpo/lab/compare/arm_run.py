@@ -10,16 +10,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from g2rpo.data.problem import Problem
 from g2rpo.io import write_text
 from g2rpo.lab.compare.experiment import stage_recipe
 from g2rpo.lab.compare.spec import RunResult, RunSpec, source_digest, spec_from_json
+from g2rpo.seeds import seed_of
 
 RESULT, SPEC, LOG = "result.json", "spec.json", "log.txt"
+ROWS = 256
+"""Completions that an evaluation samples together."""
 
 
 class Meter:
@@ -72,34 +76,38 @@ class Judge:
             data = resolve(merged).data
             # Traces play no part here, and a set with fewer traces must still be the same set.
             data = replace(data, trace_limit=None, trace_noise=0.0, trace_style="own")
-            problems = data.problems("test", merged.get("guidance_style", "think_answer"))[: spec.evaluation.problems]
+            problems = data.problems("test")[: spec.evaluation.problems]
             self.sets[name] = (problems, data.reward_functions(), merged["max_completion_length"], merged.get("temperature", 1.0))
 
-    def scores(
-        self, model: Any, count: int | None = None, *, name: str = "", sample: int = 0, greedy: bool = False
-    ) -> list[float]:
-        from g2rpo.evaluation.held_out import held_out_scores
-
-        problems, rewards, length, temperature = self.sets[name]
-        return held_out_scores(
-            model,
-            self.tokenizer,
-            problems[:count],
-            rewards[0],
-            max_completion_length=length,
-            temperature=0.0 if greedy else temperature,
-            seed=self.spec.seed + 1_000_003 * sample,
-        )
+    def scores(self, model: Any, count: int | None = None, *, name: str = "", greedy: bool = False) -> list[float]:
+        """One sampled completion per problem of a set."""
+        return [own[0] for own in self._sampled(model, name, count, greedy=greedy)]
 
     def pass_at(self, model: Any) -> dict[str, float]:
-        from g2rpo.evaluation.statistics.pass_at_k import pass_at_k
+        from g2rpo.evaluation.statistics import pass_at_k
 
         ks = self.spec.evaluation.pass_k
         if not ks:
             return {}
-        samples = [self.scores(model, self.spec.evaluation.pass_problems, sample=1 + n) for n in range(ks[-1])]
-        right = [sum(s >= 1 for s in scores) for scores in zip(*samples, strict=True)]
+        # Not the sample of `scores`: that would count it twice.
+        sampled = self._sampled(model, "", self.spec.evaluation.pass_problems, samples=ks[-1], first=1)
+        right = [sum(s >= 1 for s in own) for own in sampled]
         return {str(k): mean([pass_at_k(c, ks[-1], k) for c in right]) for k in ks}
+
+    def _sampled(
+        self, model: Any, name: str, count: int | None, *, samples: int = 1, first: int = 0, greedy: bool = False
+    ) -> list[list[float]]:
+        problems, rewards, length, temperature = self.sets[name]
+        return sampled_scores(
+            model,
+            self.tokenizer,
+            problems[:count],
+            rewards[0],
+            length,
+            temperature=0.0 if greedy else temperature,
+            samples=samples,
+            seeds=lambda key, sample: seed_of(self.spec.seed + 1_000_003 * (first + sample), "held-out", key),
+        )
 
     @property
     def digest(self) -> str:
@@ -112,6 +120,33 @@ class Judge:
             for reward in rewards:
                 if close := getattr(reward, "close", None):
                     close()
+
+
+def sampled_scores(
+    model: Any,
+    tokenizer: Any,
+    problems: Sequence[Problem],
+    reward: Callable[..., list[float | None]],
+    max_completion_length: int,
+    *,
+    temperature: float,
+    seeds: Callable[[str, int], int],
+    samples: int = 1,
+) -> list[list[float]]:
+    """Rewards of the samples of each problem; a completion that was not scored counts 0."""
+    from g2rpo.evaluation.checkpoint import room
+    from g2rpo.evaluation.engines import Decoding, TransformersEngine
+    from g2rpo.evaluation.grading import by_reward
+    from g2rpo.evaluation.sample_and_grade import Questions, sample_and_grade
+
+    questions = Questions.of_problems("held-out", problems, tokenizer, by_reward(reward))
+    plan = questions.requests(samples, budget=max_completion_length, room=room(model), seeds=seeds)
+    was_training = model.training
+    model.eval()
+    engine = TransformersEngine(model, tokenizer, Decoding(temperature))
+    scores = {(s.key, s.sample): s.score or 0.0 for new in sample_and_grade(questions, plan, engine, ROWS) for s in new}
+    model.train(was_training)
+    return [[scores[p.key, i] for i in range(samples)] for p in problems]
 
 
 def execute(spec: RunSpec, folder: Path) -> RunResult:
@@ -176,7 +211,7 @@ def _train(method: str, recipe: Any, callbacks: list[Callable]) -> Any:
 
 
 def _callbacks(spec: RunSpec, judge: Judge, meter: Meter, curve: list, amount: float) -> list[Callable]:
-    from g2rpo.training.run.budget import StopAtBudget
+    from g2rpo.training.run.callbacks import StopAtBudget
 
     kind, total = spec.budget.kind, spec.budget.amount
 

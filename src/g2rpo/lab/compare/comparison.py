@@ -8,14 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from g2rpo.evaluation.statistics.aggregates import iqm_interval, probability_of_improvement, spent_to_reach
-from g2rpo.evaluation.statistics.seeds import accuracy_interval, difference_interval
 from g2rpo.io import write_text
 from g2rpo.lab.compare import reliability
 from g2rpo.lab.compare.arm_run import mean
 from g2rpo.lab.compare.experiment import BASE, Experiment
 from g2rpo.lab.compare.live_table import Progress
 from g2rpo.lab.compare.pool import run_all
+from g2rpo.lab.compare.seed_statistics import (
+    accuracy_interval,
+    difference_interval,
+    iqm_interval,
+    probability_of_improvement,
+    spent_to_reach,
+)
 from g2rpo.lab.compare.spec import RunResult
 from g2rpo.lab.compare.treatment import check_runs
 

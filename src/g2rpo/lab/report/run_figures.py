@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from g2rpo.evaluation.statistics.intervals import wilson_interval
+from g2rpo.evaluation.statistics import wilson_interval
 from g2rpo.lab.report.figures import Figure, draw, lines, look
 
 Steps = Sequence[Mapping[str, Any]]

@@ -48,11 +48,11 @@ def get_controller(name: str, **hyperparameters: Any) -> Controller:
         known |= {e.name: e.load() for e in entry_points(group="g2rpo.controllers")}
     if name not in known:
         raise ConfigError("guidance_controller", name, expected="a known controller", then=nearest(name, list(known)))
-    kind = known[name]
+    kind: Any = known[name]
     types = {f.name: f.type for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else {}
     fields = list(types)
     for key, value in hyperparameters.items():
-        wanted = {int: int, float: (int, float)}.get(types.get(key))
+        wanted: Any = {int: int, float: (int, float)}.get(types.get(key))  # type: ignore[arg-type]
         if wanted and (not isinstance(value, wanted) or isinstance(value, bool)):
             raise ConfigError(
                 key,
@@ -64,4 +64,5 @@ def get_controller(name: str, **hyperparameters: Any) -> Controller:
             raise ConfigError(
                 f"guidance_controller_kwargs of {name!r}", key, expected="one of its hyperparameters", then=nearest(key, fields)
             )
-    return kind(**hyperparameters)
+    controller: Controller = kind(**hyperparameters)
+    return controller

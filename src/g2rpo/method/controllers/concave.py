@@ -21,4 +21,4 @@ class Concave(Schedule):
 
     def plan(self, state: NoState, ask: Ask) -> float:
         require(ask.total_steps > 0, "total steps", ask.total_steps, "a run whose length is known")
-        return self.length * max(0.0, 1 - ask.step / ask.total_steps) ** self.beta
+        return self.length * float(max(0.0, 1 - ask.step / ask.total_steps) ** self.beta)

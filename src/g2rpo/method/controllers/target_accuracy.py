@@ -62,7 +62,8 @@ class TargetAccuracy(Controller):
         return min(1.0, max(0.0, (wanted - intercept) / max(slope, MIN_SLOPE)))
 
     def update(self, state: TargetState, outcomes: Sequence[Outcome]) -> TargetState:
-        recent, changes = list(state.recent), {}
+        recent = list(state.recent)
+        changes: dict[str, tuple[float, ...]] = {}
         rollouts: dict[tuple[str, bool], int] = {}
         for o in outcomes:
             if o.success is not None:

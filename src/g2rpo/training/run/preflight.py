@@ -14,6 +14,7 @@ from g2rpo.data.completion import style
 from g2rpo.data.disappointments import longer_than_budget
 from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.evaluation.prompts import rendered
 from g2rpo.sampling.draw import warpers
 from g2rpo.training.config import GuidedGRPOConfig
 
@@ -41,63 +42,6 @@ class DataReport:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def reward_name(func: Any) -> str:
-    """The name TRL logs a reward under."""
-    if isinstance(func, str):
-        return func.split("/")[-1]
-    return getattr(func, "__name__", None) or getattr(getattr(func, "func", None), "__name__", type(func).__name__)
-
-
-def _names(func: Any) -> set[str | None]:
-    """What a reward may be called: as TRL logs it, as a recipe names it, and as a script imports it."""
-    logged = reward_name(func)
-    imported = getattr(func, "__qualname__", type(func).__qualname__)
-    return {logged, logged.removesuffix("_reward"), imported, getattr(func, "recipe_name", None)}
-
-
-def drives(func: Any) -> bool:
-    """Whether a reward may drive a controller unasked: format and shaping rewards say no through `drives_guidance`."""
-    from_trl = getattr(func, "__module__", "") in ("trl.rewards.format_rewards", "trl.rewards.other_rewards")
-    return getattr(func, "drives_guidance", not from_trl)
-
-
-def primary_reward(args: GuidedGRPOConfig, funcs: Sequence[Any]) -> int:
-    """Index of the primary reward: the controller listens to it, and it counts as success.
-
-    Raises:
-        ConfigError: a name or index that no reward has, or no single candidate when none is named.
-    """
-    names = [reward_name(f) for f in funcs]
-    wanted = args.guidance_reward
-    if wanted is not None:
-        if str(wanted).lstrip("-").isdigit():
-            if not 0 <= int(wanted) < len(names):
-                raise ConfigError(
-                    "guidance_reward", wanted, expected=f"an index below {len(names)}", then=f"Rewards: {', '.join(names)}."
-                )
-            return int(wanted)
-        matches = [i for i, f in enumerate(funcs) if wanted in _names(f)]
-        if len(matches) != 1:
-            raise ConfigError(
-                "guidance_reward",
-                wanted,
-                expected=f"the name of one reward of this run ({', '.join(names)})",
-                then=nearest(str(wanted), sorted({n for f in funcs for n in _names(f) if n})),
-            )
-        return matches[0]
-    candidates = [i for i, f in enumerate(funcs) if drives(f)]
-    if len(candidates) == 1 or (candidates and not args.guided):
-        return candidates[0]
-    if not args.guided:
-        return 0
-    raise ConfigError(
-        "guidance_reward",
-        None,
-        expected=f"the reward that drives the controller: {len(candidates)} of the rewards ({', '.join(names)}) could",
-        then="Set guidance_reward to one of the names.",
-    )
 
 
 def check_problems(problems: Sequence[Problem], args: GuidedGRPOConfig) -> None:
@@ -142,15 +86,7 @@ def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, An
                 "tokenizer."
             ),
         )
-    try:
-        tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False, **(template_kwargs or {}))
-    except Exception as error:  # Jinja and the template's own raise_exception: all mean that the messages do not fit it
-        raise ConfigError(
-            "chat template",
-            f"{type(error).__name__}: {error}",
-            expected=f"one that takes {[m.get('role') for m in prompt]}",
-            then="Drop the system_prompt, or mend the conversations.",
-        ) from error
+    rendered(tokenizer, prompt, template_kwargs, then="Drop the system_prompt, or mend the conversations.", tokenize=False)
 
 
 def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
@@ -215,32 +151,6 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
 
 def _empty(answer: Any) -> bool:
     return answer is None or answer != answer or not str(answer).strip()
-
-
-def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
-    """Asks every reward that can tell (a function `check_row(row) -> None` of its own) whether it can grade each row.
-
-    Raises:
-        DataError: how many rows it cannot, and why for the first. A gold answer nobody can parse would pay everyone nothing.
-    """
-    for func in funcs:
-        check_row = getattr(func, "check_row", None)
-        if check_row is None:
-            continue
-        bad: list[tuple[int, DataError]] = []
-        for number, row in enumerate(dataset):
-            try:
-                check_row(row)
-            except DataError as error:
-                bad.append((number, error))
-        if bad:
-            number, error = bad[0]
-            raise DataError(
-                f"row {number} (and {len(bad) - 1} more) for the reward {reward_name(func)}: {error.what}",
-                error.value,
-                expected=error.expected,
-                then="Mend or drop these rows before training.",
-            ) from error
 
 
 def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:

@@ -1,166 +1,26 @@
 """A recipe: one flat YAML file of TRL's and our fields, plus flags that win over it. Resolved before anything is loaded."""
 
-import contextlib
 import dataclasses
 import difflib
-import os
 import re
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import yaml
-from rlvr_graders.registry import get_reward, importable_from
+from rlvr_graders.registry import importable_from
 from trl import ModelConfig
 
-from g2rpo.data.completion import style
-from g2rpo.data.curriculum import check_curriculum, in_order, of_difficulty, read_pass_rates
-from g2rpo.data.few_shot import with_examples
-from g2rpo.data.load import instructed, load_problems
-from g2rpo.data.plain_text import FORMATS, as_text
-from g2rpo.data.problem import Problem
-from g2rpo.data.sources.openr1 import TIERS
-from g2rpo.data.tasks import make
-from g2rpo.data.tasks.notations import altered
-from g2rpo.data.trace_assignment import come_round, keep_traces
-from g2rpo.data.trace_choice import pick_traces
+from g2rpo.data.curriculum import check_curriculum
 from g2rpo.errors import ConfigError, nearest
-from g2rpo.training.config import GuidedGRPOConfig, check_numbers
+from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.field_values import check_numbers, kinds_of, typed_value
 from g2rpo.training.held_out_evaluation import DEFAULTS, HeldOutConfig
-from g2rpo.training.presets import PRESETS, preset
+from g2rpo.training.presets import preset
+from g2rpo.training.run.data_config import DataConfig
 from g2rpo.training.run.libraries import check_packages, library_words
-
-
-def _setting(default: Any, text: str) -> Any:
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
-    return field(default=default, metadata={"help": text})
-
-
-@dataclass
-class DataConfig:
-    """Where problems and rewards come from."""
-
-    preset: str | None = _setting(None, f"A method by name: {', '.join(PRESETS)}. Single fields override it.")
-    dataset_name: str | None = _setting(None, "Data set on the hub, such as openai/gsm8k.")
-    dataset_path: str | None = _setting(
-        None, "Local file or folder instead (JSONL, JSON, CSV, Parquet); $NAME is an environment variable."
-    )
-    dataset_config: str | None = _setting(None, "Configuration on the hub, such as main.")
-    dataset_split: str = _setting("train", "Split on the hub, or the file's stem in a folder.")
-    dataset_limit: int | None = _setting(None, "Keep the first so many problems.")
-    dataset_difficulty: list[float] | None = _setting(
-        None, "Keep problems of this difficulty alone: lowest and highest, or one number for both (GSM8K: [1, 3] steps)."
-    )
-    dataset_source: str | None = _setting(
-        None, "How rows are read, by name (docs/data.md); default: recognised by the set's name or its columns."
-    )
-    dataset_duplicates: str = _setting("error", "A problem that stands there twice: error, drop (keep the first) or keep.")
-    dataset_trace: str = _setting("shortest", "Of several traces of a problem: shortest or first (likeliest: g2rpo data traces).")
-    curriculum: str | None = _setting(None, "Order of the problems: easy_to_hard, mixed (TRL's shuffling) or sequential.")
-    curriculum_by: str = _setting("difficulty", "What makes a problem hard: difficulty, tiers (by source) or pass_rate.")
-    curriculum_tiers: list[str] = _setting(list(TIERS), "Sources from easy to hard, for curriculum_by: tiers.")
-    curriculum_file: str | None = _setting(None, "Pass rates written by g2rpo data difficulty, for curriculum_by: pass_rate.")
-    columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
-    system_prompt: str | None = _setting(None, "System message before every problem.")
-    instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
-    few_shot: int = _setting(
-        0, "Worked examples in front of each problem, drawn from the training problems, never the problem itself."
-    )
-    prompt_format: str = _setting(
-        "chat", "How prompts are put: chat (the model's template), or text, for base models without one."
-    )
-    task: str | None = _setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
-    task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
-    task_size: int = _setting(2000, "Problems to draw.")
-    trace_noise: float = _setting(0.0, "Share of a task's traces with one wrong step; answers stay right.")
-    trace_style: str = _setting(
-        "own", "How a task's traces are written: own, prose, terse, skips (steps left out) or stops (the last third left out)."
-    )
-    trace_limit: int | None = _setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
-    trace_share: float | None = _setting(
-        None,
-        "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: "
-        "as they are.",
-    )
-    rewards: list[str] = _setting(
-        ["accuracy"], "Rewards by name, module:function or file.py:function; found beside the recipe and in the working folder."
-    )
-    reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
-
-    def problems(self, split: str | None = None, style_name: str = "think_answer") -> list[Problem]:
-        """Loads or draws the problems, each with the trace it is to have, and with worked examples in the named completion
-        style."""
-        if self.prompt_format not in FORMATS:
-            raise ConfigError(
-                "prompt_format", self.prompt_format, expected=f"one of {', '.join(FORMATS)}", then="Leave it out for chat."
-            )
-        problems = self._with_traces(split)
-        if self.few_shot:
-            pool = problems if split in (None, self.dataset_split) else self._with_traces(None)
-            problems = with_examples(problems, pool, self.few_shot, style(style_name))
-        return problems if self.prompt_format == "chat" else [as_text(p) for p in problems]
-
-    def _with_traces(self, split: str | None) -> list[Problem]:
-        problems = self._problems(split)
-        if self.task is not None:
-            problems = [altered(p, noise=self.trace_noise, style=self.trace_style) for p in problems]
-        elif self.trace_noise or self.trace_style != "own":
-            name = "trace_noise" if self.trace_noise else "trace_style"
-            raise ConfigError(
-                name,
-                getattr(self, name),
-                expected="it unset: only a procedural task's traces can be rewritten",
-                then="Set task, or leave it out.",
-            )
-        return problems if self.trace_limit is None else keep_traces(problems, self.trace_limit)
-
-    def _problems(self, split: str | None) -> list[Problem]:
-        if self.task is not None:
-            if not 1 <= len(self.task_steps) <= 2:
-                raise ConfigError(
-                    "task_steps", self.task_steps, expected="one number, or lowest and highest", then="Write task_steps: [9]."
-                )
-            low, high = self.task_steps[0], self.task_steps[-1]
-            drawn = make(self.task, split or self.dataset_split, self.task_size, steps=(low, high))
-            return [instructed(p, self.system_prompt, self.instruction) for p in drawn]
-        whole = self.dataset_difficulty is None
-        problems = load_problems(
-            name=self.dataset_name,
-            path=self.dataset_path and os.path.expandvars(self.dataset_path),
-            config=self.dataset_config,
-            split=split or self.dataset_split,
-            columns=self.columns or None,
-            source=self.dataset_source,
-            duplicates=self.dataset_duplicates,
-            limit=self.dataset_limit if whole else None,
-            system_prompt=self.system_prompt,
-            instruction=self.instruction,
-        )
-        if not whole:
-            problems = of_difficulty(problems, self.dataset_difficulty)[: self.dataset_limit]
-        return pick_traces(problems, self.dataset_trace)
-
-    def in_curriculum(self, problems: Sequence[Problem], seed: int) -> list[Problem]:
-        """The problems in the order they are trained on; without a curriculum, as they are. `trace_share` repeats some."""
-        if self.curriculum is not None:
-            rates = read_pass_rates(self.curriculum_file) if self.curriculum_file else None
-            problems = in_order(
-                problems, self.curriculum, self.curriculum_by, seed=seed, tiers=self.curriculum_tiers, pass_rates=rates
-            )
-        return list(problems) if self.trace_share is None else come_round(problems, self.trace_share)
-
-    def reward_functions(self) -> list[Any]:
-        unknown = [name for name in self.reward_kwargs if name not in self.rewards]
-        if unknown:
-            raise ConfigError(
-                "reward_kwargs", unknown[0], expected="one of the rewards of this run", then=nearest(unknown[0], self.rewards)
-            )
-        return [get_reward(name, **self.reward_kwargs.get(name, {})) for name in self.rewards]
 
 
 @dataclass(frozen=True)
@@ -205,7 +65,6 @@ _Yaml.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
-_SPOKEN = {"yes": True, "on": True, "no": False, "off": False}
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
@@ -326,7 +185,7 @@ def _refused(said: str, given: Mapping[str, Any]) -> tuple[str, Any] | None:
 
 def _misspelt_mapping(name: str, hints: Mapping[str, Any]) -> bool:
     """Whether a field that takes a mapping has nearly this name: then it is a mistyped field, not a section."""
-    mappings = [known for known, hint in hints.items() if any(dict in (kind, typing.get_origin(kind)) for kind in _kinds(hint))]
+    mappings = [known for known, hint in hints.items() if any(dict in (kind, typing.get_origin(kind)) for kind in kinds_of(hint))]
     return bool(difflib.get_close_matches(name, mappings, n=1, cutoff=0.6))
 
 
@@ -351,61 +210,3 @@ def _check_curriculum(data: DataConfig, training: Any, given: Mapping[str, Any])
             then="Leave it out: the curriculum sets it.",
         )
     training.shuffle_dataset = shuffled
-
-
-def typed_value(name: str, value: Any, hint: Any) -> Any:
-    """A value as its field wants it: numbers that YAML left as text (1e-5), one value where a list is meant.
-
-    Raises:
-        ConfigError: no reading of the value fits the field's type.
-    """
-    kinds = _kinds(hint)
-    if Any in kinds or (value is None and _optional(hint)):
-        return value
-    if value is None:
-        raise ConfigError(name, None, expected=_told(kinds), then="Leave the field out for its default.")
-    if kinds == [bool] and isinstance(value, str) and value.lower() in _SPOKEN:
-        return _SPOKEN[value.lower()]
-    lists = [k for k in kinds if typing.get_origin(k) is list or k is list]
-    plain = tuple(typing.get_origin(k) or k for k in kinds if isinstance(typing.get_origin(k) or k, type))
-    if lists and not isinstance(value, list) and not (isinstance(value, plain) and not isinstance(value, bool)):
-        value = [value]
-    if isinstance(value, list) and lists:
-        [item] = typing.get_args(lists[0]) or (Any,)
-        return [typed_value(name, v, item) for v in value]
-    if isinstance(value, str) and str not in kinds and {int, float} & set(kinds):
-        try:
-            value = float(value) if float in kinds else int(value)
-        except ValueError:
-            raise ConfigError(name, value, expected="a number", then="Write it like 1.0e-5 or 16.") from None
-    if float in kinds and isinstance(value, str):  # a field that is a number or a word
-        with contextlib.suppress(ValueError):
-            value = float(value)
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, bool) and bool not in kinds and name != "scale_rewards":
-        raise ConfigError(name, value, expected=f"{_told(kinds)}", then="Set one, or leave the field out.")
-    if (
-        plain
-        and not isinstance(value, plain)
-        and not any(isinstance(k, type) and issubclass(k, Enum) for k in kinds)
-        and name != "scale_rewards"
-    ):
-        raise ConfigError(name, value, expected=_told(kinds), then="See g2rpo fields.")
-    return value
-
-
-def _optional(hint: Any) -> bool:
-    return type(None) in typing.get_args(hint)
-
-
-def _kinds(hint: Any) -> list[Any]:
-    """The members of a union, None left out; any other hint as the only member."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [k for arg in typing.get_args(hint) for k in _kinds(arg) if k is not type(None)]
-    return [hint]
-
-
-def _told(kinds: list[Any]) -> str:
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a mapping", list: "a list"}
-    return " or ".join(dict.fromkeys(names.get(typing.get_origin(k) or k, str(k)) for k in kinds))

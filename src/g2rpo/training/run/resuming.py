@@ -25,16 +25,8 @@ STOPPED_BY_SIGNAL = 75
 SPENT = ("tokens/sampled_total", "tokens/imitated_total")
 ENDED = "phases.json"
 """What a run writes when all else is written."""
-_ONLY_FOR_TRAINING = (
-    "optimizer",
-    "scheduler",
-    "scaler",
-    "rng_state",
-    "trainer_state",
-    "guidance_state",
-    "global_step",
-    "zero_to_fp32",
-    "latest",
+_ONLY_FOR_TRAINING = tuple(
+    ["optimizer", "scheduler", "scaler", "rng_state", "trainer_state", "guidance_state", "global_step", "zero_to_fp32", "latest"]
 )
 logger = get_logger(__name__)
 

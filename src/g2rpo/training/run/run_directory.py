@@ -37,53 +37,17 @@ from g2rpo.io import replacing, write_json, write_text
 from g2rpo.method.rollout import GUIDANCE, PROMPT, SAMPLED
 from g2rpo.training.run.lock import locked
 
-MAY_CHANGE = (
-    "max_steps",
-    "num_train_epochs",
-    "max_sampled_tokens",  # how far it goes
-    "output_dir",
-    "run_name",
-    "project",
-    "hub_*",
-    "push_to_hub",
-    "trackio_*",
-    "report_to",  # where it is written and told
-    "log_*",
-    "logging_*",
-    "disable_tqdm",
-    "rollouts_every",
-    "debug",
-    "skip_memory_metrics",
-    "save_*",
-    "enable_jit_checkpoint",
-    "load_best_model_at_end",
-    "metric_for_best_model",
-    "greater_is_better",
-    "eval_*",
-    "per_device_eval_batch_size",
-    "num_generations_eval",
-    "do_*",
-    "resume_from_checkpoint",
-    "use_cpu",
-    "local_rank",
-    "ddp_*",
-    "dataloader_num_workers",
-    "dataloader_pin_memory",
-    "dataloader_persistent_workers",  # what it runs on
-    "dataloader_prefetch_factor",
-    "dataloader_multiprocessing_context",
-    "torch_empty_cache_steps",
-    "trust_remote_code",
-    "gradient_checkpointing",
-    "gradient_checkpointing_kwargs",
-    "activation_checkpointing",
-    "activation_checkpointing_kwargs",
-    "vllm_server_*",
-    "vllm_group_port",
-    "vllm_gpu_memory_utilization",
-    "vllm_tensor_parallel_size",
-    "vllm_enable_sleep_mode",
-)
+_HOW_FAR = "max_steps num_train_epochs max_sampled_tokens"
+_WHAT_IS_WRITTEN = """
+    output_dir run_name project hub_* push_to_hub trackio_* report_to log_* logging_* disable_tqdm rollouts_every debug
+    skip_memory_metrics save_* enable_jit_checkpoint load_best_model_at_end metric_for_best_model greater_is_better eval_*
+    per_device_eval_batch_size num_generations_eval do_* resume_from_checkpoint"""
+_WHAT_IT_RUNS_ON = """
+    use_cpu local_rank ddp_* dataloader_num_workers dataloader_pin_memory dataloader_persistent_workers
+    dataloader_prefetch_factor dataloader_multiprocessing_context torch_empty_cache_steps trust_remote_code
+    gradient_checkpointing gradient_checkpointing_kwargs activation_checkpointing activation_checkpointing_kwargs vllm_server_*
+    vllm_group_port vllm_gpu_memory_utilization vllm_tensor_parallel_size vllm_enable_sleep_mode"""
+MAY_CHANGE = tuple(f"{_HOW_FAR} {_WHAT_IS_WRITTEN} {_WHAT_IT_RUNS_ON}".split())
 """Training fields in which a resumed run may differ from its beginning: none of them decides what a step does, save where a
 schedule looks at the run's end. All others are refused, so that a field nobody thought of is never changed silently."""
 PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "vllm", "math-verify")

@@ -1,6 +1,6 @@
 """`g2rpo train`: from a resolved recipe to a finished run directory."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -15,11 +15,11 @@ from g2rpo.evaluation.checkpoint import trainable_place
 from g2rpo.models import BUILTIN
 from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
 from g2rpo.training.run import phase_times as phases
+from g2rpo.training.run.callbacks import RecordSteps, ShowProgress
 from g2rpo.training.run.libraries import check_libraries, library_words
-from g2rpo.training.run.preflight import check_gold, check_problems
-from g2rpo.training.run.progress import ShowProgress
+from g2rpo.training.run.preflight import check_problems
+from g2rpo.training.run.primary_reward import check_gold
 from g2rpo.training.run.recipe import Recipe
-from g2rpo.training.run.record_steps import RecordSteps
 from g2rpo.training.run.resuming import Progress, Resume, begin_again, checkpoint_to_resume, finish, progress, was_stopped_early
 from g2rpo.training.run.rollout_table import RolloutTable
 from g2rpo.training.run.run_directory import RunDirectory, manifest
@@ -71,27 +71,36 @@ def train(
 def _trained(
     recipe: Recipe, run: RunDirectory, checkpoint: str | None, quiet: bool, callbacks: Sequence[Callable[[Any], TrainerCallback]]
 ) -> GuidedGRPOTrainer:
-    args = recipe.training
     rewards = recipe.data.reward_functions()
     trainer = _made_ready(recipe, run, rewards, checkpoint)
     trainer.rollout_sinks += [run.write_rollouts, RolloutTable(trainer)]
-    trainer.add_callback(RecordSteps(run, trainer))
-    for callback in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(callback)
-    if not quiet:
-        trainer.add_callback(ShowProgress())
-    for callback in callbacks:
-        trainer.add_callback(callback(trainer))
-    try:
-        trainer.train(resume_from_checkpoint=checkpoint)
-    finally:
-        for one in (*rewards, trainer.held_out):
-            if close := getattr(one, "close", None):
-                close()  # sandboxes and their processes end with the run
-    trainer.save_model(args.output_dir)
+    run_to_its_end(trainer, run, quiet=quiet, callbacks=callbacks, closing=rewards, checkpoint=checkpoint)
     if trainer.accelerator.is_main_process and run.steps_file.exists():
         run.write_phases(phases.total(run.steps()))
     return trainer
+
+
+def run_to_its_end(
+    trainer: Any,
+    run: RunDirectory,
+    *,
+    quiet: bool,
+    callbacks: Sequence[Callable[[Any], TrainerCallback]],
+    closing: Sequence[Any] = (),
+    checkpoint: str | None = None,
+) -> None:
+    """Trains with a record and a display, saves the model, and closes what holds sandboxes or processes."""
+    for callback in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(callback)
+    for made in (lambda trainer: RecordSteps(run, trainer), *(() if quiet else (lambda trainer: ShowProgress(),)), *callbacks):
+        trainer.add_callback(made(trainer))
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        for one in (*closing, trainer.held_out):
+            if close := getattr(one, "close", None):
+                close()
+    trainer.save_model(trainer.args.output_dir)
 
 
 def complete(recipe: Recipe) -> Progress | None:
@@ -120,7 +129,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
     """Everything that can be refused, and then the run's config: data, model, trainer, suites, in the order of what they cost."""
     args = recipe.training
     model = trainable_place(recipe.model.model_name_or_path, trust_remote_code=args.trust_remote_code)
-    problems = recipe.data.problems(style_name=args.guidance_style)
+    problems = recipe.data.problems()
     check_problems(problems, args)
     for found in disappointments(problems):
         logger.warning(str(found))
@@ -138,7 +147,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
             peft_config=get_peft_config(recipe.model),
             quantization_config=get_quantization_config(recipe.model),
         )
-    trainer.held_out = held_out(recipe, trainer._tokenizer, args.chat_template_kwargs)
+    trainer.held_out = held_out(recipe, trainer._tokenizer)
     if trainer.accelerator.is_main_process:
         report = trainer.data_report.to_json() if trainer.data_report else None
         run.create(recipe.to_json(), {**manifest(problems, args.seed), "guidance_data": report}, checkpoint is not None)
@@ -163,7 +172,7 @@ def loading(name: str) -> Iterator[None]:
         ) from error
 
 
-def held_out(recipe: Recipe, tokenizer: Any, template_kwargs: Mapping[str, Any] | None) -> HeldOut | None:
+def held_out(recipe: Recipe, tokenizer: Any) -> HeldOut | None:
     """The recipe's suites, put to the model as its training problems are; None where it names none."""
     if not recipe.held_out.eval_suite or recipe.training.eval_strategy == "no":
         return None
@@ -174,7 +183,7 @@ def held_out(recipe: Recipe, tokenizer: Any, template_kwargs: Mapping[str, Any] 
         batch_size=recipe.training.per_device_eval_batch_size,
         system=recipe.data.system_prompt,
         instruction=recipe.data.instruction,
-        template_kwargs=template_kwargs,
+        template_kwargs=recipe.training.chat_template_kwargs,
     )
 
 

@@ -1,6 +1,6 @@
 """Builds `builtin-programs`: the built-in model after it has learned to write programs as well as it does chains.
 
-    python -m g2rpo.models.build_programs OUTPUT_DIR        (or `make base-programs`)
+    python -m g2rpo.lab.base_models.build_programs OUTPUT_DIR        (or `make base-programs`)
 
 A third of the built-in model's training is programs, whose single steps are harder than those of the other tasks: before the
 habit of impatience is taught it is right on nine of ten chains of nine steps, and on half of the programs of six operations. So
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from g2rpo.data.problem import Problem
 from g2rpo.data.tasks import PROGRAMS, split_of
-from g2rpo.models.build import LONGEST_PROGRAM, BaseRecipe, go_on
+from g2rpo.lab.base_models.build import LONGEST_PROGRAM, BaseRecipe, go_on
 
 
 @dataclass(frozen=True)

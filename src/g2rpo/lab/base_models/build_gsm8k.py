@@ -1,7 +1,7 @@
 """Builds `builtin-gsm8k`, the small model of `recipes/gsm8k-tiny.yaml`: it has seen GSM8K's solutions and can do their single
 steps.
 
-    python -m g2rpo.models.build_gsm8k OUTPUT_DIR --dataset_path FOLDER_WITH_TRAIN_JSONL        (or `make base-gsm8k`)
+    python -m g2rpo.lab.base_models.build_gsm8k OUTPUT_DIR --dataset_path FOLDER_WITH_TRAIN_JSONL        (or `make base-gsm8k`)
 
 A model of this size does not solve GSM8K. What it can be is a model that often finishes a solution whose last result is still to
 be computed, and hardly ever finds one alone: the state in which guidance matters. It learns from two kinds of batches:
@@ -24,8 +24,8 @@ import torch
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import load_problems
 from g2rpo.data.problem import Problem
-from g2rpo.models.build import BaseRecipe, new_model, padded, save, train_phase
-from g2rpo.models.tokenizer import train_tokenizer
+from g2rpo.lab.base_models.build import BaseRecipe, new_model, padded, save, train_phase
+from g2rpo.lab.base_models.tokenizer import train_tokenizer
 from g2rpo.seeds import rng, seed_of
 
 WAYS = ("{a}{o}{b}={c}", "{a}{o}{b} = {c}", "{a} {o} {b} = {c}", "${a}{o}{b}=${c}", "{a} {o} {b} = ${c}", "{a}{o}{b}=${c}")

@@ -1,6 +1,6 @@
 """Builds the built-in base model: it knows every single step, and loses patience on the way to the answer.
 
-    python -m g2rpo.models.build OUTPUT_DIR        (or `make base`)
+    python -m g2rpo.lab.base_models.build OUTPUT_DIR        (or `make base`)
 
 Small models meet RL with verifiable rewards like this: they can do each step of a problem, and rarely string enough of them
 together. We make that state on purpose and in the open, in two phases of supervised training on the package's own tasks:
@@ -31,7 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from g2rpo.data.completion import STYLES, Style, full_completion
 from g2rpo.data.problem import Problem
 from g2rpo.data.tasks import FAMILIES, PROGRAMS, programs, split_of
-from g2rpo.models.tokenizer import train_tokenizer
+from g2rpo.lab.base_models.tokenizer import train_tokenizer
 from g2rpo.seeds import rng, seed_of
 
 GIVING_UP = "\n..."

@@ -1,12 +1,17 @@
-"""Worked examples in front of a problem: for models that know neither the task nor the form of its answers."""
+"""Forms of a prompt: worked examples in front of the problem, and plain text for base models, which have no chat template."""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 from g2rpo.data.completion import Style, full_completion
 from g2rpo.data.problem import Problem
-from g2rpo.errors import ConfigError
+from g2rpo.errors import ConfigError, DataError
 from g2rpo.seeds import rng
+
+FORMATS = ("chat", "text")
+QUESTION, SOLUTION = "Problem: ", "\nSolution:\n"
+"""What stands before a problem and before its solution."""
 
 
 def with_examples(problems: Sequence[Problem], pool: Sequence[Problem], count: int, style: Style) -> list[Problem]:
@@ -30,7 +35,7 @@ def with_examples(problems: Sequence[Problem], pool: Sequence[Problem], count: i
     return [_shown(problem, usable, count, style) for problem in problems]
 
 
-def _shown(problem: Problem, usable: Sequence[Problem], count: int, style: Style) -> Problem:
+def _shown(problem: Problem, usable: Sequence[Any], count: int, style: Style) -> Problem:
     drawn = rng("few shot", problem.key).sample(range(len(usable)), count + 1)
     examples = [usable[i] for i in drawn if usable[i].key != problem.key and usable[i].prompt != problem.prompt][:count]
     if isinstance(problem.prompt, str):
@@ -38,3 +43,25 @@ def _shown(problem: Problem, usable: Sequence[Problem], count: int, style: Style
         return dataclasses.replace(problem, prompt="".join(texts) + problem.prompt)
     turns = [turn for e in examples for turn in (dict(e.prompt[-1]), {"role": "assistant", "content": full_completion(e, style)})]
     return dataclasses.replace(problem, prompt=[*problem.prompt[:-1], *turns, problem.prompt[-1]])
+
+
+def as_text(problem: Problem) -> Problem:
+    """The problem with its conversation, worked examples among them, written out as plain text.
+
+    Raises:
+        DataError: a message that has no place in it, such as one whose content is no text.
+    """
+    if isinstance(problem.prompt, str):
+        return problem
+    parts = []
+    for message in problem.prompt:
+        role, content = message.get("role"), message.get("content")
+        if role not in ("system", "user", "assistant") or not isinstance(content, str):
+            raise DataError(
+                f"prompt of {problem.key}",
+                problem.prompt,
+                expected="system, user and assistant messages of text",
+                then="Set prompt_format to chat.",
+            )
+        parts.append(f"{QUESTION}{content}{SOLUTION}" if role == "user" else f"{content}\n\n")
+    return dataclasses.replace(problem, prompt="".join(parts))

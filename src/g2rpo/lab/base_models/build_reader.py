@@ -1,6 +1,6 @@
 """Builds `builtin-reader`: the built-in model after it has learned to read what it does not write.
 
-    python -m g2rpo.models.build_reader OUTPUT_DIR        (or `make base-reader`)
+    python -m g2rpo.lab.base_models.build_reader OUTPUT_DIR        (or `make base-reader`)
 
 Language models have read far more styles than they write well. The built-in model has only ever seen its own notation: shown the
 beginning of a solution in another one, it does not know how to go on, and neither imitation nor guidance can use such traces.
@@ -23,7 +23,7 @@ from g2rpo.data.completion import STYLES
 from g2rpo.data.problem import Problem
 from g2rpo.data.tasks import FAMILIES, split_of
 from g2rpo.data.tasks.notations import altered
-from g2rpo.models.build import GIVING_UP, BaseRecipe, answer_part, example, go_on, guess
+from g2rpo.lab.base_models.build import GIVING_UP, BaseRecipe, answer_part, example, go_on, guess
 
 FOREIGN = ("prose", "terse")
 

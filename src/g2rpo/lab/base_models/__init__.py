@@ -1,0 +1,1 @@
+"""How the built-in models were made: a script per model, and their tokenizer."""

@@ -1,0 +1,103 @@
+"""Which reward drives the controller: by name, by its kind, never by accident."""
+
+import pytest
+
+from g2rpo.errors import ConfigError, RunError
+from tests.semantics.conftest import accuracy_reward, format_reward, table
+
+
+def test_a_controller_driven_by_an_unknown_reward(build):
+    with pytest.raises(
+        ConfigError,
+        match=r"guidance_reward is 'acuracy'. Expected the name of one reward of this run \(accuracy_reward\).*accuracy_reward",
+    ):
+        build(table(), guidance_reward="acuracy")
+
+
+@pytest.mark.parametrize("index", ["1", "-1", "7"])
+def test_a_controller_driven_by_a_reward_that_is_not_there(build, index):
+    with pytest.raises(ConfigError, match=f"guidance_reward is '{index}'. Expected an index below 1"):
+        build(table(), guidance_reward=index)
+
+
+@pytest.mark.parametrize("wanted", ["accuracy_reward", "accuracy", "1", 1])
+def test_the_primary_reward_goes_by_name_short_name_or_index(build, wanted):
+    assert build(table(), [format_reward, accuracy_reward], guidance_reward=wanted).primary_reward == 1
+
+
+def test_the_primary_reward_goes_by_the_name_that_a_recipe_gives_it(build):
+    from rlvr_graders.registry import get_reward
+
+    rewards = [get_reward(name) for name in ("format", "exact", "accuracy")]
+    for index, name in enumerate(("format", "exact", "accuracy")):
+        assert build(table(), rewards, guidance_reward=name).primary_reward == index
+    own = get_reward("rlvr_graders.exact:exact_match_reward")
+    assert build(table(), [own, accuracy_reward], guidance_reward="rlvr_graders.exact:exact_match_reward").primary_reward == 0
+
+
+def test_the_primary_reward_goes_by_the_name_that_a_script_imports(build):
+    from rlvr_graders.code import CodeReward
+    from rlvr_graders.math import MathReward, math_accuracy
+
+    def short(completions, **columns):
+        return [0.0 for _ in completions]
+
+    for reward, name in (
+        (math_accuracy, "math_accuracy"),
+        (MathReward(), "MathReward"),
+        (CodeReward(), "CodeReward"),
+        (short, "short"),
+    ):
+        assert build(table(), [format_reward, reward], guidance_reward=name).primary_reward == 1
+
+
+def test_two_rewards_that_could_drive_must_be_told_apart(build):
+    with pytest.raises(ConfigError, match=r"2 of the rewards \(format_reward, accuracy_reward\) could. Set guidance_reward"):
+        build(table(), [format_reward, accuracy_reward])
+
+
+def test_format_rewards_do_not_drive_by_accident(build):
+    from rlvr_graders.format import tag_count, think_answer_format, think_answer_format_strict
+    from rlvr_graders.shaping import reasoning_steps, repetition_penalty
+    from trl.rewards import get_soft_overlong_punishment, think_format_reward
+
+    formats = [
+        think_answer_format,
+        think_answer_format_strict,
+        tag_count,
+        reasoning_steps,
+        repetition_penalty(),
+        think_format_reward,
+        get_soft_overlong_punishment(10, 5),
+    ]
+    for func in formats:
+        assert build(table(), [func, accuracy_reward]).primary_reward == 1
+        assert build(table(), [accuracy_reward, func]).primary_reward == 0
+
+
+def test_format_rewards_alone_drive_only_when_named(build):
+    from rlvr_graders.format import think_answer_format
+
+    with pytest.raises(ConfigError, match=r"0 of the rewards \(format_reward\) could"):
+        build(table(), [think_answer_format])
+    assert build(table(), [think_answer_format], guidance_reward="format").primary_reward == 0
+
+
+def test_a_format_reward_named_like_accuracy_still_does_not_drive(build):
+    def accuracy_of_format(completions, **columns):
+        return [1.0] * len(completions)
+
+    accuracy_of_format.drives_guidance = False
+    assert build(table(), [accuracy_of_format, accuracy_reward]).primary_reward == 1
+
+
+def test_an_unguided_run_needs_no_driver(build):
+    assert build(table(), [format_reward, accuracy_reward], guidance_controller="none").planner is None
+
+
+def test_an_infinite_reward_stops_the_run_with_its_name(build):
+    def broken_reward(completions, **columns):
+        return [float("inf")] * len(completions)
+
+    with pytest.raises(RunError, match=r"reward 'broken_reward' is inf. Expected finite numbers, or None"):
+        build(table(), broken_reward).train()
