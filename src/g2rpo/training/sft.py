@@ -21,6 +21,7 @@ from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.io import json_object
 from g2rpo.training.config import GuidedGRPOConfig, check_numbers
+from g2rpo.training.distributed import keep_weights_fp32
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.run.budget import StopAtBudget
 from g2rpo.training.run.libraries import check_libraries
@@ -146,6 +147,7 @@ def _made_ready(recipe: Recipe, settings: SFTSettings, run: RunDirectory) -> Tra
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
     problems = recipe.data.problems(style_name=settings.style)
     rows = completions_dataset(problems, settings.style, tokenizer, settings.chat_template_kwargs)
+    keep_weights_fp32(args, model)
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(
             model=model,
