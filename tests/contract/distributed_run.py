@@ -39,8 +39,9 @@ def main(model: str, output: str, batch: int, controller: str, learning_rate: fl
         gradient_accumulation_steps=2,
         shuffle_dataset=controller != "paper",
     )
+    # ZeRO-3 makes weights in the dtype of its launch, float32 here; without this, all others would train those of the file, in bf16.
     trainer = GuidedGRPOTrainer(
-        AutoModelForCausalLM.from_pretrained(model),
+        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
         [length_reward],
         args,
         to_rows(make("chains", "train", 12, steps=4)),
@@ -48,7 +49,7 @@ def main(model: str, output: str, batch: int, controller: str, learning_rate: fl
     )
     trainer.train()
     steps = [
-        {k: v for k, v in r.items() if k.startswith("guidance/") or k in ("reward", "loss")}
+        {k: v for k, v in r.items() if k.startswith("guidance/") or k in ("reward", "loss", "grad_norm")}
         for r in trainer.state.log_history
         if "loss" in r
     ]

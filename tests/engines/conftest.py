@@ -48,7 +48,7 @@ SHARDED = {"zero2": (), "zero3": (), "fsdp": ("-m", "tests.engines.fsdp_on_cpu")
 """Launch configurations of `recipes/accelerate`, and what a processor needs in front of the script."""
 
 
-def launch(kind: str, *script: str) -> list[str]:
+def launch(kind: str, *script: str, dtype: str = "no") -> list[str]:
     """`python -m accelerate.commands.launch …` of two processes."""
     module = script if SHARDED[kind] else (("-m", *script) if not script[0].endswith(".py") else script)
     return [
@@ -59,7 +59,7 @@ def launch(kind: str, *script: str) -> list[str]:
         "--num_processes",
         "2",
         "--mixed_precision",
-        "no",
+        dtype,
         "--main_process_port",
         str(free_port()),
         *SHARDED[kind],

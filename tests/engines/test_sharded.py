@@ -2,12 +2,15 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from g2rpo.models import resolve_model
 from tests.engines.conftest import ENVIRONMENT, ROOT, SHARDED, launch, run
@@ -58,35 +61,60 @@ def steps(folder) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith("}")]
 
 
+def command(kind: str, folder, *more: str, dtype: str = "no") -> list[str]:
+    return [
+        *launch(kind, "g2rpo", *RECIPE, dtype=dtype),
+        "--per_device_train_batch_size",
+        "4",
+        "--output_dir",
+        str(folder),
+        *more,
+    ]
+
+
 @pytest.mark.parametrize("kind", SHARDED)
 def test_a_killed_run_goes_on_where_it_stopped(tmp_path, kind):
-    def command(name, *more):
-        return [
-            *launch(kind, "g2rpo", *RECIPE),
-            "--per_device_train_batch_size",
-            "4",
-            "--output_dir",
-            str(tmp_path / name),
-            *more,
-        ]
-
-    run(*command("whole"))
-    with subprocess.Popen(
-        [sys.executable, *command("killed")],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        while not (tmp_path / "killed" / "checkpoint-2" / "guidance_state.json").exists():
+    """kill -9 at random points, `G2RPO_KILLS` times in a row; the end is that of a run which nobody killed."""
+    kills, chance = int(os.environ.get("G2RPO_KILLS", "1")), random.Random(kind)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    length = ("--max_steps", str(6 * kills))
+    run(*command(kind, whole, *length))
+    for kill in range(kills):
+        last = steps(killed)[-1]["step"] if kill else 0
+        with subprocess.Popen(
+            [sys.executable, *command(kind, killed, *length, *(["--resume"] if kill else []))],
+            cwd=ROOT,
+            env=ENVIRONMENT,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            further = last + chance.randint(1, 5)
+            while not steps(killed) or steps(killed)[-1]["step"] < further or not whole_checkpoints(killed):
+                assert process.poll() is None
+                time.sleep(0.1)
+            time.sleep(chance.random())
             assert process.poll() is None
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGKILL)
-    run(*command("killed", "--resume"))
-    whole, killed = steps(tmp_path / "whole"), steps(tmp_path / "killed")
-    assert [s["step"] for s in killed] == [1, 2, 3, 4, 5, 6]
-    for a, b in zip(whole, killed, strict=True):
+            os.killpg(process.pid, signal.SIGKILL)
+    run(*command(kind, killed, *length, "--resume"))
+    for a, b in zip(steps(whole), steps(killed), strict=True):
+        assert a["step"] == b["step"]
         assert a["controller"] == b["controller"]
         assert a["metrics"]["loss"] == pytest.approx(b["metrics"]["loss"], rel=1e-4, abs=1e-6)
         assert a["metrics"]["reward"] == b["metrics"]["reward"]
+
+
+def whole_checkpoints(folder) -> list:
+    return list(folder.glob("checkpoint-*/guidance_state.json"))
+
+
+@pytest.mark.parametrize("kind", ["zero2", "zero3"])
+def test_bf16_leaves_the_weights_in_float32(tmp_path, kind):
+    rows = ("--bf16", "true", "--task_steps", "6", "--max_completion_length", "96", "--num_generations", "8", "--max_steps", "3")
+    run("-m", "g2rpo", *RECIPE, *rows, "--per_device_train_batch_size", "32", "--output_dir", str(tmp_path / "one"))
+    run(*command(kind, tmp_path / "two", *rows, "--per_device_train_batch_size", "16", dtype="bf16"))
+    saved = load_file(tmp_path / "two" / "model.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.float32}
+    norms = [[s["metrics"]["grad_norm"] for s in steps(tmp_path / name)] for name in ("one", "two")]
+    assert max(norms[0]) > 0
+    assert norms[0] == pytest.approx(norms[1], rel=1e-2, abs=1e-6)

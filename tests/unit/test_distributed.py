@@ -8,7 +8,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.errors import ConfigError
-from g2rpo.training.distributed import check_launch, keep_outputs_fp32
+from g2rpo.training.distributed import check_launch, keep_outputs_fp32, keep_weights_fp32
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,17 @@ def test_fsdp2_does_not_round_what_the_model_gives_out():
     keep_outputs_fp32(SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin)))
     assert plugin.mixed_precision_policy.output_dtype is None
     assert plugin.mixed_precision_policy.param_dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("bf16", "dtype", "kept"), [(True, "float32", True), (True, "bfloat16", False), (False, "float32", False)]
+)
+def test_deepspeed_takes_autocast_for_float32_weights(bf16, dtype, kept):
+    configs = [{"bf16": {"enabled": bf16}} for _ in range(3)]
+    plugin = SimpleNamespace(
+        deepspeed_config=configs[0], hf_ds_config=SimpleNamespace(config=configs[1]), dschf=SimpleNamespace(config=configs[2])
+    )
+    args = SimpleNamespace(bf16=bf16, deepspeed_plugin=plugin, model_init_kwargs={"dtype": dtype})
+    assert keep_weights_fp32(args, "a model") is kept
+    wanted = {"bf16": {}, "torch_autocast": {"enabled": True, "dtype": "bfloat16"}} if kept else {"bf16": {"enabled": bf16}}
+    assert configs == [wanted] * 3

@@ -5,7 +5,10 @@ import dataclasses
 import os
 from typing import Any
 
+import torch
 from accelerate.utils import DistributedType
+from torch import nn
+from transformers import TrainingArguments
 
 from g2rpo.errors import ConfigError
 
@@ -14,7 +17,14 @@ ASKED_FOR = {"ACCELERATE_USE_FSDP": DistributedType.FSDP, "ACCELERATE_USE_DEEPSP
 
 
 class ChecksLaunch:
-    """Mixin in front of a `transformers.Trainer`: looks at the accelerator as soon as there is one."""
+    """Mixin in front of `GRPOTrainer`: looks at the launch before a model is loaded, and at the accelerator as soon as there is
+    one."""
+
+    def __init__(self, model, reward_funcs, args, *rest: Any, **kwargs: Any) -> None:
+        engine_autocasts = keep_weights_fp32(args, model)
+        super().__init__(model, reward_funcs, args, *rest, **kwargs)
+        if engine_autocasts:
+            autocast_outside_engine(self)
 
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
@@ -38,6 +48,36 @@ def check_launch(running: DistributedType) -> None:
                 "and with "
                 f"a number of processes on which accelerate has {wanted.value}.",
             )
+
+
+def keep_weights_fp32(args: TrainingArguments, model: nn.Module | str) -> bool:
+    """Under DeepSpeed with `bf16`, makes float32 weights stay float32 and compute under bf16 autocast, as they do in one process.
+
+    accelerate turns `bf16` into DeepSpeed's own, which holds, computes and saves the weights in bf16 whatever they were loaded
+    as. DeepSpeed has autocast, too: the section `torch_autocast`. The section `bf16` stays, without a value: accelerate would
+    fill in a missing one, and transformers refuse one that says false. To be called before a model is loaded, since ZeRO-3 makes
+    the weights in the dtype of this configuration.
+
+    Returns:
+        Whether this run has float32 weights under DeepSpeed's autocast.
+    """
+    plugin = getattr(args, "deepspeed_plugin", None)
+    if plugin is None or not args.bf16:
+        return False
+    loaded = (args.model_init_kwargs or {}).get("dtype") if isinstance(model, str) else model.dtype
+    if loaded not in ("float32", torch.float32):
+        return False
+    for config in (plugin.deepspeed_config, plugin.hf_ds_config.config, plugin.dschf.config):
+        config["bf16"] = {}
+        config["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
+    return True
+
+
+def autocast_outside_engine(trainer: Any) -> None:
+    """Puts bf16 autocast into the model's forward, where accelerate puts it in one process: rollouts and old log-probabilities
+    call the model itself, and not the engine, which has autocast of its own."""
+    model = trainer.model
+    model.forward = torch.autocast(trainer.accelerator.device.type, torch.bfloat16)(model.forward)
 
 
 def keep_outputs_fp32(accelerator: Any) -> None:

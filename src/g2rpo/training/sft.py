@@ -20,6 +20,7 @@ from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.io import json_object
 from g2rpo.training.config import GuidedGRPOConfig
+from g2rpo.training.distributed import keep_weights_fp32
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.run.callbacks import StopAtBudget
 from g2rpo.training.run.data_config import DataConfig
@@ -128,6 +129,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory) -> TraceSFTTrainer:
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
     problems = recipe.data.problems()
     rows = completions_dataset(problems, recipe.data.guidance_style, tokenizer, args.chat_template_kwargs)
+from g2rpo.training.distributed import keep_weights_fp32
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(
             model=model,
