@@ -258,7 +258,7 @@ def test_no_pieces_where_they_do_not_serve(make_trainer, make_model, fields, own
     if own:
         model.gradient_checkpointing_enable()
     off = set(make_trainer(model=model, **fields).optimizations.why_not)
-    assert off == ({"split", "pack"} if "optim" in fields else {"split", "share", "pack"})
+    assert off == ({"split", "pack", "accumulate"} if "optim" in fields else {"split", "share", "pack"})
 
 
 # --- one line without padding
@@ -399,7 +399,7 @@ def unusual(kind, make_model, tokenizer):
     ("fields", "off"),
     [
         ({}, ""),
-        ({"fast": False}, "compact order drop share split"),
+        ({"fast": False}, "compact order drop share split accumulate"),
         ({"loss_type": "bnpo"}, "order drop split"),
         ({"beta": 0.1}, "drop"),
         ({"entropy_coef": 0.1}, "order drop split"),
@@ -419,7 +419,7 @@ def test_learned_positions_keep_their_padding(make_trainer, tokenizer):
             vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, n_positions=128, eos_token_id=tokenizer.eos_token_id
         )
     )
-    assert set(make_trainer(model=model).optimizations.why_not) == {"compact", "share", "pack"}
+    assert set(make_trainer(model=model).optimizations.why_not) == {"compact", "share", "pack", "accumulate"}
 
 
 def test_logged_figures_keep_their_meaning_or_say_so(make_trainer, monkeypatch):

@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from g2rpo.training.fast import token_logprobs
-from g2rpo.training.fast.token_logprobs import TokenLogProbs
+from g2rpo.training.fast.token_logprobs import TokenLogProbs, accumulating
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 20])
 @pytest.mark.parametrize("softcap", [None, 3.0])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("upstream", [(1, 0), (0, 1), (1, 1)])
-def test_values_and_gradients_are_those_of_the_whole_matrix(monkeypatch, softcap, bias, upstream):
+def test_values_and_gradients_are_those_of_the_whole_matrix(monkeypatch, softcap, bias, upstream, kept):
+    monkeypatch.setattr(token_logprobs, "KEPT_BYTES", kept)
     monkeypatch.setattr(token_logprobs, "TILE_TOKENS", 4)
     monkeypatch.setattr(token_logprobs, "TILE_WORDS", 7)
     torch.manual_seed(0)
@@ -32,7 +34,9 @@ def test_values_and_gradients_are_those_of_the_whole_matrix(monkeypatch, softcap
         torch.testing.assert_close(a, e, rtol=1e-4, atol=1e-5)
 
 
-def test_half_precision_sums_in_single():
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+def test_half_precision_sums_in_single(monkeypatch, kept):
+    monkeypatch.setattr(token_logprobs, "KEPT_BYTES", kept)
     torch.manual_seed(0)
     hidden, weight, targets = torch.randn(300, 16), torch.randn(5000, 16) * 0.3, torch.randint(5000, (300,))
     half, full = ([x.to(d).requires_grad_() for x in (hidden, weight)] for d in (torch.bfloat16, torch.float32))
@@ -51,3 +55,29 @@ def test_no_position_is_a_zero_that_can_go_backward():
     logp.sum().backward()
     assert logp.shape == entropy.shape == (0,)
     assert weight.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("padding", [None, 3])
+def test_a_tied_weight_gets_its_gradient_in_place(padding):
+    torch.manual_seed(0)
+    embedding, ids, targets = torch.nn.Embedding(9, 4, padding), torch.randint(9, (2, 5)), torch.randint(9, (10,))
+    weight = embedding.weight
+
+    def loss():
+        return TokenLogProbs.apply(embedding(ids).flatten(0, 1), weight, None, targets, 1.0)[0].sum()
+
+    (wanted,) = torch.autograd.grad(loss(), weight)
+    for times in (1, 2):
+        with accumulating(embedding):
+            value = loss()
+        value.backward()
+        torch.testing.assert_close(weight.grad, times * wanted)
+    assert "forward" not in vars(embedding)
+
+
+def test_a_weight_with_hooks_is_left_to_autograd():
+    embedding, ids, seen = torch.nn.Embedding(9, 4), torch.randint(9, (5,)), []
+    embedding.weight.register_hook(seen.append)
+    with accumulating(embedding):
+        TokenLogProbs.apply(embedding(ids), embedding.weight, None, ids, 1.0)[0].sum().backward()
+    torch.testing.assert_close(embedding.weight.grad, seen[0])

@@ -10,7 +10,14 @@ from transformers import DynamicCache
 from g2rpo.errors import RunError
 
 SHARE_SAVES = 0.4
-"""Share of the tokens that a common prefix must save: attention with a cache needs a mask, which is slower than plain causal."""
+SHARE_SAVES_TOKENS = {"cpu": 90}
+"""Share of the tokens that a common prefix must save, or tokens, whichever is less: a prefix is one forward pass more, and
+attention with a cache needs a mask, which is slower than plain causal."""
+
+
+def sharing_pays(shared: int, plain: int, device: torch.device) -> bool:
+    """Whether a micro-batch goes through the model as `shared` tokens, prefixes once, or as `plain` ones."""
+    return plain - shared >= min(SHARE_SAVES * plain, SHARE_SAVES_TOKENS.get(device.type, plain))
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Prefix:
 
 
 def common_prefix(rows: Rows) -> Prefix | None:
-    """The prefixes of rows, or None where computing each once would not save `SHARE_SAVES` of the tokens."""
+    """The prefixes of rows, or None where computing each once would not save enough of the tokens."""
     width, device = rows.ids_BT.shape[1], rows.ids_BT.device
     labelled = rows.labels_BT != -100
     cuts_B = torch.where(labelled.any(1), labelled.to(torch.int8).argmax(1), rows.lengths_B - 1) - 1
@@ -58,7 +65,7 @@ def common_prefix(rows: Rows) -> Prefix | None:
     source = torch.arange(longest, device=device) - (longest - cuts_B[:, None])
     ids_BP = rows.ids_BT.gather(1, source.clamp(min=0)).masked_fill(source < 0, -1)
     ids_UP, of_row_B = ids_BP.unique(dim=0, return_inverse=True)
-    if len(ids_UP) * longest + len(ids_BP) * rest > (1 - SHARE_SAVES) * len(ids_BP) * width:
+    if not sharing_pays(len(ids_UP) * longest + len(ids_BP) * rest, len(ids_BP) * width, device):
         return None
     source = cuts_B[:, None] + torch.arange(rest, device=device)
     labels = rows.labels_BT.gather(1, source.clamp(max=width - 1)).masked_fill(source >= width, -100)

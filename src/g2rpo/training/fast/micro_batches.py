@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from g2rpo.training.fast.compact_rows import SHARE_SAVES
+from g2rpo.training.fast.compact_rows import sharing_pays
 
 
 @dataclass(frozen=True)
@@ -82,5 +82,5 @@ def _tokens(order: torch.Tensor, parts: int, lengths_B: torch.Tensor, prompts_B:
     for rows in order.tensor_split(parts):
         plain = len(rows) * int(lengths_B[rows].amax())
         shared = len(group_B[rows].unique()) * int(prompts_B[rows].amax()) + len(rows) * int((lengths_B - prompts_B)[rows].amax())
-        total += shared if shared <= (1 - SHARE_SAVES) * plain else plain
+        total += shared if sharing_pays(shared, plain, order.device) else plain
     return total

@@ -17,10 +17,11 @@ class Optimizations:
     share: bool = False
     split: bool = False
     pack: bool = False
+    accumulate: bool = False
     why_not: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        on = [name for name in ("compact", "order", "drop", "share", "split", "pack") if name not in self.why_not]
+        on = [name for name in ("compact", "order", "drop", "share", "split", "pack", "accumulate") if name not in self.why_not]
         return f"Update optimizations on: {', '.join(on) or 'none'}. " + " ".join(
             f"{k}: off, {v}." for k, v in self.why_not.items()
         )
@@ -41,9 +42,10 @@ def optimizations(trainer: Any) -> Optimizations:
         "share": padding or _no_training_cache(trainer),
         "split": per_micro_batch or _no_pieces(trainer),
         "pack": padding or _no_bounds(trainer),
+        "accumulate": padding or _no_gradient_in_place(trainer),
     }
     why_not = {name: reason for name, reason in why_not.items() if reason}
-    on = {name: name not in why_not for name in ("compact", "order", "share", "split", "pack")}
+    on = {name: name not in why_not for name in ("compact", "order", "share", "split", "pack", "accumulate")}
     # Rows where nothing is trained can be dropped in spite of a KL term or a loss on the guidance.
     return Optimizations(**on, drop=not per_micro_batch, why_not=why_not)
 
@@ -122,11 +124,23 @@ def is_flash(config: Any) -> bool:
     return "flash" in str(config._attn_implementation)
 
 
+def _no_gradient_in_place(trainer: Any) -> str | None:
+    if trainer.accelerator.distributed_type != DistributedType.NO or trainer.args.n_gpu > 1:
+        return "what wraps or shards a model collects its gradients"
+    if trainer.accelerator.device.type != "cpu":
+        return "it is made for processors"
+    return _steps_in_backward(trainer)
+
+
 def _no_pieces(trainer: Any) -> str | None:
     if trainer.accelerator.distributed_type != DistributedType.NO or trainer.args.n_gpu > 1:
         return "a model that is wrapped or sharded goes backward once per micro-batch"
     if _checkpoints_activations(trainer):
         return "gradient checkpointing saves the memory already"
+    return _steps_in_backward(trainer)
+
+
+def _steps_in_backward(trainer: Any) -> str | None:
     if any(kind in str(trainer.args.optim).lower() for kind in ("lomo", "layerwise")):
         return f"the optimizer {trainer.args.optim} takes its step inside the backward pass"
     return None

@@ -9,11 +9,13 @@
     pack      with FlashAttention, which knows bounds between rows, a micro-batch is one line without padding
     split     a large micro-batch goes forward and backward in pieces: activations of one piece are held at a time, and nothing is
               computed twice, where gradient checkpointing pays for the same memory with another forward pass
+    accumulate  gradients of embedding and head are added to those of their weights in place (`token_logprobs.py`)
 
 Each is exact (relative difference of gradients below 1e-5 in fp32, a test for every loss type) where `optimizations` has it on,
 and off elsewhere. What TRL logs about the loss keeps its name where its meaning stays: see `_logged`.
 """
 
+import contextlib
 from typing import Any
 
 import torch
@@ -22,7 +24,7 @@ from accelerate.logging import get_logger
 from g2rpo.training.fast.compact_rows import Rows, after_prefix, common_prefix, compact, pack
 from g2rpo.training.fast.micro_batches import Shares, arrange, deal, has_advantage, merge, trained_positions
 from g2rpo.training.fast.optimizations import Optimizations, optimizations
-from g2rpo.training.fast.token_logprobs import score_labelled_positions_only
+from g2rpo.training.fast.token_logprobs import accumulating, score_labelled_positions_only
 
 MEAN_OVER_ROWS = ("grpo", "sapo", "dr_grpo", "luspo")
 """Losses that divide by the rows of a micro-batch; the others (cispo, dapo, vespo) by the tokens of the generation batch."""
@@ -209,7 +211,7 @@ class FastUpdate:
         order = rows.lengths_B.argsort()
         for chunk in order.split(batch_size or len(order)):
             part = rows.take(chunk)
-            with self.accelerator.autocast(), score_labelled_positions_only(input_ids.device):
+            with self.accelerator.autocast(), score_labelled_positions_only(input_ids.device), self._accumulating(model):
                 part, found = self._scores_of(model, part)
             # A sharded model may give its outputs in the dtype of its parameters (FSDP2's `output_dtype`).
             spread = lambda values, rows=part: rows.spread(values.float(), input_ids.shape[1])[:, -logits_to_keep:]  # noqa: E731
@@ -217,6 +219,10 @@ class FastUpdate:
             if compute_entropy:
                 entropies = entropies.index_copy(0, chunk, spread(found[1]))
         return logps, entropies, None
+
+    def _accumulating(self, model: Any) -> contextlib.AbstractContextManager:
+        embedding = self.accelerator.unwrap_model(model).get_input_embeddings() if self.optimizations.accumulate else None
+        return contextlib.nullcontext() if embedding is None else accumulating(embedding)
 
     def _scores_of(self, model: Any, rows: Rows) -> tuple[Rows, list[torch.Tensor]]:
         """The rows that went through the model, and log-probabilities and entropies of their positions 1..., each (B, T - 1)."""
