@@ -129,7 +129,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory) -> TraceSFTTrainer:
     tokenizer = load_tokenizer(name, model, trust_remote_code=args.trust_remote_code)
     problems = recipe.data.problems()
     rows = completions_dataset(problems, recipe.data.guidance_style, tokenizer, args.chat_template_kwargs)
-from g2rpo.training.distributed import keep_weights_fp32
+    keep_weights_fp32(args, model)
     with loading(name), without_eval_set(args):
         trainer = TraceSFTTrainer(
             model=model,
