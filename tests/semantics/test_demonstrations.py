@@ -17,7 +17,7 @@ def train(make_model, tokenizer, rows, config):
     def run(reward=never, **fields):
         args = config(**{"max_completion_length": 96, "max_steps": 6, **fields})
         trainer = GuidedGRPOTrainer(make_model(), [reward], args, rows(12), processing_class=tokenizer)
-        trainer.warm_start, trainer.seen, trainer.kinds, trainer.revealed = WarmStart(judged=4, first=2, longest=2), [], [], []
+        trainer.warm_start, trainer.seen, trainer.kinds, trainer.revealed = WarmStart(first=2, longest=2), [], [], []
         compute, generate, go_on = trainer._compute_loss, trainer._generate_and_score_completions, trainer._continue
         trainer._compute_loss = lambda model, inputs: trainer.seen.append(dict(inputs)) or compute(model, inputs)
 
