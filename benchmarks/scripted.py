@@ -24,9 +24,16 @@ from transformers import (
     Qwen3Config,
 )
 
-SIZES = {"1m": (128, 4, 384, 1), "25m": (512, 8, 1344, 4), "100m": (768, 12, 2560, 6), "smollm2-135m": (576, 30, 1536, 3)}
+SIZES = {
+    "1m": (128, 4, 384, 1),
+    "25m": (512, 8, 1344, 4),
+    "100m": (768, 12, 2560, 6),
+    "smollm2-135m": (576, 30, 1536, 3),
+    "0.5b": (896, 24, 4864, 2),
+}
 """Hidden size, layers, width of the MLP, heads of keys and values; every head has 64 dimensions. The names say about how many
-parameters the layers have, whatever the vocabulary; the last has the shapes of SmolLM2-135M, whose vocabulary is 49,152."""
+parameters the layers have, whatever the vocabulary. Two have the shapes of known models: SmolLM2-135M (vocabulary 49,152) and
+Qwen2.5-0.5B (151,936)."""
 PAD, EOS, CHOICES = 0, 1, 4
 SPREAD = (0.7, 0.9, 1.1, 1.3)
 """Lengths that follow a name L, as shares of it."""
@@ -104,7 +111,9 @@ def model(size: str, layout: Layout, spread: Sequence[float] = SPREAD, seed: int
         ids = last["ids"]
         if torch.is_grad_enabled() or logits.dim() != 3 or logits.shape[0] != ids.shape[0]:
             return
-        tokens = following.to(ids.device)[ids[:, -1]]
+        if last.setdefault("following", following).device != ids.device:
+            last["following"] = following.to(ids.device)  # once: a recording of steps cannot hold a copy to the device
+        tokens = last["following"][ids[:, -1]]
         logits[:, -1].scatter_add_(1, tokens, torch.full_like(tokens, BOOST, dtype=logits.dtype))
 
     made.get_input_embeddings().register_forward_pre_hook(read)

@@ -49,6 +49,12 @@ CASES = (
         for name, changes in (("", {"groups": 4}), ("-sparse", {"groups": 5, "dead": 0.6}))
     ),
 )
+GPU = {"vocabulary": 49_152, "prompt": 128, "completion": 400, "lengths": "uneven", "groups": 8, "micro": 32, "precision": "bf16"}
+CASES += (
+    Case("gpu-135m", model="smollm2-135m", **GPU),
+    Case("gpu-135m-sparse", model="smollm2-135m", dead=0.6, **GPU),
+    Case("gpu-0.5b", model="0.5b", pairs=3, **GPU | {"vocabulary": 151_936, "micro": 16}),
+)
 QUICK = {"groups": 2, "completion": 32, "pairs": 2}
 ROLLOUTS = (2, 4, 8, 12)
 """Groups per step of the first scaling fit, 8 rollouts each."""
@@ -194,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result["scaling"] = scaling(replace(known["dense"], **changes), console)
     else:
         summaries, result["cases"] = {}, []
-        for name in options.case or known:
+        for name in options.case or (name for name in known if not name.startswith("gpu-")):
             console.print(f"{name} …", style="dim")
             case = replace(known[name], **changes)
             found = run(case)

@@ -100,8 +100,11 @@ class PreparedForward:
 
     def step(self, tokens_N: torch.Tensor, position_N: torch.Tensor, cache: HeadCache) -> torch.Tensor:
         """Logits (N, V) behind one more token per row, whose keys and values go into the cache."""
+        return self.attend_to(tokens_N, position_N, cache, seen=int(position_N.min()) + 1)
+
+    def attend_to(self, tokens_N: torch.Tensor, position_N: torch.Tensor, cache: HeadCache, seen: int) -> torch.Tensor:
+        """A step over the cache's width, of which every row sees at least the first `seen` columns."""
         rows, width = len(tokens_N), cache.frame.width
-        seen = int(position_N.min()) + 1  # columns that every row sees
         unseen = torch.arange(seen, width, device=self.device) > position_N[:, None, None]
         unseen = torch.zeros(unseen.shape, device=self.device).masked_fill_(unseen, -torch.inf)
 

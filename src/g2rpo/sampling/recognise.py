@@ -72,8 +72,8 @@ def why_not_prepared(model: PreTrainedModel) -> str | None:
     with nothing attached that would change or watch what it does. Hooks of the embedding and of the head are followed.
     """
     config, kind = model.config, type(model)
-    if model.device.type != "cpu":
-        return "it is made for processors"
+    if model.device.type not in ("cpu", "cuda"):
+        return f"it was not tried on {model.device.type}"
     if (
         config.model_type not in FAMILIES
         or kind.__module__ != f"transformers.models.{config.model_type}.modeling_{config.model_type}"
@@ -95,7 +95,8 @@ def why_not_prepared(model: PreTrainedModel) -> str | None:
     if len(types) > 1 or not types <= {torch.float32, torch.bfloat16}:
         return f"its weights are {', '.join(sorted(map(str, types)))}"
     copies = sum(p.numel() * p.element_size() for p in model.parameters())
-    free = psutil.virtual_memory().available
+    on_card = model.device.type == "cuda"
+    free = torch.cuda.mem_get_info(model.device)[0] if on_card else psutil.virtual_memory().available
     if copies > FREE_MEMORY * free:
         return f"a copy of its weights takes {copies / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of memory are free"
     return None

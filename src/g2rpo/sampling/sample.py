@@ -17,6 +17,7 @@ from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
 from g2rpo.sampling import stock
 from g2rpo.sampling.decode import decode
 from g2rpo.sampling.draw import Greedy, InverseCDF, Multinomial, warpers
+from g2rpo.sampling.graphs import GraphedForward
 from g2rpo.sampling.library import LibraryForward
 from g2rpo.sampling.prepared import PreparedForward
 from g2rpo.sampling.recognise import MASKED, product_type, unwrapped, why_not, why_not_prepared
@@ -138,9 +139,9 @@ def _forward(model: PreTrainedModel) -> PreparedForward | LibraryForward:
     """The model's forward pass for one batch: laid out for decoding where the model is one that this is known for."""
     reason = why_not_prepared(model)
     if reason is None:
-        return PreparedForward(model, product_type(model))
-    if model.device.type == "cpu":
-        _say(logging.INFO, "Decoding with the library's forward pass, which is slower", reason)
+        kind = GraphedForward if model.device.type == "cuda" else PreparedForward
+        return kind(model, product_type(model))
+    _say(logging.INFO, "Decoding with the library's forward pass, which is slower", reason)
     return LibraryForward(model)
 
 
@@ -166,9 +167,11 @@ def _evaluating(modules: list[torch.nn.Module]):
 
 
 def _cheapest_mode(model: PreTrainedModel) -> contextlib.AbstractContextManager:
-    """Inference mode saves a tenth of a small model's step. What is made in it can never be trained through, so it is not for
-    models that keep something from their first forward pass, nor inside an autocast, which keeps its casts."""
-    keeps = getattr(model, "is_quantized", False) or torch.is_autocast_enabled(model.device.type)
+    """Inference mode saves a tenth of a small model's step on a processor. What is made in it can never be trained through, so it is
+    not for models that keep something from their first forward pass, nor inside an autocast, which keeps its casts; nor on a CUDA
+    device, where launches are recorded."""
+    kind = model.device.type
+    keeps = getattr(model, "is_quantized", False) or torch.is_autocast_enabled(kind) or kind == "cuda"
     return contextlib.nullcontext() if keeps else torch.inference_mode()
 
 

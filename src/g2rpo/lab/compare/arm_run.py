@@ -179,7 +179,8 @@ def execute(spec: RunSpec, folder: Path) -> RunResult:
             )
             meter.close()
         if model is None:
-            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+            device = "cuda" if torch.cuda.is_available() and not spec.base.get("use_cpu") else "cpu"
+            model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).to(device)
         final = judge.scores(model)
         return RunResult(
             spec.arm,

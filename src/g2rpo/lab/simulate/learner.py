@@ -6,8 +6,8 @@
 d is the problem's difficulty. In a problem whose trace is wrong from fraction e on, no prefix longer than e leads to success.
 
 Both follow REINFORCE on the rewards of their own rollouts, theta += rate mean_i A_i s_i with A the advantages and s the score,
-the gradient of the log-probability of what was done. For one right-or-wrong decision of probability q the score of its logit is 1
-- q if it came out right and -q if not. The logistic learner makes one decision, the chain one per segment until its first
+the gradient of the log-probability of what was done. For one right-or-wrong decision of probability q the score of its logit is
+1 - q if it came out right and -q if not. The logistic learner makes one decision, the chain one per segment until its first
 mistake. So a chain learns only the segments that its rollouts write: long prefixes teach the end of a solution, and unguided
 success needs the beginning. With `luck`, a rollout that failed is paid all the same, as a guessed answer is by a verifier.
 """
