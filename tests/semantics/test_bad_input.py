@@ -44,7 +44,7 @@ def test_no_prompt_column(build):
 def test_no_answer_column(build):
     with pytest.raises(
         DataError,
-        match=r"column 'answer'.*The leak guard needs the answer: set guidance_answer_column, or guidance_leak_guard to off",
+        match=r"column 'answer'.*The leak guard needs the answer: .* set guidance_answer_column; or set guidance_leak_guard to off",
     ):
         build(table(answer=None))
 
@@ -261,7 +261,7 @@ def test_data_without_what_guidance_needs_point_to_the_recipe(refused, tmp_path)
     fields = {"task": None, "dataset_path": str(file), "columns": {"prompt": "q"}}
     file.write_text("".join(f'{{"q": "q{i}", "final": "{i}", "worked": "t"}}\n' for i in range(8)))
     refused(
-        r"^trace\. Expected a worked solution.*columns: \{prompt: question, answer: final, trace: sol", ways=["train"], **fields
+        r"^column 'trace'\. Expected it among.*columns: \{prompt: question, answer: final, trace: sol", ways=["train"], **fields
     )
     fields["columns"] = {"prompt": "q", "trace": "worked"}
-    refused(r"^answer\. Expected a final answer.*columns: \{prompt", ways=["train"], **fields)
+    refused(r"^column 'answer'\. Expected it among.*columns: \{prompt", ways=["train"], **fields)

@@ -11,7 +11,10 @@ from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
 
 
-def _setting(default: Any, text: str) -> Any:
+def setting(default: Any, text: str) -> Any:
+    """A field of a configuration: its default, copied where it can be changed, and its meaning, which `g2rpo fields` prints."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
     return field(default=default, metadata={"help": text})
 
 
@@ -20,12 +23,12 @@ class TraceFields:
     """Where trace and answer of a row are, and how a completion is written around the trace: fields of a recipe's data, which
     the config of the guided trainer has, too."""
 
-    guidance_trace_column: str = _setting("trace", "Column that holds the reasoning trace.")
-    guidance_answer_column: str = _setting("answer", "Column that holds the final answer; the leak guard needs it.")
-    guidance_style: str = _setting(
+    guidance_trace_column: str = setting("trace", "Column that holds the reasoning trace.")
+    guidance_answer_column: str = setting("answer", "Column that holds the final answer; the leak guard needs it.")
+    guidance_style: str = setting(
         "think_answer", "How a completion is written around the trace: think_answer, think_boxed, boxed, gsm8k."
     )
-    guidance_leak_guard: str = _setting("strict", "Where a prefix must end at the latest: strict, conclusion or off.")
+    guidance_leak_guard: str = setting("strict", "Where a prefix must end at the latest: strict, conclusion or off.")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,13 @@ class Decoding:
     def greedy(self) -> bool:
         return self.temperature == 0
 
+    def check_samples(self, name: str, samples: int, then: str) -> None:
+        """Raises `ConfigError` where several samples per problem would all be the same."""
+        if self.greedy and samples > 1:
+            raise ConfigError(
+                name, samples, expected="1 with greedy decoding: all samples of a problem would be the same", then=then
+            )
+
 
 PRESETS = {"greedy": Decoding(), "paper": Decoding(0.6, 0.95, 20)}
 """`paper`: the evaluation of G2RPO-A (arXiv 2508.13023), which is Qwen3's recommendation for thinking mode."""

@@ -67,13 +67,7 @@ class EvalOptions:
                 expected=f"numbers from 1 to {self.n}, the samples per problem",
                 then="Raise --samples or lower --k.",
             )
-        if self.decoding.greedy and self.n > 1:
-            raise ConfigError(
-                "samples",
-                self.n,
-                expected="1 with greedy decoding: all samples of a problem would be the same",
-                then="Add --preset paper, or a --temperature.",
-            )
+        self.decoding.check_samples("samples", self.n, then="Add --preset paper, or a --temperature.")
 
     @property
     def n(self) -> int:

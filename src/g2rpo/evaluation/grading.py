@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from g2rpo.data.problem import Problem
 from g2rpo.errors import DataError
@@ -32,26 +32,30 @@ def by_reward(reward: Callable[..., list[float | None]]) -> Grade:
     return grade
 
 
-class Grader(Protocol):
+class Grader:
+    """Grades completions of a suite's problems."""
+
+    votes = True
+    """Whether answers can be compared with each other, so that a majority exists."""
+
     def __call__(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Judgement]:
         """One judgement per completion, in order."""
+        raise NotImplementedError
 
     def check(self, problem: Problem) -> None:
         """Raises DataError where the problem's gold answer or tests cannot be read."""
+        raise NotImplementedError
 
     def equal(self, a: str, b: str) -> bool:
         """Whether two stated answers are the same answer."""
+        return a == b
 
-    votes: bool
-    """Whether answers can be compared with each other, so that a majority exists."""
-
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends what it started: a sandbox, for example."""
 
 
-class MathGrader:
+class MathGrader(Grader):
     """Mathematical equality with the gold answer (graders/docs/rewards.md); also numbers and the letters of choices."""
-
-    votes = True
 
     def __call__(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Judgement]:
         from rlvr_graders.extract import extract_answer
@@ -73,14 +77,9 @@ class MathGrader:
 
         return a == b or grade_math(a, f"\\boxed{{{b}}}").score == 1
 
-    def close(self) -> None:
-        pass
 
-
-class ExactGrader:
+class ExactGrader(Grader):
     """The same text, up to case and white space."""
-
-    votes = True
 
     def __call__(self, problems: Sequence[Problem], texts: Sequence[str]) -> list[Judgement]:
         from rlvr_graders.extract import extract_answer
@@ -104,11 +103,8 @@ class ExactGrader:
 
         return normalise_text(a) == normalise_text(b)
 
-    def close(self) -> None:
-        pass
 
-
-class CodeGrader:
+class CodeGrader(Grader):
     """1 where the program in the completion passes all tests, run in the sandbox (graders/docs/sandbox.md)."""
 
     votes = False
@@ -124,9 +120,6 @@ class CodeGrader:
 
     def check(self, problem: Problem) -> None:
         self.reward.check_row({"tests": problem.tests})
-
-    def equal(self, a: str, b: str) -> bool:
-        return a == b
 
     def close(self) -> None:
         self.reward.close()

@@ -6,12 +6,12 @@ Two differ from TRL on purpose: `gradient_checkpointing` is off (small models ne
 (the run record has a line per step). `save_steps` must keep to whole generation batches (`training/preflight.py`).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from trl import GRPOConfig
 
-from g2rpo.data.completion import TraceFields, style
+from g2rpo.data.completion import TraceFields, setting, style
 from g2rpo.errors import ConfigError, one_of
 from g2rpo.io import json_object
 from g2rpo.method.advantages import GROUPINGS
@@ -30,10 +30,6 @@ TRACE_SOURCES = ("own", "other")
 DEMONSTRATIONS = ("none", "member", "failed_groups")
 
 
-def _setting(default: Any, text: str) -> Any:
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class GuidedGRPOConfig(TraceFields, GRPOConfig):
     """`GRPOConfig` with guidance. Fields are documented by their `help` metadata, which `g2rpo fields` prints.
@@ -43,87 +39,87 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
     """
 
     # --- TRL's defaults that we lean on, pinned
-    loss_type: str = _setting("dapo", "Loss normalisation, see TRL. dapo: token mean over the generation batch.")
-    beta: float = _setting(0.0, "KL coefficient; 0 loads no reference model. The paper's released recipe uses 0.04.")
-    scale_rewards: str = _setting("group", "Divide advantages by the std of: group, batch, or none.")
-    mask_truncated_completions: bool = _setting(False, "Leave completions without EOS out of the loss.")
-    remove_unused_columns: bool | None = _setting(False, "Must stay off: the trace is a column the model never sees.")
-    vllm_importance_sampling_mode: str = _setting("sequence_mask", "Correction of vLLM's log-probabilities, see TRL.")
+    loss_type: str = setting("dapo", "Loss normalisation, see TRL. dapo: token mean over the generation batch.")
+    beta: float = setting(0.0, "KL coefficient; 0 loads no reference model. The paper's released recipe uses 0.04.")
+    scale_rewards: str = setting("group", "Divide advantages by the std of: group, batch, or none.")
+    mask_truncated_completions: bool = setting(False, "Leave completions without EOS out of the loss.")
+    remove_unused_columns: bool | None = setting(False, "Must stay off: the trace is a column the model never sees.")
+    vllm_importance_sampling_mode: str = setting("sequence_mask", "Correction of vLLM's log-probabilities, see TRL.")
     # --- where we differ from TRL
-    gradient_checkpointing: bool | None = _setting(None, "Recompute activations to save memory; unset is off (TRL: on).")
-    logging_steps: float = _setting(1, "Optimizer steps between two lines of the run record.")
-    fast: bool = _setting(True, "Exact speed-ups in decoding and update; off: TRL's own path, bit for bit.")
+    gradient_checkpointing: bool | None = setting(None, "Recompute activations to save memory; unset is off (TRL: on).")
+    logging_steps: float = setting(1, "Optimizer steps between two lines of the run record.")
+    fast: bool = setting(True, "Exact speed-ups in decoding and update; off: TRL's own path, bit for bit.")
 
     # --- guidance
-    guidance_controller: str = _setting(
+    guidance_controller: str = setting(
         "adaptive_profile", "Rule for the guidance length: a built-in name or an entry point of g2rpo.controllers."
     )
-    guidance_controller_kwargs: dict[str, Any] | str | None = _setting(
+    guidance_controller_kwargs: dict[str, Any] | str | None = setting(
         None, "Hyperparameters of the rule, as JSON on the command line."
     )
-    guidance_ratio: float | None = _setting(
+    guidance_ratio: float | None = setting(
         None,
         "alpha: share of each group that may be guided, rounded half up to whole rollouts. Default: a half; with "
         "adaptive_profile three "
         "quarters, or as much less as leaves two rollouts unguided.",
     )
-    guidance_unit: str | None = _setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
-    guidance_cut: str = _setting(
+    guidance_unit: str | None = setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
+    guidance_cut: str = setting(
         "token", "Where a prefix may end: after any token, or at the nearest step, where a reasoning step is complete."
     )
-    guidance_loss: str | None = _setting(
+    guidance_loss: str | None = setting(
         None,
         "Guidance tokens in the loss: verified_sft, mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy. "
         "Default: verified_sft; mask with losses that cannot weigh tokens by themselves (sequence level, luspo, vespo).",
     )
-    guidance_loss_coefficient: float | None = _setting(
+    guidance_loss_coefficient: float | None = setting(
         None,
         "Constant of sft (0.001, weight), verified_sft (1, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, "
         "share). Default: the paper's.",
     )
-    guidance_advantages: str = _setting(
+    guidance_advantages: str = setting(
         "stratified", "Baseline of a row: joint (paper), stratified by guided/unguided, unguided_baseline or leave_one_out."
     )
-    guidance_reward: str | None = _setting(
+    guidance_reward: str | None = setting(
         None, "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward."
     )
-    guidance_missing_trace: str = _setting(
+    guidance_missing_trace: str = setting(
         "error", "Rows without a usable trace: error, or unguided (train on them without guidance)."
     )
-    guidance_trace_source: str = _setting(
+    guidance_trace_source: str = setting(
         "own", "Whose trace guides a problem: its own, or, as a control, that of an other problem."
     )
-    guidance_warm_start: bool | None = _setting(
+    guidance_warm_start: bool | None = setting(
         None,
         "Imitate demonstrations (trace and answer), without sampling, while hardly any group has a success: by measurement, "
         "before "
         "and between steps of RL. Default: on with adaptive_profile where beta is 0 and the traces are the problems' own.",
     )
-    guidance_demonstrations: str = _setting(
+    guidance_demonstrations: str = setting(
         "none",
         "Demonstrations inside steps of RL: none, member (guided rollouts are whole demonstrations) or failed_groups (one in "
         "each group "
         "without a success).",
     )
-    guidance_seeded_sampling: bool | None = _setting(
+    guidance_seeded_sampling: bool | None = setting(
         None,
         "Seed each rollout by (seed, step, problem, rollout index), independent of batch and process count. Default: on when "
         "guided and not using vLLM; "
         "off when unguided, to draw what TRL draws. On, decoding is faster: one random number per row, not one per row and "
         "vocabulary entry.",
     )
-    reuse_sampler_logprobs: bool = _setting(
+    reuse_sampler_logprobs: bool = setting(
         False,
         "Take log-probabilities of the old policy from the sampler, under vLLM or where a batch feeds several updates: saves "
         "a forward pass.",
     )
-    max_sampled_tokens: int | None = _setting(
+    max_sampled_tokens: int | None = setting(
         None, "Stop after the step in which the run has sampled so many tokens: equal budgets for unequal methods."
     )
-    dynamic_sampling_rounds: int = _setting(
+    dynamic_sampling_rounds: int = setting(
         1, "Generate again, at most so many times per batch, until no group is without spread in its rewards (DAPO: 10)."
     )
-    rollouts_every: int = _setting(1, "Write every n-th generation batch to rollouts/*.parquet; 0 writes none.")
+    rollouts_every: int = setting(1, "Write every n-th generation batch to rollouts/*.parquet; 0 writes none.")
 
     def __post_init__(self) -> None:
         if self.num_generations is not None and self.num_generations < 2:

@@ -8,7 +8,7 @@ every evaluation draws the same numbers, so that two of them differ in the model
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from accelerate.utils import gather_object
 from transformers import Trainer
 from trl.models import unwrap_model_for_generation
 
-from g2rpo.errors import ConfigError
+from g2rpo.data.completion import setting
 from g2rpo.evaluation.checkpoint import room
 from g2rpo.evaluation.engines import TransformersEngine, decoding
 from g2rpo.evaluation.grading import Graders
@@ -38,21 +38,15 @@ DEFAULTS = {
 over."""
 
 
-def _setting(default: Any, text: str) -> Any:
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata={"help": text})
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class HeldOutConfig:
     """What to evaluate on while training; when, and what becomes of it, say Transformers' `eval_*` fields."""
 
-    eval_suite: list[str] = _setting([], "Suites of g2rpo eval to measure the model on while it trains, never guided.")
-    eval_data: str | None = _setting(None, "Folder with local copies of the suites' data; the hub without it.")
-    eval_limit: int | None = _setting(None, "First so many problems of each suite.")
-    eval_preset: str | None = _setting(None, "Decoding: greedy or paper. Default: greedy for one sample per problem, else paper.")
-    eval_max_tokens: int | None = _setting(None, "New tokens per completion. Default: the suite's.")
+    eval_suite: list[str] = setting([], "Suites of g2rpo eval to measure the model on while it trains, never guided.")
+    eval_data: str | None = setting(None, "Folder with local copies of the suites' data; the hub without it.")
+    eval_limit: int | None = setting(None, "First so many problems of each suite.")
+    eval_preset: str | None = setting(None, "Decoding: greedy or paper. Default: greedy for one sample per problem, else paper.")
+    eval_max_tokens: int | None = setting(None, "New tokens per completion. Default: the suite's.")
 
 
 class HeldOut:
@@ -83,13 +77,7 @@ class HeldOut:
     ) -> None:
         self.config, self.tokenizer, self.samples, self.batch_size = config, tokenizer, samples, batch_size
         self.decoding = decoding(config.eval_preset or ("greedy" if samples == 1 else "paper"))
-        if self.decoding.greedy and samples > 1:
-            raise ConfigError(
-                "num_generations_eval",
-                samples,
-                expected="1 with greedy decoding: all samples would be the same",
-                then="Set eval_preset to paper.",
-            )
+        self.decoding.check_samples("num_generations_eval", samples, then="Set eval_preset to paper.")
         self.suites = [load_suite(name).instructed(system, instruction) for name in dict.fromkeys(config.eval_suite)]
         self.graders = Graders()
         folder = Path(config.eval_data) if config.eval_data else None

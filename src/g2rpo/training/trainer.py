@@ -39,8 +39,7 @@ from g2rpo.training.fast.sampler_logprobs import ReusesSamplerLogProbs
 from g2rpo.training.fast.update import FastUpdate
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut
 from g2rpo.training.run.callbacks import StopAtBudget
-from g2rpo.training.run.checkpoint_state import SavesGuidanceState
-from g2rpo.training.run.epoch_order import resumable_in_any_epoch
+from g2rpo.training.run.checkpoint_state import SavesGuidanceState, resumable_in_any_epoch
 from g2rpo.training.run.phase_times import PhaseClock
 from g2rpo.training.run.preflight import check_data, check_run, check_template
 from g2rpo.training.run.primary_reward import primary_reward

@@ -1,4 +1,5 @@
-"""What a checkpoint of a guided run holds besides TRL's own: the controller's state, and the counts that feed the record."""
+"""What resuming needs besides TRL's own: the controller's state and the counts that feed the record, in each checkpoint; and an
+order of problems in which a later epoch can be begun without the ones before it."""
 
 import json
 import shutil
@@ -6,9 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.logging import get_logger
 from safetensors import SafetensorError
+from torch.utils.data import Sampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from trl.trainer.utils import RepeatSampler
 
 from g2rpo.errors import RunError
 from g2rpo.io import write_json
@@ -94,3 +98,24 @@ class SavesGuidanceState:
             self.controller_state = state_from_json(self.controller, saved["state"])
             self.warm_start_state = WarmStartState(**saved.get("warm_start", {}))
             self._generations, self._totals = saved["generations"], {**self._totals, **saved["totals"]}
+
+
+class EpochRepeatSampler(RepeatSampler):
+    """The same order in every epoch as TRL's sampler, whose one generator shuffles epoch after epoch and starts at the first
+    again on a resume. Trainer and Accelerate call `set_epoch` before each.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        if self.shuffle:
+            self.generator.manual_seed(self.seed)
+            for _ in range(epoch):
+                torch.randperm(self.num_samples, generator=self.generator)
+
+
+def resumable_in_any_epoch(sampler: Sampler) -> Sampler:
+    """TRL's sampler as one that can begin with a later epoch; other samplers as they are."""
+    if type(sampler) is not RepeatSampler:
+        return sampler
+    return EpochRepeatSampler(
+        sampler.data_source, sampler.mini_repeat_count, sampler.batch_size, sampler.repeat_count, sampler.shuffle, sampler.seed
+    )

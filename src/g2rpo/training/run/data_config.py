@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rlvr_graders.registry import get_reward
 
-from g2rpo.data.completion import TraceFields, style
+from g2rpo.data.completion import TraceFields, setting, style
 from g2rpo.data.curriculum import in_order, of_difficulty, read_pass_rates
 from g2rpo.data.load import instructed, load_problems
 from g2rpo.data.problem import Problem
@@ -21,62 +21,56 @@ from g2rpo.errors import ConfigError, nearest, one_of
 from g2rpo.training.presets import PRESETS
 
 
-def _setting(default: Any, text: str) -> Any:
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata={"help": text})
-    return field(default=default, metadata={"help": text})
-
-
 @dataclass
 class DataConfig(TraceFields):
     """Where problems and rewards come from, and how a completion is written around a trace."""
 
-    preset: str | None = _setting(None, f"A method by name: {', '.join(PRESETS)}. Single fields override it.")
-    dataset_name: str | None = _setting(None, "Data set on the hub, such as openai/gsm8k.")
-    dataset_path: str | None = _setting(
+    preset: str | None = setting(None, f"A method by name: {', '.join(PRESETS)}. Single fields override it.")
+    dataset_name: str | None = setting(None, "Data set on the hub, such as openai/gsm8k.")
+    dataset_path: str | None = setting(
         None, "Local file or folder instead (JSONL, JSON, CSV, Parquet); $NAME is an environment variable."
     )
-    dataset_config: str | None = _setting(None, "Configuration on the hub, such as main.")
-    dataset_split: str = _setting("train", "Split on the hub, or the file's stem in a folder.")
-    dataset_limit: int | None = _setting(None, "Keep the first so many problems.")
-    dataset_difficulty: list[float] | None = _setting(
+    dataset_config: str | None = setting(None, "Configuration on the hub, such as main.")
+    dataset_split: str = setting("train", "Split on the hub, or the file's stem in a folder.")
+    dataset_limit: int | None = setting(None, "Keep the first so many problems.")
+    dataset_difficulty: list[float] | None = setting(
         None, "Keep problems of this difficulty alone: lowest and highest, or one number for both (GSM8K: [1, 3] steps)."
     )
-    dataset_source: str | None = _setting(
+    dataset_source: str | None = setting(
         None, "How rows are read, by name (docs/data.md); default: recognised by the set's name or its columns."
     )
-    dataset_duplicates: str = _setting("error", "A problem that stands there twice: error, drop (keep the first) or keep.")
-    dataset_trace: str = _setting("shortest", "Of several traces of a problem: shortest or first.")
-    curriculum: str | None = _setting(None, "Order of the problems: easy_to_hard, mixed (TRL's shuffling) or sequential.")
-    curriculum_by: str = _setting("difficulty", "What makes a problem hard: difficulty, tiers (by source) or pass_rate.")
-    curriculum_tiers: list[str] = _setting(list(TIERS), "Sources from easy to hard, for curriculum_by: tiers.")
-    curriculum_file: str | None = _setting(None, "Pass rates written by g2rpo data difficulty, for curriculum_by: pass_rate.")
-    columns: dict[str, str] = _setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
-    system_prompt: str | None = _setting(None, "System message before every problem.")
-    instruction: str | None = _setting(None, "Line appended to every problem, such as the wanted format.")
-    few_shot: int = _setting(
+    dataset_duplicates: str = setting("error", "A problem that stands there twice: error, drop (keep the first) or keep.")
+    dataset_trace: str = setting("shortest", "Of several traces of a problem: shortest or first.")
+    curriculum: str | None = setting(None, "Order of the problems: easy_to_hard, mixed (TRL's shuffling) or sequential.")
+    curriculum_by: str = setting("difficulty", "What makes a problem hard: difficulty, tiers (by source) or pass_rate.")
+    curriculum_tiers: list[str] = setting(list(TIERS), "Sources from easy to hard, for curriculum_by: tiers.")
+    curriculum_file: str | None = setting(None, "Pass rates written by g2rpo data difficulty, for curriculum_by: pass_rate.")
+    columns: dict[str, str] = setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
+    system_prompt: str | None = setting(None, "System message before every problem.")
+    instruction: str | None = setting(None, "Line appended to every problem, such as the wanted format.")
+    few_shot: int = setting(
         0, "Worked examples in front of each problem, drawn from the training problems, never the problem itself."
     )
-    prompt_format: str = _setting(
+    prompt_format: str = setting(
         "chat", "How prompts are put: chat (the model's template), or text, for base models without one."
     )
-    task: str | None = _setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
-    task_steps: list[int] = _setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
-    task_size: int = _setting(2000, "Problems to draw.")
-    trace_noise: float = _setting(0.0, "Share of a task's traces with one wrong step; answers stay right.")
-    trace_style: str = _setting(
+    task: str | None = setting(None, "Procedural task instead of a data set: chains, word_problems or programs.")
+    task_steps: list[int] = setting([7], "Reasoning steps per problem: one number, or lowest and highest.")
+    task_size: int = setting(2000, "Problems to draw.")
+    trace_noise: float = setting(0.0, "Share of a task's traces with one wrong step; answers stay right.")
+    trace_style: str = setting(
         "own", "How a task's traces are written: own, prose, terse, skips (steps left out) or stops (the last third left out)."
     )
-    trace_limit: int | None = _setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
-    trace_share: float | None = _setting(
+    trace_limit: int | None = setting(None, "Problems that keep their trace; the others have an answer only. Default: all.")
+    trace_share: float | None = setting(
         None,
         "Least share of the problems trained on that have a trace: those come round more often if they are fewer. Default: "
         "as they are.",
     )
-    rewards: list[str] = _setting(
+    rewards: list[str] = setting(
         ["accuracy"], "Rewards by name, module:function or file.py:function; found beside the recipe and in the working folder."
     )
-    reward_kwargs: dict[str, dict[str, Any]] = _setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
+    reward_kwargs: dict[str, dict[str, Any]] = setting({}, "Settings per reward: {cosine: {max_length: 512}}.")
 
     def __post_init__(self) -> None:
         style(self.guidance_style)

@@ -12,7 +12,6 @@ from datasets import Dataset
 
 from g2rpo.data.completion import style
 from g2rpo.data.disappointments import longer_than_budget
-from g2rpo.data.problem import Problem
 from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.evaluation.prompts import rendered
 from g2rpo.sampling.draw import warpers
@@ -44,30 +43,6 @@ class DataReport:
         return asdict(self)
 
 
-def check_problems(problems: Sequence[Problem], args: GuidedGRPOConfig) -> None:
-    """What guidance needs of a recipe's data, told in the words of a recipe: whoever wrote one knows `columns`, not our rows.
-
-    Raises:
-        DataError: no problem has a trace, or none has what the leak guard looks for.
-    """
-    if not args.guided or not problems:
-        return
-    mapping = "columns: {prompt: question, answer: final, trace: solution}"
-    if args.guidance_trace_column == "trace" and not any(p.trace for p in problems):
-        raise DataError(
-            "trace",
-            expected="a worked solution for the problems of a guided run; the data give none",
-            then=f"Name its column in the recipe, for example {mapping}, or train without guidance (guidance_controller: none).",
-        )
-    if args.guidance_leak_guard != "off" and args.guidance_answer_column == "answer" and all(p.answer is None for p in problems):
-        raise DataError(
-            "answer",
-            expected="a final answer for the leak guard to look for; the data give none",
-            then=f"Name its column in the recipe, for example {mapping}, or set guidance_leak_guard to off for data "
-            "without answers (programs with tests).",
-        )
-
-
 def check_template(tokenizer: Any, prompt: Any, template_kwargs: Mapping[str, Any] | None = None) -> None:
     """A conversation needs a chat template, and one that takes its roles.
 
@@ -95,29 +70,37 @@ def check_data(dataset: Any, args: GuidedGRPOConfig) -> None:
         return  # TRL says so itself
     if isinstance(dataset, Dataset) and len(dataset) == 0:
         raise DataError("training set", expected="at least one row", then="Check the split and the filters.")
+    wanted = check_columns(dataset, args)
+    if isinstance(dataset, Dataset):
+        _check_rows(dataset.select_columns(wanted), args)
+
+
+def check_columns(dataset: Any, args: GuidedGRPOConfig) -> list[str]:
+    """The columns that guidance needs.
+
+    Raises:
+        DataError: one is missing; names the nearest.
+    """
     columns = dataset.column_names or list(next(iter(dataset)))
     wanted = ["prompt", args.guidance_trace_column]
     if args.guidance_leak_guard != "off":
         wanted.append(args.guidance_answer_column)
+    mapping = "in the recipe's columns, for example columns: {prompt: question, answer: final, trace: solution}"
+    moves = {
+        "prompt": f"Name the question's column `prompt`, or map it {mapping}.",
+        args.guidance_trace_column: f"Guidance needs a worked solution per row: name its column {mapping}; outside a recipe set "
+        "guidance_trace_column; or train without guidance (guidance_controller: none).",
+        args.guidance_answer_column: f"The leak guard needs the answer: name its column {mapping}; outside a recipe set "
+        "guidance_answer_column; or set guidance_leak_guard to off for data without answers (programs with tests).",
+    }
     for column in wanted:
         if column not in columns:
-            then = {
-                "prompt": "Name the question's column `prompt`, or map it in the recipe's `columns`.",
-                args.guidance_trace_column: "Guidance needs a worked solution per row: set guidance_trace_column, or train "
-                "without "
-                "guidance (guidance_controller: none).",
-            }.get(
-                column,
-                "The leak guard needs the answer: set guidance_answer_column, or guidance_leak_guard to off for data "
-                "without answers (programs with tests).",
-            )
             raise DataError(
                 f"column {column!r}",
                 expected=f"it among the columns {', '.join(columns)}",
-                then=f"{nearest(column, columns)} {then}",
+                then=f"{nearest(column, columns)} {moves[column]}",
             )
-    if isinstance(dataset, Dataset):
-        _check_rows(dataset.select_columns(wanted), args)
+    return wanted
 
 
 def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:

@@ -17,7 +17,7 @@ from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
 from g2rpo.training.run import phase_times as phases
 from g2rpo.training.run.callbacks import RecordSteps, ShowProgress
 from g2rpo.training.run.libraries import check_libraries, library_words
-from g2rpo.training.run.preflight import check_problems
+from g2rpo.training.run.preflight import check_columns
 from g2rpo.training.run.primary_reward import check_gold
 from g2rpo.training.run.recipe import Recipe
 from g2rpo.training.run.resuming import Progress, Resume, begin_again, checkpoint_to_resume, finish, progress, was_stopped_early
@@ -130,13 +130,14 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
     args = recipe.training
     model = trainable_place(recipe.model.model_name_or_path, trust_remote_code=args.trust_remote_code)
     problems = recipe.data.problems()
-    check_problems(problems, args)
     for found in disappointments(problems):
         logger.warning(str(found))
     for reward in rewards:
         if warm_up := getattr(reward, "warm_up", None):
             warm_up()  # comes up while the model is loaded
     rows = to_rows(recipe.data.in_curriculum(problems, args.seed))
+    if args.guided and len(rows):
+        check_columns(rows, args)  # a missing mapping is told before answers that cannot be graded
     check_gold(rows, rewards)
     with loading(recipe.model.model_name_or_path), without_eval_set(args):
         trainer = GuidedGRPOTrainer(
