@@ -6,5 +6,5 @@ set -euo pipefail
 export VLLM_SERVER_DEV_MODE=1
 weights=(--weight-transfer-config '{"backend": "nccl"}')
 [ -z "${ON_PROCESSOR:-}" ] || weights=(--enforce-eager --worker-extension-cls g2rpo.training.engine.cpu.PlainWeights)
-exec python -m vllm.entrypoints.openai.api_server --host 0.0.0.0 --port 8000 \
+exec python -m vllm.entrypoints.openai.api_server --host 0.0.0.0 --port "${SERVER_PORT:-8000}" \
   --logprobs-mode processed_logprobs --max-logprobs -1 "${weights[@]}" "$@"

@@ -25,7 +25,7 @@ srun --nodes=1 --ntasks=1 --nodelist="$server" examples/launch/server.sh $SERVER
 serving=$!
 status=0
 srun --nodes="$NODES" --ntasks="$NODES" --nodelist="$trainers" --kill-on-bad-exit=1 examples/launch/node.sh "$@" --resume auto \
-  --use_vllm true --vllm_mode server --vllm_server_base_url "http://$server:8000" || status=$?
+  --use_vllm true --vllm_mode server --vllm_server_base_url "http://$server:${SERVER_PORT:-8000}" || status=$?
 kill "$serving" && wait "$serving" || true
 if ((status && ${SLURM_RESTART_COUNT:-0} < TRIES)); then scontrol requeue "$SLURM_JOB_ID"; fi
 exit "$status"

@@ -14,7 +14,7 @@ set -euo pipefail
 declare -A left=()
 read -ra nodes <<< "$TRAINERS"
 export NODES=${#nodes[@]} MAIN=${nodes[0]} PROCESSES
-passed=(NODES MAIN PROCESSES PORT LAUNCH LAUNCH_FLAGS ON_PROCESSOR)
+passed=(NODES MAIN PROCESSES PORT LAUNCH LAUNCH_FLAGS SERVER_PORT ON_PROCESSOR)
 
 on() {  # NODE COMMAND…: in the background; $! is its process
   local node=$1 line="cd ${PWD@Q} && ${SETUP:-source .venv/bin/activate} && exec env"
@@ -27,7 +27,7 @@ trap 'exit 143' TERM INT HUP
 command=("$@" --resume auto)
 if [ -n "${SERVER:-}" ]; then
   on "$SERVER" examples/launch/server.sh "$SERVER_FLAGS"
-  command+=(--use_vllm true --vllm_mode server --vllm_server_base_url "http://$SERVER:8000")
+  command+=(--use_vllm true --vllm_mode server --vllm_server_base_url "http://$SERVER:${SERVER_PORT:-8000}")
 fi
 for i in "${!nodes[@]}"; do
   on "${nodes[i]}" NODE="$i" examples/launch/node.sh "${command[@]@Q}"
