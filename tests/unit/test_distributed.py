@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.errors import ConfigError
-from g2rpo.training.distributed import check_launch, keep_outputs_fp32, keep_weights_fp32
+from g2rpo.training.distributed import check_launch, keep_outputs_fp32, keep_weights_fp32, tell_of_build_locks
 
 
 @pytest.mark.parametrize(
@@ -60,3 +61,13 @@ def test_deepspeed_takes_autocast_for_float32_weights(bf16, dtype, kept):
     assert keep_weights_fp32(args, "a model") is kept
     wanted = {"bf16": {}, "torch_autocast": {"enabled": True, "dtype": "bfloat16"}} if kept else {"bf16": {"enabled": bf16}}
     assert configs == [wanted] * 3
+
+
+def test_a_lock_of_a_build_is_told(tmp_path, caplog):
+    PartialState()
+    tell_of_build_locks(str(tmp_path))
+    assert not caplog.records
+    (tmp_path / "py311_cpu" / "deepspeed_shm_comm").mkdir(parents=True)
+    (tmp_path / "py311_cpu" / "deepspeed_shm_comm" / "lock").touch()
+    tell_of_build_locks(str(tmp_path))
+    assert "deepspeed_shm_comm/lock is there" in caplog.text

@@ -3,15 +3,19 @@ its default costs precision."""
 
 import dataclasses
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 from accelerate.utils import DistributedType
 from torch import nn
+from torch.utils.cpp_extension import get_default_build_root
 from transformers import TrainingArguments
 
 from g2rpo.errors import ConfigError
 
+logger = get_logger(__name__)
 ASKED_FOR = {"ACCELERATE_USE_FSDP": DistributedType.FSDP, "ACCELERATE_USE_DEEPSPEED": DistributedType.DEEPSPEED}
 """What `accelerate launch` tells its processes, and what a run with it must turn out to be."""
 
@@ -29,6 +33,8 @@ class ChecksLaunch:
     def create_accelerator_and_postprocess(self) -> None:
         super().create_accelerator_and_postprocess()
         check_launch(self.accelerator.distributed_type)
+        if self.accelerator.distributed_type == DistributedType.DEEPSPEED:
+            tell_of_build_locks(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
         keep_outputs_fp32(self.accelerator)
 
 
@@ -48,6 +54,19 @@ def check_launch(running: DistributedType) -> None:
                 "and with "
                 f"a number of processes on which accelerate has {wanted.value}.",
             )
+
+
+def tell_of_build_locks(folder: str) -> None:
+    """Warns of locks in the folder of torch's compiled extensions.
+
+    DeepSpeed compiles or loads some when it starts. A process that is killed meanwhile leaves its lock, and all later ones wait
+    for it, without a word and without an end.
+    """
+    for lock in Path(folder).glob("**/lock"):
+        logger.warning(
+            f"{lock} is there: another process compiles, or was killed while it did. If this run now waits, and no other is "
+            "starting, remove that file."
+        )
 
 
 def keep_weights_fp32(args: TrainingArguments, model: nn.Module | str) -> bool:

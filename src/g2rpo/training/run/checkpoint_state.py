@@ -29,6 +29,7 @@ class SavesGuidanceState:
     def guidance_state(self) -> dict[str, Any]:
         """What a checkpoint must carry besides TRL's own: the controller's state and the counts that feed the record."""
         return {
+            "processes": self.accelerator.num_processes,
             "controller": self.args.guidance_controller,
             "state": state_to_json(self.controller_state),
             "warm_start": asdict(self.warm_start_state),

@@ -83,7 +83,7 @@ def checkpoint_to_resume(args: Any) -> str:
     """The checkpoint that a run goes on from.
 
     Raises:
-        RunError: there is none, or the run has nothing left to do.
+        RunError: there is none, it is of another number of processes, or the run has nothing left to do.
     """
     here = progress(args)
     if here.complete:
@@ -100,6 +100,16 @@ def checkpoint_to_resume(args: Any) -> str:
             expected="a whole checkpoint to resume from",
             then="There is none: start without --resume in another output_dir, or with --resume auto, which begins again. "
             "Set save_strategy: steps and save_steps to have one next time.",
+        )
+    written_by = json.loads((Path(here.checkpoint) / STATE_FILE).read_text()).get("processes", args.world_size)
+    if written_by != args.world_size:
+        raise RunError(
+            "number of processes",
+            args.world_size,
+            expected=f"{written_by}: {Path(here.checkpoint).name} holds random states, and where they are sharded optimizer "
+            "states, of each process",
+            then=f"Resume with {written_by} processes, on any number of nodes, or start a new run from its weights "
+            "(model_name_or_path).",
         )
     return here.checkpoint
 
