@@ -255,7 +255,7 @@ def print_tables(console: Any, summary: dict[str, Any]) -> None:
 
     for task, block in summary["tasks"].items():
         table = Table(title=f"{task}: held-out accuracy, {summary['evaluation']['problems']} problems", title_justify="left")
-        for column in ("arm", "accuracy", "95 % interval", "IQM", "left ground", "held best", "by seed"):
+        for column in ("arm", "accuracy", "95 % interval", "IQM", "took off", "held best", "by seed"):
             table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=column == "arm")
         for name, arm in block["arms"].items():
             low, high = arm["ci95"]
