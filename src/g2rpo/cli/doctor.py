@@ -41,10 +41,12 @@ def run_recipe_doctor(recipe: Any, problems: int, samples: int | None, console: 
     from g2rpo.training.doctor import examine
 
     probe, found, advice = examine(recipe, problems, samples)
+    plain = probe.levels[0]
     table = Table(
-        title=f"{len(probe.levels[0].groups)} problems, {probe.levels[0].group_size} samples each", title_justify="left"
+        title=f"{len(plain.groups)} problems, {plain.group_size} samples each; any right, mixed: shares of groups",
+        title_justify="left",
     )
-    for column in ("given", "right", "groups with a success", "with spread", "no end", "no answer", "wrong", "tokens"):
+    for column in ("given", "right", "any right", "mixed", "no end", "no answer", "wrong", "tokens"):
         table.add_column(column, justify="left" if column == "given" else "right", no_wrap=column == "given")
     for level in probe.levels:
         shares = (level.rate, level.succeeded, level.spread)

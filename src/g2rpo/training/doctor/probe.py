@@ -20,6 +20,7 @@ from g2rpo.method.planner import Planner
 from g2rpo.method.prefix import encode_plain
 from g2rpo.sampling.sample import sample_rows
 from g2rpo.seeds import rng, seed_of
+from g2rpo.training.hints import NEUTRAL
 from g2rpo.training.run.preflight import check_template, primary_reward
 from g2rpo.training.run.recipe import Recipe
 
@@ -27,7 +28,6 @@ PLAIN, WHOLE, MARK = "plain", "whole trace", "trace and mark"
 REVEALED = {PLAIN: 0.0, "1/4": 0.25, "1/2": 0.5, "3/4": 0.75, "longest": 1.0}
 """Levels that training may reach: shares of what the leak guard allows."""
 MOST_SAMPLES = 16
-NEUTRAL = {"top_p": (None, 1.0), "top_k": (None, 0, -1), "min_p": (None, 0.0), "repetition_penalty": (None, 1.0)}
 
 
 @dataclass(frozen=True)

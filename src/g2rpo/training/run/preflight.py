@@ -106,7 +106,7 @@ def check_problems(problems: Sequence[Problem], args: GuidedGRPOConfig) -> None:
     Raises:
         DataError: no problem has a trace, or none has what the leak guard looks for.
     """
-    if not args.guided or not problems:
+    if not args.uses_traces or not problems:
         return
     mapping = "columns: {prompt: question, answer: final, trace: solution}"
     if args.guidance_trace_column == "trace" and not any(p.trace for p in problems):
@@ -357,6 +357,16 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
             "Use conversations ([{'role': 'user', 'content': ...}]) to have it applied."
         )
     prompts = [len(ids) for ids in trainer._tokenize_prompts([r["prompt"] for r in rows])[0]]
+    if args.guidance_place == "prompt":
+        if isinstance(rows[0]["prompt"], str):
+            raise ConfigError(
+                "guidance_place",
+                "prompt",
+                expected="answer with plain prompts: a hint stands behind the last message of a conversation",
+                then="Set prompt_format to chat, or guidance_place to answer.",
+            )
+        around = len(trainer._tokenizer(args.guidance_instruction)["input_ids"])
+        prompts = [length + around + len(planner.trace(row).ids) for length, row in zip(prompts, rows, strict=True)]
     _check_prompts(trainer, rows, prompts)
 
     whole_style = style(args.guidance_style).opened_by(planner.prompt_tail)
