@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 import typer.core
-from rlvr_graders.cli.files import check_folder
+from rlvr_graders.cli.files import check_file, check_folder
 from rlvr_graders.cli.main import SentenceErrors, grade
 
 import g2rpo
@@ -323,6 +323,32 @@ def simulate(
     from g2rpo.cli.simulate import run_simulation
 
     run_simulation(controller, scenario, kwargs, steps, seeds, ratio, output)
+
+
+@app.command(context_settings=FIELDS)
+def harvest(
+    context: typer.Context,
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(help="The data set to write (JSONL), with its costs beside it.")],
+    samples: Annotated[int, typer.Option(help="Per problem, at most.")] = 16,
+    reveal: Annotated[float, typer.Option(help="Continue from this share of each trace; 0: from the problem alone.")] = 0.0,
+    tokens: Annotated[int | None, typer.Option(help="Stop after so many sampled tokens.")] = None,
+) -> None:
+    """Make a data set of a model's own right solutions.
+
+    Sampled with the recipe's model, template and rewards; --few_shot 2 shows worked examples. Train on it with the same recipe
+    and --dataset_path, say with the preset prefix-rl.
+    """
+    from g2rpo.cli.harvest import run_harvest
+    from g2rpo.training.run.recipe import read_yaml, resolve
+
+    quiet()
+    check_file("--out", out)
+    result = run_harvest(resolve(read_yaml(recipe), context.args), out, samples=samples, reveal=reveal, token_budget=tokens)
+    print(
+        f"{len(result.problems)} of {result.tried} problems solved; {result.right} of {result.samples} samples right, "
+        f"{result.other_form} of them in another form; {result.tokens:,} tokens sampled: {out}"
+    )
 
 
 @app.command(context_settings=FIELDS)
