@@ -5,7 +5,6 @@ import json
 import pytest
 from rlvr_graders.exact import exact_match_reward
 
-from g2rpo.cli.harvest import run_harvest
 from g2rpo.curation.harvest import harvest, trace_of
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import load_problems
@@ -13,6 +12,7 @@ from g2rpo.data.tasks import make
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.checkpoint import load_checkpoint
 from g2rpo.evaluation.decoding import Decoding
+from g2rpo.training.harvest import run_harvest
 from g2rpo.training.run.recipe import resolve
 
 SAMPLED = Decoding(temperature=1.0)

@@ -15,7 +15,8 @@ import typer
 from rlvr_graders.cli.files import check_file, opened
 
 from g2rpo.cli.quiet import quiet
-from g2rpo.errors import ConfigError, DataError
+from g2rpo.data.write import write_problems
+from g2rpo.errors import ConfigError
 
 if TYPE_CHECKING:
     from g2rpo.data.problem import Problem
@@ -466,31 +467,6 @@ def difficulty(
     print(
         f"{len(values)} problems, {sum(values) / max(1, len(values)):.1%} of samples right; never {never}, always {always}: {out}"
     )
-
-
-def write_problems(path: Path, problems: "Sequence[Problem]") -> None:
-    """Problems as rows that `dataset_path` reads without any mapping.
-
-    Raises:
-        DataError: problems of GPQA among them, whose authors ask not to copy them.
-    """
-    if any(p.key.startswith("gpqa:") for p in problems):
-        raise DataError(
-            "GPQA", expected="no copy of its questions: its authors ask not to make any", then="Load it from its own place."
-        )
-    rows = [
-        {
-            "key": p.key,
-            "prompt": p.prompt,
-            "answer": p.answer,
-            "trace": p.trace,
-            "difficulty": p.difficulty,
-            "source": p.source,
-            "tests": p.tests,
-        }
-        for p in problems
-    ]
-    _write(path, rows)
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -339,7 +339,7 @@ def harvest(
     Sampled with the recipe's model, template and rewards; --few_shot 2 shows worked examples. Train on it with the same recipe
     and --dataset_path, say with the preset prefix-rl.
     """
-    from g2rpo.cli.harvest import run_harvest
+    from g2rpo.training.harvest import run_harvest
     from g2rpo.training.run.recipe import read_yaml, resolve
 
     quiet()

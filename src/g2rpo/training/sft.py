@@ -38,17 +38,18 @@ def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> "tuple[
 
     Fields that only reinforcement learning has are dropped, so that one recipe serves both.
     """
-    given = merged_with(values, flags)
-    settings = _settings(given)
-    sft = {f.name for f in dataclasses.fields(SFTConfig)}
-    only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - sft
+    given, settings = without_rl(merged_with(values, flags), SFTConfig)
     # Without completion_only_loss TRL ignores the completion mask of rows that come as token ids, and learns the prompts too.
-    given = {
-        "activation_checkpointing": False,
-        "completion_only_loss": True,
-        **{k: v for k, v in given.items() if k not in only_rl},
-    }
+    given = {"activation_checkpointing": False, "completion_only_loss": True, **given}
     return resolve(given, config_class=SFTConfig), settings
+
+
+def without_rl(given: dict[str, Any], config_class: type) -> "tuple[dict[str, Any], SFTSettings]":
+    """The fields without those that only reinforcement learning has, and the settings that are shared with it."""
+    settings = _settings(given)
+    own = {f.name for f in dataclasses.fields(config_class)}
+    only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - own
+    return {k: v for k, v in given.items() if k not in only_rl}, settings
 
 
 def _settings(given: dict[str, Any]) -> "SFTSettings":
@@ -166,20 +167,31 @@ def train_sft(
 ) -> TraceSFTTrainer:
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in
     `run.train`."""
-    recipe, settings = resolved
-    args: SFTConfig = recipe.training
+    return train_with(_made_ready, *resolved, quiet=quiet, callbacks=callbacks)
+
+
+def train_with(
+    make: Callable[[Recipe, SFTSettings, RunDirectory], Any],
+    recipe: Recipe,
+    settings: SFTSettings,
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
+) -> Any:
+    """The run of a trainer without a controller, which `make` makes: its directory, its records, its budget."""
+    args = recipe.training
     check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():
-        trainer = _made_ready(recipe, settings, run)
+        trainer = make(recipe, settings, run)
         trainer.add_callback(RecordSteps(run, trainer))
         for callback in (PrinterCallback, ProgressCallback):
             trainer.remove_callback(callback)
         if not quiet:
             trainer.add_callback(ShowProgress())
         if settings.max_tokens is not None:
-            trainer.add_callback(StopAtBudget(lambda: trainer.trained_tokens, settings.max_tokens))
+            trainer.add_callback(StopAtBudget(lambda: trainer.spent_tokens, settings.max_tokens))
         for callback in callbacks:
             trainer.add_callback(callback(trainer))
         try:

@@ -4,8 +4,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from g2rpo.cli.data import write_problems
 from g2rpo.curation.harvest import Harvest, harvest
+from g2rpo.data.write import write_problems
 from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_checkpoint
 from g2rpo.evaluation.decoding import Decoding
