@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from g2rpo.data.completion import STYLES
 from g2rpo.method.warm_start import ENOUGH
-from g2rpo.training.doctor.probe import MARK, PLAIN, WHOLE, Level, Probe, marker_of
+from g2rpo.training.doctor.probe import MARK, PLAIN, STEPS, WHOLE, Level, Probe, marker_of
 from g2rpo.training.doctor.setup_checks import Finding
 
 TOO_EASY = 0.9
+OWN_NOTATION = 5.0
+"""Perplexity of the traces below which the model could have written them."""
 UNLIKE = 0.05
 """Log-probabilities of sampler and trainer may differ by so many nats: more than rounding in bfloat16 does."""
 MARKERS = {name: marker_of(name) for name in STYLES}
@@ -27,15 +29,20 @@ class Advice:
 
 def findings(probe: Probe) -> list[Finding]:
     """What the measurement shows to be wrong, or good to know, in the order in which it should be read."""
-    return [found for found in (_log_probabilities(probe), _marker(probe), _easy(probe), _ends(probe), _traces(probe)) if found]
+    return [
+        found
+        for found in (_log_probabilities(probe), _marker(probe), _easy(probe), _ends(probe), _cut(probe), _traces(probe))
+        if found
+    ]
 
 
 def advise(probe: Probe, found: Sequence[Finding]) -> Advice:
     """What to do first.
 
-    Groups teach where they have successes and failures. Where half of the plain groups do, plain GRPO learns. Otherwise guidance
-    has something to work with where half of the groups have a success from some prefix that the leak guard allows; where they
-    have none, imitation comes first: this is when the default preset imitates, too.
+    Groups teach where they have successes and failures: where half of the plain ones do, plain GRPO learns. Traces in the model's
+    own notation that lead to their answers are imitated: in our comparisons that was ahead of guidance or level with it
+    (docs/results.md), and guidance far ahead on traces in another notation. Guidance has something to work with where half of the
+    groups have a success from some prefix that training may reveal; where they have none, the default preset imitates, too.
     """
     if faults := [f for f in found if f.fault]:
         return Advice("mend the set-up first", f"{faults[0].name}: {faults[0].what}", faults[0].then)
@@ -50,11 +57,21 @@ def advise(probe: Probe, found: Sequence[Finding]) -> Advice:
             "Give the problems traces, or easier problems.",
         )
     best = max(guided, key=lambda level: (level.succeeded >= ENOUGH, level.spread, level.succeeded))
-    if best.succeeded >= ENOUGH:
+    own = probe.perplexity < OWN_NOTATION
+    if own and _lead(probe):
+        return Advice(
+            "imitate first",
+            f"the perplexity of the traces is {probe.perplexity:.3g}: the model's own notation; {probe.level(WHOLE).rate:.0%} of "
+            f"the samples from whole traces are right, {plain.rate:.0%} of the plain ones",
+            "g2rpo sft, then g2rpo train on its result (or preset: g2rpo alone, where skills must not be forgotten).",
+        )
+    if best.succeeded >= ENOUGH or own:
+        cut = ", guidance_cut: step" if best.name == STEPS else ""
         return Advice(
             "guide",
-            f"{_groups(best)} from {best.name} of what may be revealed, {plain.spread:.0%} of the plain ones",
-            "preset: g2rpo.",
+            f"{_groups(best)} from {best.name} of what may be revealed, {plain.spread:.0%} of the plain ones; the perplexity of "
+            f"the traces is {probe.perplexity:.3g}",
+            f"preset: g2rpo{cut}.",
         )
     return Advice(
         "imitate first",
@@ -62,6 +79,12 @@ def advise(probe: Probe, found: Sequence[Finding]) -> Advice:
         f"guard allows; the perplexity of the traces is {probe.perplexity:.3g}",
         "preset: g2rpo, whose warm start imitates until groups succeed, or g2rpo sft and then g2rpo train on its result.",
     )
+
+
+def _lead(probe: Probe) -> bool:
+    """Whether half of the groups have a success where most of the trace is shown."""
+    shown = [probe.level(name) for name in ("longest", STEPS, WHOLE)]
+    return max(level.succeeded for level in shown if level is not None) >= ENOUGH
 
 
 def _groups(level: Level) -> str:
@@ -125,24 +148,47 @@ def _ends(probe: Probe) -> Finding | None:
     )
 
 
-def _traces(probe: Probe) -> Finding | None:
-    """Whether the model can go on from the traces, and if it cannot, whether it lacks the path or the form of the answer."""
-    longest, whole, mark = probe.level("longest"), probe.level(WHOLE), probe.level(MARK)
-    hidden = sum(tokens > probe.budget for tokens in probe.demonstrations) >= len(probe.demonstrations) / 2
-    if longest is None or hidden or max(level.succeeded for level in probe.guarded) >= ENOUGH:
+def _cut(probe: Probe) -> Finding | None:
+    """Prefixes that end within a step of a foreign notation lead nowhere."""
+    steps, longest = probe.level(STEPS), probe.level("longest")
+    if steps is None or not steps.succeeded >= ENOUGH > longest.succeeded:
         return None
+    return Finding(
+        "cut",
+        f"groups with a success: {steps.succeeded:.0%} from prefixes of whole steps, {longest.succeeded:.0%} from ones that end "
+        "anywhere",
+        "Set guidance_cut to step.",
+        fault=False,
+    )
+
+
+def _traces(probe: Probe) -> Finding | None:
+    """Where not even most of a trace leads to its answer: because of the form of the answer, of the trace, or of its notation."""
+    hidden = sum(tokens > probe.budget for tokens in probe.demonstrations) >= len(probe.demonstrations) / 2
+    if probe.level(WHOLE) is None or hidden or _lead(probe):
+        return None
+    whole, mark = probe.level(WHOLE), probe.level(MARK)
+    rates = (
+        f"{probe.level('longest').rate:.0%} succeed from the longest prefix, {whole.rate:.0%} from the whole trace, "
+        f"{mark.rate:.0%} with the answer's mark given; perplexity {probe.perplexity:.3g}"
+    )
     if mark.rate >= ENOUGH:
         return Finding(
             "form",
-            f"{longest.rate:.0%} succeed from the longest prefix, {whole.rate:.0%} from the whole trace, {mark.rate:.0%} once "
-            "the answer's mark is given: the model lacks the form of an answer, not its value",
+            f"the model lacks the form of an answer, not its value: {rates}",
             "Imitate first: a few demonstrations teach the form.",
+            fault=False,
+        )
+    if probe.perplexity < OWN_NOTATION:
+        return Finding(
+            "traces",
+            f"they are in the model's own notation and do not lead to their answers: {rates}",
+            "They may stop short, or be wrong: look at some (g2rpo data show). Imitation would teach answers without the steps.",
             fault=False,
         )
     return Finding(
         "traces",
-        f"the model cannot continue them: {longest.rate:.0%} succeed from the longest prefix, {whole.rate:.0%} from the whole "
-        f"trace, {mark.rate:.0%} with the answer's mark given; perplexity {probe.perplexity:.3g}",
+        f"the model cannot continue them: {rates}",
         "Imitate first if the model is to write like them. Otherwise take traces that it can read: g2rpo harvest collects its "
         "own, g2rpo data traces --pick likeliest chooses among several.",
         fault=False,

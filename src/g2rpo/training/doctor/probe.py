@@ -24,9 +24,9 @@ from g2rpo.training.hints import NEUTRAL
 from g2rpo.training.run.preflight import check_template, primary_reward
 from g2rpo.training.run.recipe import Recipe
 
-PLAIN, WHOLE, MARK = "plain", "whole trace", "trace and mark"
+PLAIN, STEPS, WHOLE, MARK = "plain", "whole steps", "whole trace", "trace and mark"
 REVEALED = {PLAIN: 0.0, "1/4": 0.25, "1/2": 0.5, "3/4": 0.75, "longest": 1.0}
-"""Levels that training may reach: shares of what the leak guard allows."""
+"""Levels that training may reach: shares of what the leak guard allows. `whole steps` is the longest that ends with a step."""
 MOST_SAMPLES = 16
 
 
@@ -73,7 +73,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured; levels in the order plain, rising shares, whole trace, trace and the answer's mark."""
+    """What was measured; levels in the order plain, rising shares, whole steps, whole trace, trace and the answer's mark."""
 
     levels: tuple[Level, ...]
     group_size: int
@@ -96,7 +96,7 @@ class Probe:
     @property
     def guarded(self) -> list[Level]:
         """Levels that training may reach, plain among them."""
-        return [level for level in self.levels if level.name in REVEALED]
+        return [level for level in self.levels if level.name in (*REVEALED, STEPS)]
 
 
 class Prober:
@@ -129,7 +129,7 @@ class Prober:
         options = self.args.chat_template_kwargs or {}
         return tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False, **options)
 
-    def _planner(self, leak_guard: str) -> Planner:
+    def _planner(self, leak_guard: str, cut: str | None = None) -> Planner:
         args = self.args
         return Planner(
             controller=args.controller,
@@ -139,7 +139,7 @@ class Prober:
             unit="fraction",
             style_name=args.guidance_style,
             leak_guard=leak_guard,
-            cut=args.guidance_cut,
+            cut=cut or args.guidance_cut,
             trace_column="trace",
             answer_column="answer",
             budget=args.max_completion_length,
@@ -166,7 +166,10 @@ class Prober:
             levels.append(level)
             gap = found if name == PLAIN else gap
         if traced:
-            whole = self._planner("off")
+            if args.guidance_cut == "token":
+                stepwise = self._planner(args.guidance_leak_guard, cut="step")
+                levels.append(self._level(STEPS, [self._given(stepwise, row, 1.0) for row in self.rows])[0])
+            whole = self._planner("off", cut="token")
             given = [self._given(whole, row, 1.0) for row in self.rows]
             levels.append(self._level(WHOLE, given)[0])
             mark = encode_plain(self.checkpoint.tokenizer, self._written.between)[0]

@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def check_seam(
     written = style(planner.style_name).opened_by(planner.prompt_tail)
     lost, unpaid, texts, which = [], [], [], []
     for problem, row in zip(problems, rows, strict=True):
-        text = full_completion(problem, written)
+        text = full_completion(replace(problem, trace_answer=None), written)
         allowed = len(planner.trace(row).ids)
         ids, places = encode_plain(tokenizer, text[: len(written.before_trace + problem.trace)])
         for length in sorted({allowed // 2, allowed, len(ids)} - {0}):
