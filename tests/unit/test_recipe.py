@@ -336,7 +336,7 @@ def test_every_preset_resolves(base, name):
     recipe = resolve({**base, "preset": name})
     for field, value in PRESETS[name].items():
         assert getattr(recipe.training, field) == value
-    assert recipe.training.guided == (name not in ("grpo", "dapo"))
+    assert recipe.training.guided == (name not in ("grpo", "dapo", "hpt"))
 
 
 def test_our_preset_is_what_an_unset_recipe_gives(base):

@@ -1,10 +1,11 @@
-"""`g2rpo doctor`: what this machine offers, in one screen."""
+"""`g2rpo doctor`: what this machine offers, or what a recipe would do on it, in one screen."""
 
 import os
 import platform
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,35 @@ def run_doctor(console: Console | None = None) -> int:
     console.print(table)
     console.print(sandboxes.result())
     return 0 if healthy else 1
+
+
+def run_recipe_doctor(recipe: Any, problems: int, samples: int | None, console: Console | None = None) -> int:
+    """Prints what a recipe's model does with its problems, what is wrong, and one recommendation; 1 where something must be
+    mended."""
+    from g2rpo.training.doctor import examine
+
+    probe, found, advice = examine(recipe, problems, samples)
+    plain = probe.levels[0]
+    table = Table(
+        title=f"{len(plain.groups)} problems, {plain.group_size} samples each; any right, mixed: shares of groups",
+        title_justify="left",
+    )
+    for column in ("given", "right", "any right", "mixed", "no end", "no answer", "wrong", "tokens"):
+        table.add_column(column, justify="left" if column == "given" else "right", no_wrap=column == "given")
+    for level in probe.levels:
+        shares = (level.rate, level.succeeded, level.spread)
+        counts = (level.unended, level.unanswered, level.wrong, round(level.tokens))
+        table.add_row(level.name, *(f"{share:.0%}" for share in shares), *map(str, counts))
+    console = console or Console()
+    console.print(table)
+    notes = [f"perplexity of the traces {probe.perplexity:.3g}"] if probe.perplexity is not None else []
+    if probe.logprob_gap is not None:
+        notes.append(f"log-probabilities of sampler and forward pass differ by at most {probe.logprob_gap:.1g} nats")
+    told = [f"{f.name}: {f.what}. {f.then}" for f in found if f.then != advice.how]
+    for line in filter(None, ["; ".join(notes), *told]):
+        console.print(line, markup=False)
+    console.print(f"Recommendation: {advice.move} ({advice.why}). {advice.how}", markup=False, style="bold")
+    return int(any(f.fault for f in found))
 
 
 def _machine_table() -> tuple[Table, bool]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 import typer.core
-from rlvr_graders.cli.files import check_folder
+from rlvr_graders.cli.files import check_file, check_folder
 from rlvr_graders.cli.main import SentenceErrors, grade
 
 import g2rpo
@@ -203,14 +203,51 @@ app.add_typer(grade, name="grade")
 
 
 @app.command()
-def doctor() -> None:
-    """Show what this machine offers.
+def harvest(
+    context: typer.Context,
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Option(help="The data set to write (JSONL), with its costs beside it.")],
+    samples: Annotated[int, typer.Option(help="Per problem, at most.")] = 16,
+    reveal: Annotated[float, typer.Option(help="Continue from this share of each trace; 0: from the problem alone.")] = 0.0,
+    tokens: Annotated[int | None, typer.Option(help="Stop after so many sampled tokens.")] = None,
+) -> None:
+    """Make a data set of a model's own right solutions.
 
-    Devices, libraries, sandbox levels, and whether the pieces fit together.
+    Sampled with the recipe's model, template and rewards; --few_shot 2 shows worked examples. Train on it with the same recipe
+    and --dataset_path, say with the preset prefix-rl.
     """
-    from g2rpo.cli.doctor import run_doctor
+    from g2rpo.training.harvest import run_harvest
+    from g2rpo.training.run.recipe import read_yaml, resolve
 
-    raise typer.Exit(run_doctor())
+    quiet()
+    check_file("--out", out)
+    result = run_harvest(resolve(read_yaml(recipe), context.args), out, samples=samples, reveal=reveal, token_budget=tokens)
+    print(
+        f"{len(result.problems)} of {result.tried} problems solved; {result.right} of {result.samples} samples right, "
+        f"{result.other_form} of them in another form; {result.tokens:,} tokens sampled: {out}"
+    )
+
+
+@app.command(context_settings=FIELDS)
+def doctor(
+    context: typer.Context,
+    recipe: Annotated[Path | None, typer.Argument(help="Look at this recipe instead of the machine; fields can follow.")] = None,
+    problems: Annotated[int, typer.Option(help="Problems of the recipe to try.")] = 8,
+    samples: Annotated[int | None, typer.Option(help="Per problem and share of the trace; default: the group size.")] = None,
+) -> None:
+    """Show what this machine offers, or what a recipe would do.
+
+    Of the machine: devices, libraries, sandbox levels. Of a recipe: pass rates by share of the trace, failures of form and of
+    substance, mistakes of the set-up, and one recommendation. Exit code 1: something has to be mended.
+    """
+    from g2rpo.cli.doctor import run_doctor, run_recipe_doctor
+
+    if recipe is None:
+        raise typer.Exit(run_doctor())
+    from g2rpo.training.run.recipe import read_yaml, resolve
+
+    quiet()
+    raise typer.Exit(run_recipe_doctor(resolve(read_yaml(recipe), context.args), problems, samples))
 
 
 if __name__ == "__main__":

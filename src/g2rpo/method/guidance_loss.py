@@ -7,6 +7,8 @@
                        v = the row's success in [0, 1] if A > 0, else 0; where v = 0 the guidance is masked
     luffy:             - A p / (p + c)                          c = 0.1          (policy shaping of LUFFY, arXiv 2504.14945)
     trust_region_sft:  - A p / max(sg(p), c)                    c = 0.1          (TRAPO, arXiv 2512.17636)
+    chord:             - c p (1 - p) log p, whatever the reward    c = 1/9       (CHORD-phi, arXiv 2508.11408: mu / (1 - mu),
+                                                                                  mu = 0.1)
     top_entropy:       policy_gradient on the share c of a row's guidance tokens with the highest entropy, c = 0.2
                                                                                  (Prefix-RFT, arXiv 2507.01679)
 
@@ -17,7 +19,9 @@ always:
 
 Each of these losses has the gradient of rho_t A_t with rho = pi / sg(pi), if a given token has an advantage of its own:
 
-    A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    A p / max(p, c),    A [H_t among the top]     (in the order above)
+    A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    A p / max(p, c),    c p (1 - p),    A [H_t among the top]
+
+in the order above.
 
 They are computed in this form, because it leaves the objective, its normalization and its KL term the trainer's. Deviations: rho
 is clipped from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the
@@ -81,6 +85,11 @@ def _trust_region_sft(t: GivenTokens, c: float) -> torch.Tensor:
     return t.advantage_B1 * p_BT / p_BT.clamp(min=c)
 
 
+def _chord(t: GivenTokens, c: float) -> torch.Tensor:
+    p_BT = t.logp_BT.exp()
+    return c * p_BT * (1 - p_BT)
+
+
 def _top_entropy(t: GivenTokens, c: float) -> torch.Tensor:
     assert t.entropy_BT is not None
     entropy_BT = t.entropy_BT.masked_fill(~t.given_BT, -torch.inf)
@@ -113,6 +122,7 @@ GUIDANCE_LOSSES: dict[str, GuidanceLoss] = {
     "verified_sft": GuidanceLoss(_verified_sft, 1.0, constant_is_weight=True, only_verified=True),
     "luffy": GuidanceLoss(_luffy, 0.1),
     "trust_region_sft": GuidanceLoss(_trust_region_sft, 0.1),
+    "chord": GuidanceLoss(_chord, 1 / 9, constant_is_weight=True, by_reward=False),
     "top_entropy": GuidanceLoss(_top_entropy, 0.2),
 }
 
@@ -164,3 +174,27 @@ def token_advantages(
     c = loss.constant if constant is None else constant
     assert c is not None, f"{loss} has no constant"
     return torch.where(tokens.given_BT, loss.weigh(tokens, c), row_B1)
+
+
+REATTACHED_SHAPE = 0.1
+
+
+def reattached_advantages(
+    advantages: torch.Tensor, logps_BT: torch.Tensor, hinted_BT: torch.Tensor, constant: float = REATTACHED_SHAPE
+) -> torch.Tensor:
+    """Advantages per token, shape (B, T), of answers that were sampled after a hint and are trained on the plain prompt (Guide,
+    arXiv 2506.13923).
+
+        J_t = A w_t / (w_t + c),  w_t = p(o_t | q, o_<t) / sg p_old(o_t | q, hint, o_<t),  c = 0.1
+
+    has the gradient of rho_t A_t with rho = pi / sg(pi) and A_t = A c w_t / (w_t + c)^2.
+
+    Args:
+        advantages: (B,) or (B, T).
+        logps_BT: Log-probabilities under the policy after the plain prompt, nats.
+        hinted_BT: Those with which the tokens were sampled after the hint, nats; NaN where prompt and sampled prompt are one.
+        constant: c.
+    """
+    row = advantages.view(len(advantages), -1).to(torch.float32)
+    ratio_BT = torch.exp(logps_BT.detach().float() - hinted_BT)
+    return torch.where(hinted_BT.isnan(), row, row * constant * ratio_BT / (ratio_BT + constant) ** 2)

@@ -44,6 +44,8 @@ class Planner:
     """Completion budget in tokens; guidance leaves room for at least one sampled token."""
     seed: int
     cut: Cut = "token"
+    in_prompt: bool = False
+    """Whether guidance is a hint in the prompt: then nothing is opened before it."""
     prompt_tail: str = ""
     """The end of a rendered prompt: it may have opened the think block already."""
     traces: dict[tuple[Any, ...], TraceTokens] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Planner:
         text = clean_trace(text or "")
         if not text:
             return NO_TRACE
-        before = style(self.style_name).opened_by(self.prompt_tail).before_trace
+        before = "" if self.in_prompt else style(self.style_name).opened_by(self.prompt_tail).before_trace
         answer = row.get(self.answer_column)
         tokens = tokenize_trace(self.tokenizer, before, text, None if answer is None else str(answer), self.leak_guard)
         opening = len(self.tokenizer(before, add_special_tokens=False)["input_ids"]) if before else 0

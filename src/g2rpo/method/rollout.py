@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GuidedPrompt:
-    """What one rollout starts from: prompt ids, then guidance ids (empty when unguided), spliced as ids, never as text."""
+    """What one rollout starts from: prompt ids, then guidance ids (empty when unguided), spliced as ids, never as text.
+
+    Where the guidance is a hint in the prompt instead, `prompt_ids` hold it, and there are no guidance ids.
+    """
 
     prompt_ids: tuple[int, ...]
     guidance_ids: tuple[int, ...]
@@ -20,15 +23,24 @@ class GuidedPrompt:
     """Index in the group, 0 .. G - 1."""
     whole: bool = False
     """Whether the guidance is a demonstration: a whole completion, end of turn included, after which nothing is sampled."""
+    hint_tokens: int = 0
+    """Tokens of the trace that stand as a hint in the prompt."""
+    plain_ids: tuple[int, ...] | None = None
+    """The prompt that the answer is trained on, where it is another than the one it was sampled from (Guide)."""
+
+    @property
+    def revealed(self) -> int:
+        """Tokens of the trace that the rollout is shown, in its answer or in its prompt."""
+        return len(self.guidance_ids) or self.hint_tokens
 
     @property
     def fraction(self) -> float:
         """Revealed share of what may be revealed, in [0, 1]."""
-        return len(self.guidance_ids) / self.trace_length if self.trace_length else 0.0
+        return self.revealed / self.trace_length if self.trace_length else 0.0
 
     @property
     def guided(self) -> bool:
-        return bool(self.guidance_ids)
+        return self.revealed > 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +70,7 @@ class Outcome:
             start.key,
             start.rollout_index,
             start.guided,
-            len(start.guidance_ids),
+            start.revealed,
             start.fraction,
             sampled_tokens,
             success,

@@ -22,12 +22,15 @@ from g2rpo.method.guided_share import guided_count
 from g2rpo.method.leak_guard import LEAK_GUARDS
 from g2rpo.method.prefix import CUTS
 from g2rpo.training.field_values import check_numbers
+from g2rpo.training.hints import check_hints
+from g2rpo.training.second_round import SECOND_ROUNDS, check_second_round
 
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 """Those of TRL, which would say only at the first step that it does not know another."""
 MISSING_TRACE = ("error", "unguided")
 TRACE_SOURCES = ("own", "other")
 DEMONSTRATIONS = ("none", "member", "failed_groups")
+PLACES = ("answer", "prompt")
 
 
 @dataclass
@@ -64,17 +67,34 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
         "quarters, or as much less as leaves two rollouts unguided.",
     )
     guidance_unit: str | None = setting(None, "What a length counts: tokens, fraction or steps. Default: the rule's own unit.")
+    guidance_place: str = setting(
+        "answer", "Where guidance stands: at the beginning of the answer, or as a hint in the prompt, behind the question."
+    )
+    guidance_instruction: str = setting(
+        "This is part of a correct solution:\n\n{hint}\n\nSolve the problem with its help. Write the whole solution.",
+        "With guidance_place: prompt, what stands behind the question; {hint} is the part of the trace.",
+    )
+    guidance_reattach: bool = setting(
+        False, "With guidance_place: prompt, train sampled answers on the plain prompt, weighed by the ratio of the two (Guide)."
+    )
+    guidance_second_round: str = setting(
+        "none",
+        "Sample first without guidance, and again with it where a group has no success: none, group (the guided group takes the "
+        "failed one's place) or member (its least guided success takes one rollout's place).",
+    )
     guidance_cut: str = setting(
         "token", "Where a prefix may end: after any token, or at the nearest step, where a reasoning step is complete."
     )
     guidance_loss: str | None = setting(
         None,
-        "Guidance tokens in the loss: verified_sft, mask, policy_gradient (paper), sft, luffy, trust_region_sft or top_entropy. "
+        "Guidance tokens in the loss: verified_sft, mask, policy_gradient (paper), sft, luffy, trust_region_sft, chord or "
+        "top_entropy. "
         "Default: verified_sft; mask with losses that cannot weigh tokens by themselves (sequence level, luspo, vespo).",
     )
     guidance_loss_coefficient: float | None = setting(
         None,
-        "Constant of sft (0.001, weight), verified_sft (1, weight), luffy (0.1), trust_region_sft (0.1) or top_entropy (0.2, "
+        "Constant of sft (0.001, weight), verified_sft (1, weight), luffy (0.1), trust_region_sft (0.1), chord (1/9, weight) or "
+        "top_entropy (0.2, "
         "share). Default: the paper's.",
     )
     guidance_advantages: str = setting(
@@ -138,13 +158,15 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
         one_of("loss_type", self.loss_type, LOSS_TYPES)
         one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
-            self.guidance_loss = "mask" if self._one_advantage_per_row() else "verified_sft"
+            self.guidance_loss = "mask" if self.guidance_place == "prompt" or self.one_advantage_per_row() else "verified_sft"
         one_of("guidance_loss", self.guidance_loss, tuple(GUIDANCE_LOSSES))
         one_of("guidance_advantages", self.guidance_advantages, GROUPINGS)
         one_of("guidance_leak_guard", self.guidance_leak_guard, LEAK_GUARDS)
         one_of("guidance_missing_trace", self.guidance_missing_trace, MISSING_TRACE)
         one_of("guidance_trace_source", self.guidance_trace_source, TRACE_SOURCES)
         one_of("guidance_demonstrations", self.guidance_demonstrations, DEMONSTRATIONS)
+        one_of("guidance_place", self.guidance_place, PLACES)
+        one_of("guidance_second_round", self.guidance_second_round, SECOND_ROUNDS)
         if self.guidance_unit is not None:
             one_of("guidance_unit", self.guidance_unit, UNITS)
         self._check_dynamic_sampling()
@@ -170,6 +192,11 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
     def guided(self) -> bool:
         """Whether any rollout is ever guided."""
         return self.guidance_controller != "none" and guided_count(self.guidance_ratio, self.num_generations) > 0
+
+    @property
+    def uses_traces(self) -> bool:
+        """Whether traces are used at all: as guidance, or as demonstrations in groups that failed without any."""
+        return self.guided or self.guidance_demonstrations == "failed_groups"
 
     @property
     def unit(self) -> Unit:
@@ -198,6 +225,16 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
                 then="Leave it unset.",
             )
         self._check_reuse()
+        check_second_round(self)
+        check_hints(self)
+        imitates = (self.guidance_warm_start and self.guided) or self.guidance_demonstrations == "failed_groups"
+        if imitates and self.beta:
+            raise ConfigError(
+                "beta",
+                self.beta,
+                expected="0 with demonstrations: their tokens have no KL term",
+                then="Set guidance_warm_start to false and guidance_demonstrations to none, or beta to 0.",
+            )
         if not self.guided:
             return
         self.controller.check_group(self.num_generations, count)
@@ -224,14 +261,6 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
                 then="Set guidance_loss to mask, or drop the threshold.",
             )
         self._check_guidance_loss(count)
-        imitates = self.guidance_warm_start or self.guidance_demonstrations == "failed_groups"
-        if imitates and self.beta:
-            raise ConfigError(
-                "beta",
-                self.beta,
-                expected="0 with demonstrations: their tokens have no KL term",
-                then="Set guidance_warm_start to false and guidance_demonstrations to none, or beta to 0.",
-            )
         if self.remove_unused_columns:
             raise ConfigError(
                 "remove_unused_columns", True, expected="False", then="The trace would be dropped before it is used."
@@ -304,7 +333,7 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
                 expected="a number above 0" + ("" if loss.constant_is_weight else ", at most 1"),
                 then="Leave it unset for the value of the paper.",
             )
-        if name := self._one_advantage_per_row():
+        if name := self.one_advantage_per_row():
             raise ConfigError(
                 name,
                 getattr(self, name),
@@ -312,7 +341,7 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
                 then="Leave guidance_loss unset, set it to mask or policy_gradient, or change this.",
             )
 
-    def _one_advantage_per_row(self) -> str | None:
+    def one_advantage_per_row(self) -> str | None:
         """The setting, if any, that looks at one advantage per row and cannot take one per token."""
         if self.loss_type in ("luspo", "vespo"):
             return "loss_type"

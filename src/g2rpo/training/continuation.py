@@ -69,7 +69,8 @@ class Continues:
                 fast=self.args.fast,
                 finished=self._grader_ahead(given),
             )
-        return [(row.ids, row.logprobs if self.args.reuse_sampler_logprobs else None) for row in rows]
+        told = self.args.reuse_sampler_logprobs or self.args.guidance_reattach
+        return [(row.ids, row.logprobs if told else None) for row in rows]
 
     def _seeds(self) -> list[int] | None:
         """One per row of this process: its own randomness, whatever the batch and the number of processes. None: torch's
@@ -80,7 +81,7 @@ class Continues:
         phase = ("train", self._generations) if training else ("eval", self.state.global_step)
         group_size = self.num_generations if training else self.num_generations_eval
         first = self.accelerator.process_index * len(rows)
-        earlier = self.step_batch.round * len(rows) * self.accelerator.num_processes // group_size  # groups of earlier rounds
+        earlier = self.step_batch.earlier_groups
         # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
         return [
             seed_of(self.args.seed, "sample", *phase, row_key(row), self._rollout_index(i), earlier + (first + i) // group_size)

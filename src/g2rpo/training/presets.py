@@ -1,7 +1,7 @@
 """Methods by name: a preset is a set of field values that a recipe, or a flag, may override one by one.
 
-The peers' presets set what makes each method itself, in our trainer: one update per batch, guidance at the start of the answer.
-What is not reproduced stands beside each; learning rates, batch sizes and group sizes are the recipe's.
+The peers' presets set what makes each method itself, in our trainer, with one update per batch. What is not reproduced stands
+beside each; learning rates, batch sizes and group sizes are the recipe's.
 """
 
 from typing import Any
@@ -65,11 +65,82 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss_type": "dr_grpo",
         "scale_rewards": "none",
     },
-    # arXiv 2510.19807, 2507.10628. Lite: help comes at a failed problem's next visit, not in a second round; rungs of the trace
-    # stand for its eight written hints, at the start of the answer and not in the prompt.
-    "scaf-lite": {
+    # arXiv 2510.19807 and its released code: groups that are all wrong are rolled again, one rollout per hint level; the least
+    # hinted success, on its own prompt, takes the place of the first failed rollout. Not reproduced: twelve written hints (here
+    # parts of the trace), the first 50 steps without hints.
+    "scaf-grpo": {
+        "guidance_controller": "rungs",
+        "guidance_ratio": 1.0,
+        "guidance_place": "prompt",
+        "guidance_second_round": "member",
+        "guidance_loss": "mask",
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2506.13923: groups that are all wrong are rolled again with a hint; the answers are trained on the plain prompt, with
+    # the ratio r / (r + 0.1). Not reproduced: hints written by a model (here the trace up to the leak guard).
+    "guide": {
+        "guidance_controller": "fixed",
+        "guidance_controller_kwargs": {"length": 1.0},
+        "guidance_unit": "fraction",
+        "guidance_ratio": 1.0,
+        "guidance_place": "prompt",
+        "guidance_reattach": True,
+        "guidance_second_round": "group",
+        "guidance_loss": "mask",
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2507.10628: groups that are all wrong are rolled again with a quarter, a half, three quarters of the trace in the
+    # prompt. Not reproduced: the three within one step (here one more at the problem's next visit); the cold start.
+    "ghpo": {
         "guidance_controller": "ladder",
+        "guidance_controller_kwargs": {"levels": [0.25, 0.5, 0.75]},
+        "guidance_ratio": 1.0,
+        "guidance_place": "prompt",
+        "guidance_second_round": "group",
+        "guidance_loss": "mask",
+        "guidance_advantages": "joint",
+    },
+    # arXiv 2601.18779: hard problems with part of their solution in the prompt, beside the plain ones, each with its own
+    # baseline. Not reproduced: prefixes chosen before training (here a problem's grows while its group fails, and never shrinks
+    # before all succeed); the choice of hard problems is the data's.
+    "pope": {
+        "guidance_controller": "ladder",
+        "guidance_controller_kwargs": {"levels": [0.25, 0.5, 0.75, 1.0], "succeed": 1.0},
+        "guidance_ratio": 0.5,
+        "guidance_place": "prompt",
+        "guidance_loss": "mask",
+        "guidance_advantages": "stratified",
+    },
+    # arXiv 2509.04419, and the idea of ReLIFT (2506.07527): a group that is all wrong gives way to the log-likelihood of its
+    # demonstration, with the weight of the whole group (of eight: set the coefficient to num_generations). Not reproduced:
+    # ReLIFT's buffer and separate steps of imitation.
+    "hpt": {
+        "guidance_controller": "none",
+        "guidance_demonstrations": "failed_groups",
+        "guidance_loss": "sft",
+        "guidance_loss_coefficient": 8.0,
+        "loss_type": "grpo",
+    },
+    # arXiv 2508.11408, CHORD-phi with mu = 0.1: a demonstration beside seven rollouts, its tokens weighed by p (1 - p), outside
+    # of the baseline. Not reproduced: a normalisation of its own for the demonstrations; the division by the std; expert data
+    # drawn independently of the rollouts.
+    "chord": {
+        "guidance_controller": "fixed",
+        "guidance_controller_kwargs": {"length": 1.0},
+        "guidance_unit": "fraction",
         "guidance_ratio": 0.125,
+        "guidance_loss": "chord",
+        "guidance_demonstrations": "member",
+        "guidance_advantages": "unguided_baseline",
+        "guidance_leak_guard": "off",
+        "scale_rewards": "none",
+    },
+    # arXiv 2601.18795: every rollout continues from a prefix of one of the model's own successes, which is not learned. The data
+    # are those of g2rpo harvest. Not reproduced: prefix lengths chosen by the base's accuracy (here uniform); batches that also
+    # hold plain problems.
+    "prefix-rl": {
+        "guidance_controller": "uniform",
+        "guidance_ratio": 1.0,
         "guidance_loss": "mask",
         "guidance_advantages": "joint",
     },

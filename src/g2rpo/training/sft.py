@@ -53,10 +53,14 @@ class TraceSFTConfig(SFTConfig):
 def resolve_sft(values: Mapping[str, Any], flags: Sequence[str] = ()) -> Recipe:
     """A recipe for SFT: the fields of the model, the data and `TraceSFTConfig`. Fields that only reinforcement learning has are
     dropped, so that one recipe serves both."""
-    shared = {f.name for owner in (TraceSFTConfig, DataConfig) for f in dataclasses.fields(owner)}
+    return resolve(without_rl(merged_with(values, flags), TraceSFTConfig), config_class=TraceSFTConfig)
+
+
+def without_rl(given: Mapping[str, Any], config_class: type) -> dict[str, Any]:
+    """The fields without those that only reinforcement learning has."""
+    shared = {f.name for owner in (config_class, DataConfig) for f in dataclasses.fields(owner)}
     only_rl = {f.name for f in dataclasses.fields(GuidedGRPOConfig)} - shared
-    given = {name: value for name, value in merged_with(values, flags).items() if name not in only_rl}
-    return resolve(given, config_class=TraceSFTConfig)
+    return {name: value for name, value in given.items() if name not in only_rl}
 
 
 def completions_dataset(
@@ -150,13 +154,24 @@ def train_sft(
 ) -> TraceSFTTrainer:
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in
     `run.train`."""
-    args: TraceSFTConfig = recipe.training
+    return train_with(_made_ready, recipe, quiet=quiet, callbacks=callbacks)
+
+
+def train_with(
+    make: Callable[[Recipe, RunDirectory], Any],
+    recipe: Recipe,
+    *,
+    quiet: bool = False,
+    callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
+) -> Any:
+    """The run of a trainer without a controller, which `make` makes: its directory, its records, its budget."""
+    args = recipe.training
     check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
     args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
     with run.claimed() if args.process_index == 0 else nullcontext():
-        trainer = _made_ready(recipe, run)
+        trainer = make(recipe, run)
         budget = args.max_sampled_tokens
-        stop = () if budget is None else (lambda trainer: StopAtBudget(lambda: trainer.trained_tokens, budget),)
+        stop = () if budget is None else (lambda trainer: StopAtBudget(lambda: trainer.spent_tokens, budget),)
         run_to_its_end(trainer, run, quiet=quiet, callbacks=(*stop, *callbacks))
         return trainer

@@ -16,10 +16,12 @@ class StepBatch:
 
     rows: list[dict[str, Any]]
     """The data set row of each rollout: each problem stands there once per rollout of its group."""
-    round: int = 0
-    """0 for the first round of a step; further ones are those of dynamic sampling."""
+    earlier_groups: int = 0
+    """Groups of all processes that earlier rounds of the same step have generated: 0 in its first round."""
     guided_prompts: list[GuidedPrompt] = field(default_factory=list)
     """What each rollout starts from; empty until the rollouts are planned."""
+    hinted_logprobs: list[list[float] | None] | None = None
+    """Of rows that are trained on another prompt: log-probabilities of the sampled ids after the prompt with the hint, nats."""
     sampler_logprobs: list[list[float | None]] | None = None
     """Log-probabilities that the sampler gave, nats, per completion token; None where they are not to be used."""
     rewards_NF: torch.Tensor | None = None
@@ -36,9 +38,9 @@ class StepBatch:
         return rewards
 
     def counts(self) -> list[tuple[str, int, int, float, int]]:
-        """Of each rollout of this process: problem, rollout index, guidance tokens, revealed fraction, sampled tokens."""
+        """Of each rollout of this process: problem, rollout index, revealed tokens, revealed fraction, sampled tokens."""
         return [
-            (p.key, p.rollout_index, len(p.guidance_ids), p.fraction, len(ids) - len(p.guidance_ids))
+            (p.key, p.rollout_index, p.revealed, p.fraction, len(ids) - len(p.guidance_ids))
             for p, ids in zip(self.guided_prompts, self.completion_ids, strict=True)
         ]
 

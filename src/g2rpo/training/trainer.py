@@ -6,6 +6,7 @@ It reads in the order of a step of TRL's `GRPOTrainer`:
     2. rewards      `_calculate_rewards`: the gathered rewards are kept for the controller and the statistics
     3. advantages   `_generate_and_score_completions`: regrouped where asked for; the controller takes its step; records
     4. loss         `_compute_loss`: guidance tokens get an advantage of their own where the guidance loss says so
+                    (`guidance_weights.py`)
 
 The rollouts of a step travel through 1 to 3 as one value, `self.step_batch`. With the controller `none` no rollout function is
 installed, and with `fast` off as well every step is TRL's own, bit for bit. `fast/` computes the same numbers from less work.
@@ -24,7 +25,7 @@ from trl import GRPOTrainer
 from g2rpo.data.trace_assignment import with_other_traces
 from g2rpo.errors import ConfigError, G2RPOError, RunError
 from g2rpo.method.advantages import group_advantages
-from g2rpo.method.guidance_loss import loss_mask, token_advantages, verified
+from g2rpo.method.guidance_loss import loss_mask
 from g2rpo.method.planner import Planner, row_key
 from g2rpo.method.rollout import GuidedPrompt
 from g2rpo.method.transfer_metrics import transfer_metrics
@@ -37,12 +38,15 @@ from g2rpo.training.dynamic_sampling import SamplesAgain
 from g2rpo.training.engine.start import engine_checked
 from g2rpo.training.fast.sampler_logprobs import ReusesSamplerLogProbs
 from g2rpo.training.fast.update import FastUpdate
+from g2rpo.training.guidance_weights import WeighsGuidance
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut
+from g2rpo.training.hints import HintsInPrompts
 from g2rpo.training.run.callbacks import StopAtBudget
 from g2rpo.training.run.checkpoint_state import SavesGuidanceState, resumable_in_any_epoch
 from g2rpo.training.run.phase_times import PhaseClock
 from g2rpo.training.run.preflight import check_data, check_run, check_template
 from g2rpo.training.run.primary_reward import primary_reward
+from g2rpo.training.second_round import RollsAgain
 from g2rpo.training.step_batch import ScoredRound, StepBatch
 
 UNSCORED_BATCHES = 3
@@ -51,7 +55,10 @@ logger = get_logger(__name__)
 
 
 class GuidedGRPOTrainer(
+    RollsAgain,
     SamplesAgain,
+    HintsInPrompts,
+    WeighsGuidance,
     Demonstrates,
     Continues,
     ReusesSamplerLogProbs,
@@ -102,10 +109,11 @@ class GuidedGRPOTrainer(
         if isinstance(train_dataset, list):
             train_dataset = Dataset.from_list(train_dataset)
         self.primary_reward = primary_reward(args, reward_funcs if isinstance(reward_funcs, list) else [reward_funcs])
-        if args.guided:
+        if args.uses_traces:
             check_data(train_dataset, args)
             if args.guidance_trace_source == "other":
                 train_dataset = with_other_traces(train_dataset, args.guidance_trace_column, args.seed)
+        if args.guided:
             kwargs["rollout_func"] = self._guided_rollout
         with engine_checked(args), warnings.catch_warnings():
             # TRL warns that rollout_func is experimental; our contract tests watch it.
@@ -127,7 +135,7 @@ class GuidedGRPOTrainer(
             self.add_callback(StopAtBudget(lambda: self.spent_tokens, args.max_sampled_tokens))
         self.phases = PhaseClock(self)
         check_template(self.processing_class, next(iter(self.train_dataset), {}).get("prompt"), args.chat_template_kwargs)
-        self.planner = self._make_planner() if args.guided else None
+        self.planner = self._make_planner() if args.uses_traces else None
         self.data_report = check_run(self)
 
     def _make_planner(self) -> Planner:
@@ -145,6 +153,7 @@ class GuidedGRPOTrainer(
             answer_column=args.guidance_answer_column,
             budget=self.max_completion_length,
             seed=args.seed,
+            in_prompt=args.guidance_place == "prompt",
         )
         first = next(iter(self.train_dataset))["prompt"]
         planner.prompt_tail = self._tokenizer.decode(self._tokenize_prompts([first])[0][0])
@@ -187,6 +196,7 @@ class GuidedGRPOTrainer(
     def _guided_rollout(self, prompts: list, trainer: GRPOTrainer) -> dict[str, Any]:
         """TRL's rollout function: prompts come repeated, one per rollout of this process."""
         batch, training = self.step_batch, self.model.training
+        guides = training and (self.args.guidance_second_round == "none" or batch.earlier_groups > 0)
         reveal = self.warm_start.reveals(self.warm_start_state) if self.args.guidance_warm_start else None
         prompt_ids, images, fields = self._tokenize_prompts(prompts)
         for i, (row, ids) in enumerate(zip(batch.rows, prompt_ids, strict=True)):
@@ -194,18 +204,22 @@ class GuidedGRPOTrainer(
                 self.planner.guided_prompt(
                     row, ids, self._rollout_index(i), self.controller_state, self._generations, self.total_generations, reveal
                 )
-                if training
+                if guides
                 else GuidedPrompt(tuple(ids), (), 0, row_key(row), self._rollout_index(i))
             )
         starts = batch.guided_prompts
         if training and self.args.guidance_demonstrations == "member":
             starts[:] = [self.demonstrated(s, row) for s, row in zip(starts, batch.rows, strict=True)]
+        if self.args.guidance_place == "prompt":
+            starts[:] = self.hinted(starts, batch.rows)
         sampled = [
             ([], None if logprobs is None else []) if s.whole else (ids, logprobs)
             for s, (ids, logprobs) in zip(starts, self._continue(starts, images, fields), strict=True)
         ]
+        if self.args.guidance_reattach:
+            sampled = self.hinted_logprobs_kept(sampled)
         output = {
-            "prompt_ids": [list(s.prompt_ids) for s in starts],
+            "prompt_ids": [list(s.prompt_ids if s.plain_ids is None else s.plain_ids) for s in starts],
             "completion_ids": [list(s.guidance_ids) + ids for s, (ids, _) in zip(starts, sampled, strict=True)],
             "logprobs": None,
         }
@@ -265,8 +279,8 @@ class GuidedGRPOTrainer(
         rounds = []
         rows = inputs
         while rows is not None:
-            rounds.append(self._round(rows, len(rounds)))
-            rows = self.more_rows(rounds)  # dynamic sampling; None: enough
+            rounds.append(self._round(rows, sum(len(r.outcomes) for r in rounds) // self.num_generations))
+            rows = self.more_rows(rounds)  # dynamic sampling, or a guided second round; None: enough
         self._unscored_batches = self._unscored_batches + 1 if all(o.reward is None for r in rounds for o in r.outcomes) else 0
         if self._unscored_batches == UNSCORED_BATCHES:
             raise RunError(
@@ -284,9 +298,9 @@ class GuidedGRPOTrainer(
         self.step_batch = StepBatch([])
         return output
 
-    def _round(self, rows: list[dict[str, Any]], number: int) -> ScoredRound:
+    def _round(self, rows: list[dict[str, Any]], earlier_groups: int) -> ScoredRound:
         """One round of generation: rollouts, rewards, advantages."""
-        self.step_batch = batch = StepBatch(rows, number)
+        self.step_batch = batch = StepBatch(rows, earlier_groups)
         output = super()._generate_and_score_completions(rows)
         if not batch.guided_prompts:  # TRL generated them
             batch.guided_prompts = [
@@ -297,8 +311,8 @@ class GuidedGRPOTrainer(
         rewards_N = batch.weighted_rewards(self.reward_weights)
         guided_N = torch.tensor([tokens > 0 for _, _, tokens, *_ in counts], device=rewards_N.device)
         advantages_N = self._advantages(output, rewards_N, guided_N)
-        if self.args.guided:
-            self._weigh_guidance(output, batch)
+        if self.args.uses_traces:
+            self.weigh_guidance(output, batch)
         outcomes = batch.outcomes(counts, self.primary_reward, rewards_N, advantages_N)
         if self.args.guidance_demonstrations == "member":
             self.count_imitated(sum(len(p.guidance_ids) for p in batch.guided_prompts if p.whole))
@@ -320,24 +334,6 @@ class GuidedGRPOTrainer(
         for i, value in enumerate(advantages_N.tolist(), start=len(logged) - len(advantages_N)):
             logged[i] = value
         return advantages_N
-
-    def _weigh_guidance(self, output: dict[str, Any], batch: StepBatch) -> None:
-        """Gives the loss what it needs to know of guidance tokens: how many there are, and which of them are verified."""
-        loss = self.args.loss_on_guidance
-        if loss.weigh is None:
-            return
-        output["guidance_tokens"] = tokens_B = torch.tensor(
-            [len(p.guidance_ids) for p in batch.guided_prompts], device=output["advantages"].device
-        )
-        if not loss.only_verified:
-            return
-        success_B = self._of_this_process(batch.rewards_NF[:, self.primary_reward], len(tokens_B))
-        output["verified"] = verified_B = verified(output["advantages"], success_B)
-        position_T = torch.arange(output["tool_mask"].shape[1], device=tokens_B.device)
-        left_out_BT = (verified_B == 0)[:, None] & (position_T < tokens_B[:, None])
-        output["tool_mask"] = output["tool_mask"].masked_fill(left_out_BT, 0)
-        self.forget_masked(output)
-        output["num_items_in_batch"] = self.tokens_in_loss(output)
 
     def _of_this_process(self, values_N: torch.Tensor, rows: int) -> torch.Tensor:
         first = self.accelerator.process_index * rows
@@ -380,20 +376,3 @@ class GuidedGRPOTrainer(
                 then="Lower the learning rate or max_grad_norm, or set bf16 instead of fp16; resume from the last checkpoint.",
             )
         return loss
-
-    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
-        scores = super()._get_per_token_logps_and_entropies(*args, **kwargs)
-        inputs = self.in_loss
-        if inputs is not None and "guidance_tokens" in inputs:
-            # Between the scores and the loss: TRL reads the advantages after this call, and takes them per token.
-            logps_BT, entropies_BT, *_ = scores
-            inputs["advantages"] = token_advantages(
-                inputs["advantages"],
-                inputs["guidance_tokens"],
-                logps_BT,
-                entropies_BT,
-                self.args.loss_on_guidance,
-                self.args.guidance_loss_coefficient,
-                inputs.get("verified"),
-            )
-        return scores

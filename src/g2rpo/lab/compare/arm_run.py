@@ -57,6 +57,18 @@ class Meter:
     def close(self) -> None:
         self.before, self.trainer, self.seconds, self.since = self.total(), None, 0.0, None
 
+    def harvest(self, recipe: Any, place: Path, tokens: int) -> Path:
+        """Harvests until so many tokens are spent, and counts them; the data set's file."""
+        from g2rpo.training.harvest import run_harvest
+
+        began, out = time.monotonic(), place / "harvest.jsonl"
+        place.mkdir(parents=True)
+        # As many samples as the tokens allow: a problem that is never solved must not end it early.
+        found = run_harvest(recipe, out, samples=max(1, tokens), reveal=0.0, token_budget=tokens)
+        self.before["sampled_tokens"] += found.tokens
+        self.before["wall_s"] += time.monotonic() - began
+        return out
+
     def total(self) -> dict[str, float]:
         now = self.stage() if self.trainer is not None else dict.fromkeys(self.before, 0.0)
         return {name: self.before[name] + now[name] for name in self.before}
@@ -160,6 +172,7 @@ def execute(spec: RunSpec, folder: Path) -> RunResult:
     base = resolve_model(spec.base.get("model_name_or_path", "builtin"))
     judge = Judge(spec, AutoTokenizer.from_pretrained(base))
     meter, curve, stages = Meter(), [], []
+    data: dict[str, Any] = {}
     model_name, model = spec.base.get("model_name_or_path", "builtin"), None
     try:
         for number, stage in enumerate(spec.stages, 1):
@@ -170,7 +183,11 @@ def execute(spec: RunSpec, folder: Path) -> RunResult:
             more: dict[str, Any] = {"model_name_or_path": model_name}
             if spec.budget.kind == "sampled_tokens":
                 more["max_sampled_tokens"] = max(1, int(amount))
-            recipe = stage_recipe(spec.base, stage, seed=spec.seed, output_dir=str(place), **more)
+            recipe = stage_recipe(spec.base, stage, seed=spec.seed, output_dir=str(place), **more, **data)
+            if stage.method == "harvest":
+                data = {"task": None, "dataset_path": str(meter.harvest(recipe, place, int(amount)))}
+                stages.append({"method": stage.method, "folder": place.name, "steps": 0, "spent": meter.total()})
+                continue
             trainer = _train(stage.method, recipe, _callbacks(spec, judge, meter, curve, amount))
             meter.pause()
             model, model_name = trainer.model, str(place)
@@ -205,6 +222,10 @@ def _train(method: str, recipe: Any, callbacks: list[Callable]) -> Any:
         from g2rpo.training.sft import train_sft
 
         return train_sft(recipe, quiet=True, callbacks=callbacks)
+    if method == "sdft":
+        from g2rpo.training.sdft import train_sdft
+
+        return train_sdft(recipe, quiet=True, callbacks=callbacks)
     from g2rpo.training.run.train import train
 
     return train(recipe, quiet=True, callbacks=callbacks)

@@ -31,6 +31,7 @@ from g2rpo.errors import ConfigError, nearest
 from g2rpo.lab.compare.spec import BUDGETS, METHODS, Budget, Evaluation, RunSpec, Stage
 from g2rpo.training.presets import preset
 from g2rpo.training.run.recipe import read_yaml, resolve
+from g2rpo.training.sdft import resolve_sdft
 from g2rpo.training.sft import resolve_sft
 
 BASE = "base"
@@ -38,6 +39,7 @@ TREATMENT = ("preset", "guidance_*")
 """What arms may always differ in; what a preset sets belongs to it."""
 OWNED = ("seed", "output_dir", "max_sampled_tokens")
 """Fields that the comparison itself sets."""
+WORDS = {"sft": "SFT on the traces", "sdft": "self-distillation", "harvest": "harvest of own solutions"}
 DEFAULTS = {"report_to": "none", "save_strategy": "no", "rollouts_every": 5}
 _KEYS = ("question", "seeds", "budget", "evaluation", "shared", "tasks", "arms", "treatment", "against", "thresholds", "threads")
 
@@ -247,13 +249,20 @@ def _arm(name: str, arm: Mapping[str, Any]) -> tuple[tuple[Stage, ...], str]:
             expected="shares of the budget that add up to 1",
             then="Leave one stage's share out: it gets the rest.",
         )
+    if stages[-1][0] == "harvest" or any(m == "harvest" for m, *_ in stages[1:]):
+        raise ConfigError(
+            f"stages of arm {name!r}",
+            "harvest",
+            expected="it first, and a stage after it that learns from what was harvested",
+            then="Write stages: [{method: harvest, share: 0.3}, {preset: prefix-rl}].",
+        )
     made = tuple(Stage(m, f, s if s is not None else (1 - taken) / open_) for m, f, s in stages)
     return made, meaning or " → ".join(_told(stage, len(made) > 1) for stage in made)
 
 
 def _told(stage: Stage, several: bool) -> str:
     changes = [f"{k}={v}" for k, v in stage.fields.items() if k != "preset"]
-    name = "SFT on the traces" if stage.method == "sft" else str(stage.fields.get("preset", "rl"))
+    name = WORDS.get(stage.method) or str(stage.fields.get("preset", "rl"))
     share = f"{stage.share:.0%} of the budget" if several else ""
     inside = ", ".join([share] * bool(share) + changes)
     return f"{name} ({inside})" if inside else name
@@ -316,9 +325,9 @@ def _check_runs(experiment: Experiment) -> None:
 
 
 def stage_recipe(base: Mapping[str, Any], stage: Stage, *, seed: int, output_dir: str, **more: Any) -> Any:
-    """What `train` (rl) or `train_sft` (sft) takes."""
+    """What `train` (rl), `train_sft`, `train_sdft` or `run_harvest` takes."""
     values = {**base, **stage.fields, "seed": seed, "output_dir": output_dir, **more}
-    return resolve_sft(values) if stage.method == "sft" else resolve(values)
+    return {"sft": resolve_sft, "sdft": resolve_sdft}.get(stage.method, resolve)(values)
 
 
 def names(runs: Sequence[RunSpec]) -> list[str]:

@@ -13,7 +13,7 @@ import rlvr_graders
 import g2rpo
 
 BUDGETS = ("sampled_tokens", "trained_tokens", "wall_s")
-METHODS = ("rl", "sft")
+METHODS = ("rl", "sft", "sdft", "harvest")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Stage:
-    """One leg of a run, from the weights of the leg before: reinforcement learning or imitation."""
+    """One leg of a run, from the weights of the leg before: reinforcement learning, imitation (`sft`), self-distillation
+    (`sdft`), or a `harvest`: the model stays as it is, and its right solutions are the data of the legs that follow."""
 
     method: str
     fields: Mapping[str, Any]

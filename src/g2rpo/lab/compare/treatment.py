@@ -23,6 +23,8 @@ FOLLOWS = {
 ALWAYS_MATTER = {"guidance_controller", "guidance_seeded_sampling", "guidance_style", "guidance_reward"}
 """Of the guidance settings; the others do nothing in a run that is not guided."""
 DATA_FIELDS = {"trace_limit", "trace_noise", "trace_style"}
+DATA_PLACE = {"task", "dataset_path"}
+"""Where the problems are; only a harvest may change it."""
 
 
 def check_runs(experiment: Experiment, specs: Sequence[RunSpec], results: Sequence[RunResult], root: Path) -> None:
@@ -45,14 +47,19 @@ def check_runs(experiment: Experiment, specs: Sequence[RunSpec], results: Sequen
                     expected=f"the whole budget, {spec.budget.amount:g}",
                     then="It ran out of steps first: raise max_steps.",
                 )
+            own_data = False
             for stage, made in zip(spec.stages, result.stages, strict=True):
+                if stage.method == "harvest":  # what follows learns from its problems
+                    own_data = True
+                    continue
                 facts, settings = _read(root / spec.folder / made["folder"])
-                own = treated(stage.fields) | PLACES
+                own = treated(stage.fields) | PLACES | (DATA_PLACE if own_data else set())
                 own |= {derived for name in own & FOLLOWS.keys() for derived in FOLLOWS[name]}
                 for name in ORIGIN:
                     _same(seen, name, facts[name], who)
-                _same(seen, "questions", facts["questions_digest"], who)
-                if not own & DATA_FIELDS:
+                if not own_data:
+                    _same(seen, "questions", facts["questions_digest"], who)
+                if not own & (DATA_FIELDS | DATA_PLACE):
                     _same(seen, "data", facts["data_digest"], who)
                 idle = settings.get("guidance_controller") == "none"
                 for name, value in settings.items():

@@ -17,6 +17,7 @@ from g2rpo.method.controllers.none import NoGuidance
 from g2rpo.method.controllers.paper import Paper
 from g2rpo.method.controllers.profile import Profile
 from g2rpo.method.controllers.released import Released
+from g2rpo.method.controllers.rungs import Rungs
 from g2rpo.method.controllers.stepwise import Stepwise
 from g2rpo.method.controllers.target_accuracy import TargetAccuracy
 from g2rpo.method.controllers.uniform import Uniform
@@ -31,6 +32,7 @@ CONTROLLERS: dict[str, type] = {
     "concave": Concave,
     "stepwise": Stepwise,
     "uniform": Uniform,
+    "rungs": Rungs,
     "cosine_binomial": CosineBinomial,
     "window": Window,
     "binary_search": BinarySearch,

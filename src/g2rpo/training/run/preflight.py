@@ -159,20 +159,8 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
     _check_dropout(trainer)
     if trainer.planner is None:
         return None
-    if style(args.guidance_style).before_trace and trainer.planner.prompt_tail.rstrip().endswith("</think>"):
-        raise ConfigError(
-            "guidance_style",
-            args.guidance_style,
-            expected="a style without a think block: the chat template closes it in the prompt",
-            then="Set guidance_style to boxed, or drop enable_thinking from chat_template_kwargs.",
-        )
-    if _prompt_opens_think(trainer) and "</think>" not in style(args.guidance_style).between:
-        raise ConfigError(
-            "guidance_style",
-            args.guidance_style,
-            expected="a style that closes the think block which the chat template opens",
-            then="Set guidance_style to think_answer or think_boxed.",
-        )
+    if error := think_block_fault(trainer.planner.prompt_tail, args.guidance_style):
+        raise error
     if args.seeded_sampling:
         warpers(trainer.generation_config)
         for name in ("num_return_sequences", "stop_strings", "eos_token_id", "max_new_tokens", "max_length"):
@@ -194,8 +182,24 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
     return _check_traces(trainer)
 
 
-def _prompt_opens_think(trainer: "GuidedGRPOTrainer") -> bool:
-    return trainer.planner.prompt_tail.rstrip().endswith("<think>")
+def think_block_fault(prompt_tail: str, style_name: str) -> ConfigError | None:
+    """What is wrong where the end of a rendered prompt opens, or closes, a think block that the style closes, or opens."""
+    end, written = prompt_tail.rstrip(), style(style_name)
+    if written.before_trace and end.endswith("</think>"):
+        return ConfigError(
+            "guidance_style",
+            style_name,
+            expected="a style without a think block: the chat template closes it in the prompt",
+            then="Set guidance_style to boxed, or drop enable_thinking from chat_template_kwargs.",
+        )
+    if end.endswith("<think>") and "</think>" not in written.between:
+        return ConfigError(
+            "guidance_style",
+            style_name,
+            expected="a style that closes the think block which the chat template opens",
+            then="Set guidance_style to think_answer or think_boxed.",
+        )
+    return None
 
 
 def _check_dropout(trainer: "GuidedGRPOTrainer") -> None:
@@ -246,6 +250,16 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
             "Use conversations ([{'role': 'user', 'content': ...}]) to have it applied."
         )
     prompts = [len(ids) for ids in trainer._tokenize_prompts([r["prompt"] for r in rows])[0]]
+    if args.guidance_place == "prompt":
+        if isinstance(rows[0]["prompt"], str):
+            raise ConfigError(
+                "guidance_place",
+                "prompt",
+                expected="answer with plain prompts: a hint stands behind the last message of a conversation",
+                then="Set prompt_format to chat, or guidance_place to answer.",
+            )
+        around = len(trainer._tokenizer(args.guidance_instruction)["input_ids"])
+        prompts = [length + around + len(planner.trace(row).ids) for length, row in zip(prompts, rows, strict=True)]
     _check_prompts(trainer, rows, prompts)
 
     whole_style = style(args.guidance_style).opened_by(planner.prompt_tail)

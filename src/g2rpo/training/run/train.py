@@ -136,7 +136,7 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
         if warm_up := getattr(reward, "warm_up", None):
             warm_up()  # comes up while the model is loaded
     rows = to_rows(recipe.data.in_curriculum(problems, args.seed))
-    if args.guided and len(rows):
+    if args.uses_traces and len(rows):
         check_columns(rows, args)  # a missing mapping is told before answers that cannot be graded
     check_gold(rows, rewards)
     with loading(recipe.model.model_name_or_path), without_eval_set(args):
