@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from g2rpo.evaluation.decoding import Decoding
+from g2rpo.evaluation.engines import Decoding
 from rlvr_graders.exact import exact_match_reward
 
 from g2rpo.curation.harvest import harvest, trace_of
