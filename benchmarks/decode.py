@@ -7,14 +7,17 @@ All sides take turns in one process, round by round. The model has random weight
 and so do we in `unseeded` (same tokens, whose race is drawn for finished rows too), while `seeded` gives each row its own stream.
 `useful` is the share of rows times longest row that was asked for: 1 / useful is what leaving finished rows out can gain where a
 step's cost is proportional to its rows. `products` is the share of the rate of large matrix products, measured in the same
-rounds, at which `seeded` computes: the operations of its tokens and of each distinct prompt once, per second. Where vLLM for
-processors is installed, it takes its turn, too (`vllm_side.py`).
+rounds, at which `seeded` computes: the operations of its tokens and of each distinct prompt once, per second. `alone` is the
+share of its time that the products of its steps take by themselves, with the same weights and as many rows in each step: with few
+rows the weights are read from memory for little work, and products / alone is as near as any loop could come to the rate of large
+ones. Where vLLM for processors is installed, it takes its turn, too (`vllm_side.py`).
 """
 
 import argparse
 import importlib.util
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -26,7 +29,9 @@ from rich.table import Table
 from transformers import GenerationConfig, PreTrainedModel
 
 from benchmarks import scripted
-from benchmarks.limits import ROOF, Shape, product_rate
+from benchmarks.limits import ROOF, Shape, product_rate, timed
+from g2rpo.sampling.prepared import PreparedForward
+from g2rpo.sampling.recognise import product_type, why_not_prepared
 from g2rpo.sampling.sample import sample_rows
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -91,6 +96,21 @@ def operations(case: Case, lengths: list[int]) -> float:
     return prefill + sum(n * shape.decode_flops(1, case.prompt + n / 2) for n in lengths)
 
 
+def alone(model: PreTrainedModel, lengths: list[int], clock: Callable[[], float]) -> float | None:
+    """Seconds of the products alone in all steps of rows of these lengths; None for a model that has no prepared pass."""
+    if why_not_prepared(model):
+        return None
+    forward = PreparedForward(model, product_type(model))
+    layers = [x for layer in forward.layers for x in (layer.qkv, layer.out, layer.gate_up, layer.down)] + [forward.head.forward]
+    steps = Counter(sum(length > step for length in lengths) for step in range(max(lengths)))
+    seconds = 0.0
+    with torch.inference_mode():
+        for rows, count in steps.items():
+            inputs = {n: torch.randn(rows, 1, n).to(forward.dtype) for n in {layer.inputs for layer in layers}}
+            seconds += count * timed(lambda: [layer(inputs[layer.inputs]) for layer in layers], clock, at_least_s=0.0)  # noqa: B023
+    return seconds
+
+
 def measure(case: Case, rounds: int, clock: str, vllm: bool = False) -> dict[str, Any]:
     """Seconds per round of each side, and the tokens they sampled."""
     layout = scripted.Layout(case.vocabulary, case.longest)
@@ -121,6 +141,7 @@ def measure(case: Case, rounds: int, clock: str, vllm: bool = False) -> dict[str
     seconds: dict[str, list[float]] = {side: [] for side in sides}
     lengths_of: dict[str, list[int]] = {}
     rates: list[float] = []
+    by_themselves: list[float | None] = []
     square, kind = [(ROOF, ROOF, ROOF)], torch.float32 if case.precision == "fp32" else torch.bfloat16
     for _ in range(rounds):
         rates.append(product_rate(square, kind, now))
@@ -128,6 +149,7 @@ def measure(case: Case, rounds: int, clock: str, vllm: bool = False) -> dict[str
             began = now()
             lengths_of[side] = sample()
             seconds[side].append(now() - began)
+        by_themselves.append(alone(model, lengths_of["seeded"], now))
     tokens = {side: sum(lengths) for side, lengths in lengths_of.items()}
     medians = {side: median(times) for side, times in seconds.items()}
     return {
@@ -141,6 +163,7 @@ def measure(case: Case, rounds: int, clock: str, vllm: bool = False) -> dict[str
         "ratio": {side: medians["generate"] / medians[side] for side in sides if side != "generate"},
         "product_rates": rates,
         "products": operations(case, lengths_of["seeded"]) / medians["seeded"] / median(rates),
+        "alone": None if None in by_themselves else median(by_themselves) / medians["seeded"],
     }
 
 
@@ -158,7 +181,7 @@ def main() -> None:
     sides = ("generate", "unseeded", "seeded", *(("vllm",) if vllm else ()))
     chosen = [c for c in CASES if not options.cases or c.name in options.cases]
     table = Table(title=f"Decoding, medians of {options.rounds} rounds in turn, {options.clock} seconds", title_justify="left")
-    for column in ("case", "rows", "tokens", "useful", *sides, *(f"ratio {side}" for side in sides[1:]), "products"):
+    for column in ("case", "rows", "tokens", "useful", *sides, *(f"ratio {side}" for side in sides[1:]), "products", "alone"):
         table.add_column(column, justify="left" if column == "case" else "right")
     results = []
     for case in chosen:
@@ -174,6 +197,7 @@ def main() -> None:
             *(f"{r['medians'][side]:.3f}" for side in sides),
             *(f"{r['ratio'][side]:.2f}" for side in sides[1:]),
             f"{r['products']:.0%}",
+            "" if r["alone"] is None else f"{r['alone']:.0%}",
         )
     Console(width=150).print(table)
 

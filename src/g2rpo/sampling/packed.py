@@ -24,6 +24,7 @@ class PackedLinear:
     """
 
     def __init__(self, layers: Sequence[torch.nn.Linear], dtype: torch.dtype) -> None:
+        self.inputs = layers[0].in_features
         self.bias = _stacked([layer.bias for layer in layers], dtype) if layers[0].bias is not None else None
         self.weight = _stacked([layer.weight for layer in layers], dtype)
         self.packed = _packs(self.weight)

@@ -15,9 +15,13 @@ SHARE_SAVES_TOKENS = {"cpu": 90}
 attention with a cache needs a mask, which is slower than plain causal."""
 
 
-def sharing_pays(shared: int, plain: int, device: torch.device) -> bool:
-    """Whether a micro-batch goes through the model as `shared` tokens, prefixes once, or as `plain` ones."""
-    return plain - shared >= min(SHARE_SAVES * plain, SHARE_SAVES_TOKENS.get(device.type, plain))
+def sharing_pays(shared: int, plain: int, device: torch.device, whole: bool = False) -> bool:
+    """Whether a micro-batch goes through the model as `shared` tokens, prefixes once, or as `plain` ones.
+
+    `whole`: whether that is a reason not to split it, too. Then only the share counts: pieces take less memory.
+    """
+    enough = SHARE_SAVES * plain
+    return plain - shared >= (enough if whole else min(enough, SHARE_SAVES_TOKENS.get(device.type, plain)))
 
 
 @dataclass(frozen=True)

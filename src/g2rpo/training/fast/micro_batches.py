@@ -54,11 +54,11 @@ def deal(window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, s
 
 
 def arrange(
-    window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, share: bool = False
+    window: dict[str, Any], live_B: torch.Tensor, count: int, parts: int, share: bool = False, whole: bool = False
 ) -> tuple[torch.Tensor, int]:
     """Rows by length: all live ones, and the shortest of the others to make up `count`; and the tokens that they take in `parts`.
 
-    With `share`, rows of one prompt stay together where that leaves fewer tokens to compute.
+    With `share`, rows of one prompt stay together where that leaves fewer tokens to compute; `whole` as in `sharing_pays`.
     """
     prompts_B = window["prompt_mask"].sum(1)
     lengths_B = prompts_B + window["completion_mask"].sum(1)
@@ -71,16 +71,18 @@ def arrange(
     longest_B = lengths_B.new_zeros(len(group_B)).scatter_reduce(0, group_B[kept], lengths_B[kept], "amax")[group_B]
     together = kept[group_B[kept].argsort(stable=True)]
     together = together[longest_B[together].argsort(stable=True)]
-    cost = partial(_tokens, parts=parts, lengths_B=lengths_B, prompts_B=prompts_B, group_B=group_B)
+    cost = partial(_tokens, parts=parts, lengths_B=lengths_B, prompts_B=prompts_B, group_B=group_B, whole=whole)
     tokens, kept = min(((cost(order), order) for order in (kept, together)), key=lambda found: found[0])
     return kept, tokens
 
 
-def _tokens(order: torch.Tensor, parts: int, lengths_B: torch.Tensor, prompts_B: torch.Tensor, group_B: torch.Tensor) -> int:
+def _tokens(
+    order: torch.Tensor, parts: int, lengths_B: torch.Tensor, prompts_B: torch.Tensor, group_B: torch.Tensor, whole: bool
+) -> int:
     """Tokens that go through the model, padding included, when rows are dealt in this order and prompts shared where it pays."""
     total = 0
     for rows in order.tensor_split(parts):
         plain = len(rows) * int(lengths_B[rows].amax())
         shared = len(group_B[rows].unique()) * int(prompts_B[rows].amax()) + len(rows) * int((lengths_B - prompts_B)[rows].amax())
-        total += shared if sharing_pays(shared, plain, order.device) else plain
+        total += shared if sharing_pays(shared, plain, order.device, whole) else plain
     return total

@@ -118,11 +118,11 @@ class FastUpdate:
         parameters = max(1, self.accelerator.unwrap_model(self.model).num_parameters(exclude_embeddings=True))
         flops = PIECE_FLOPS.get(device, PIECE_FLOPS_ELSEWHERE)
         least = max(PIECE_TOKENS.get(device, PIECE_TOKENS_ELSEWHERE), flops / (2 * parameters))
-        whole = arrange(window, live_B, count, size, self.optimizations.share)[1]
+        whole = arrange(window, live_B, count, size, self.optimizations.share, whole=True)[1]
         pieces = min(count // size, int(whole / size / least))
         while pieces > 1:
             # Rows that share a prefix compute it once, and only where they go through the model together.
-            if arrange(window, live_B, count, size * pieces, self.optimizations.share)[1] <= PIECES_COST * whole:
+            if arrange(window, live_B, count, size * pieces, self.optimizations.share, whole=True)[1] <= PIECES_COST * whole:
                 return pieces
             pieces //= 2
         return 1
