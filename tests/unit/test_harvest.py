@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from g2rpo.evaluation.engines import Decoding
 from rlvr_graders.exact import exact_match_reward
 
 from g2rpo.curation.harvest import harvest, trace_of
@@ -12,6 +11,7 @@ from g2rpo.data.load import load_problems
 from g2rpo.data.tasks import make
 from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.checkpoint import load_checkpoint
+from g2rpo.evaluation.engines import Decoding
 from g2rpo.training.harvest import run_harvest
 from g2rpo.training.run.recipe import resolve
 
