@@ -1,4 +1,4 @@
-"""Demonstrations: completions that are given whole (trace, answer, end of turn) and learned like guidance tokens.
+"""Demonstrations: completions that are given whole (trace, answer, end of turn) and learned from without sampling.
 
     warm start      whole steps of imitation without sampling, one demonstration per group, while hardly any group has a success
                     (`method/warm_start.py` says when)
