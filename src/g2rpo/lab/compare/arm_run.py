@@ -1,6 +1,7 @@
 """One run of a comparison: an arm, a task, a seed, a budget; evaluated on held-out problems on the way and at the end.
 
-Runs in a process of its own (`python -m g2rpo.lab.compare.arm_run FOLDER`, which holds `spec.json`), so that many can go on at
+Runs in a process of its own (`python -m g2rpo.lab.compare.arm_run FOLDER PARENT`; the folder holds `spec.json`, the parent is a
+process to end with), so that many can go on at
 once and one that dies takes nobody with it. Leaves `result.json` behind, written in one piece, and a run directory per stage.
 """
 
@@ -241,6 +242,8 @@ def _callbacks(spec: RunSpec, judge: Judge, meter: Meter, curve: list, amount: f
         # Before the stop: it looks at the clock, which must not run while the model is judged.
         return _watch(spec, judge, meter, curve, step=total / max(1, spec.evaluation.points), kind=kind)
 
+    if kind == "sampled_tokens":
+        return [watch]  # the trainers stop by themselves
     return [watch, lambda trainer: StopAtBudget(lambda: meter.stage()[kind], amount)]
 
 
@@ -283,11 +286,11 @@ def read_result(folder: Path) -> RunResult | None:
     return RunResult(**json.loads(path.read_text())) if path.exists() else None
 
 
-def _follow_parent() -> None:
-    """Ends this process when the one that started it is gone, killed without a chance to end its children."""
-    parent = os.getppid()
+def _follow_parent(parent: int) -> None:
+    """Ends this process when the one that started it is gone, killed without a chance to end its children. It may be gone before
+    this process has imported its libraries, so the process that starts this one says its own number."""
 
-    def watch():
+    def watch() -> None:
         while os.getppid() == parent:
             time.sleep(1)
         os._exit(1)
@@ -296,7 +299,7 @@ def _follow_parent() -> None:
 
 
 if __name__ == "__main__":
-    _follow_parent()
+    _follow_parent(int(sys.argv[2]))
     here = Path(sys.argv[1])
     result = execute(spec_from_json(json.loads((here / SPEC).read_text())), here)
     write_text(here / RESULT, json.dumps(asdict(result)))

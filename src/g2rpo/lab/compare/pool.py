@@ -110,7 +110,7 @@ def _start(spec: RunSpec, folder: Path) -> subprocess.Popen:
     (folder / SPEC).write_text(json.dumps(asdict(spec), indent=2))
     threads = {"OMP_NUM_THREADS": str(spec.threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONWARNINGS": "ignore"}
     with (folder / LOG).open("w") as log:
-        command = [sys.executable, "-m", "g2rpo.lab.compare.arm_run", str(folder)]
+        command = [sys.executable, "-m", "g2rpo.lab.compare.arm_run", str(folder), str(os.getpid())]
         return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **threads})
 
 
