@@ -39,9 +39,9 @@ def experiment(tmp_path):
 
 def test_the_teacher_sees_the_whole_right_completion_and_every_sampled_token_counts(tmp_path):
     fields = {**SHARED, "output_dir": str(tmp_path / "run"), "max_steps": 2, "report_to": "none", "preset": "g2rpo"}
-    recipe, settings = resolve_sdft(fields)
+    recipe = resolve_sdft(fields)
     problems = recipe.data.problems()
-    rows = privileged_dataset(problems, settings.style)
+    rows = privileged_dataset(problems, recipe.data.guidance_style)
     assert rows[0]["privileged_context"] == f"<think>\n{problems[0].trace}\n</think>\n<answer>{problems[0].answer}</answer>"
     seen = []
 
@@ -58,7 +58,7 @@ def test_the_teacher_sees_the_whole_right_completion_and_every_sampled_token_cou
 
         return TrainerCallback()
 
-    trainer = train_sdft((recipe, settings), quiet=True, callbacks=[watch])
+    trainer = train_sdft(recipe, quiet=True, callbacks=[watch])
     assert len(seen) == 2
     assert trainer.spent_tokens == sum(int(b["completion_mask"].sum()) for _, b in seen)
     for inputs, batch in seen:

@@ -1,8 +1,8 @@
 """One run of a comparison: an arm, a task, a seed, a budget; evaluated on held-out problems on the way and at the end.
 
-Runs in a process of its own (`python -m g2rpo.lab.compare.arm_run FOLDER PARENT`; the folder holds `spec.json`, the parent is a
-process to end with), so that many can go on at
-once and one that dies takes nobody with it. Leaves `result.json` behind, written in one piece, and a run directory per stage.
+Runs in a process of its own (`python -m g2rpo.lab.compare.arm_run FOLDER PARENT`: the folder holds `spec.json`, the parent is the
+process to end with), so that many can go on at once and one that dies takes nobody with it. Leaves `result.json` behind, written
+in one piece, and a run directory per stage.
 """
 
 import hashlib
