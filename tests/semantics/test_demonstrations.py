@@ -1,5 +1,7 @@
 """Demonstrations: whole completions that are given and learned, in steps of their own or in groups without a success."""
 
+import math
+
 import pytest
 import torch
 
@@ -14,10 +16,12 @@ def never(completions, **columns):
 
 @pytest.fixture
 def train(make_model, tokenizer, rows, config):
-    def run(reward=never, **fields):
+    def run(reward=never, foreign=math.inf, trace=None, **fields):
         args = config(**{"max_completion_length": 96, "max_steps": 6, **fields})
-        trainer = GuidedGRPOTrainer(make_model(), [reward], args, rows(12), processing_class=tokenizer)
-        trainer.warm_start, trainer.seen, trainer.kinds, trainer.revealed = WarmStart(first=2, longest=2), [], [], []
+        data = rows(12) if trace is None else rows(12).map(lambda row: {"trace": trace(row)})
+        trainer = GuidedGRPOTrainer(make_model(), [reward], args, data, processing_class=tokenizer)
+        trainer.warm_start = WarmStart(judged=4, first=2, longest=2, foreign=foreign)
+        trainer.seen, trainer.kinds, trainer.revealed = [], [], []
         compute, generate, go_on = trainer._compute_loss, trainer._generate_and_score_completions, trainer._continue
         trainer._compute_loss = lambda model, inputs: trainer.seen.append(dict(inputs)) or compute(model, inputs)
 
@@ -59,6 +63,20 @@ def test_a_warm_start_imitates_whole_completions_without_sampling(train, tokeniz
         if kind == "imitate"
     )
     assert trainer.spent_tokens > trainer.imitated_tokens > 0
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"foreign": 100.0},  # the model is random: a perplexity of some 400
+        {"trace": lambda row: "One thing follows from another."},  # states no answer
+    ],
+    ids=["foreign notation", "traces without their answer"],
+)
+def test_what_is_not_worth_imitating_is_given_up(train, fields):
+    trainer = train(guidance_warm_start=True, max_steps=5, **fields)
+    assert set(trainer.kinds) == {"sample"}
+    assert trainer.warm_start_state.given_up
 
 
 def test_its_gradient_is_that_of_supervised_fine_tuning(train):

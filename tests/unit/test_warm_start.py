@@ -40,19 +40,27 @@ def in_doubt():
     return RULE.after_rollouts(WarmStartState(), groups(*[False] * 4), 2)
 
 
-@pytest.mark.parametrize(("look", "begins"), [((False, False, True), True), ((False, True), False)])
-def test_a_doubt_is_settled_by_the_longest_prefixes(look, begins):
+@pytest.mark.parametrize(("arrived", "begins"), [(2, True), (3, False)])
+def test_a_doubt_is_settled_by_24_rollouts_from_the_longest_prefixes(arrived, begins):
     state = in_doubt()
     assert RULE.reveals(state) == 1
-    state = RULE.after_rollouts(state, groups(*look), 2)
+    state = RULE.after_rollouts(state, groups(*[i < arrived for i in range(14)]), 2)  # one guided rollout per group
+    assert state.doubt
+    assert not RULE.imitates(state)
+    state = RULE.after_rollouts(state, groups(*[False] * 10), 2)
     assert RULE.imitates(state) == begins
-    assert not state.doubt
-    assert begins or state == WarmStartState(succeeded=1, failed=1)
+    assert begins or state == WarmStartState(succeeded=0, failed=10)
+
+
+def test_demonstrations_that_are_not_worth_it_end_the_question():
+    state = RULE.after_rollouts(in_doubt(), groups(*[False] * 24), 2, lambda: False)
+    assert not RULE.imitates(state)
+    assert not RULE.after_rollouts(state, groups(*[False] * 9), 2).doubt
 
 
 def looked(*looks):
     """The state after stretches of imitation, each looked at with (groups with a success, of so many), and the stretches."""
-    state, found = RULE.after_rollouts(in_doubt(), groups(False), 2), []
+    state, found = RULE.after_rollouts(in_doubt(), groups(*[False] * 24), 2), []
     for right, of in looks:
         steps = 0
         while RULE.imitates(state):
@@ -93,5 +101,5 @@ def test_rollouts_that_nobody_scored_say_nothing():
 
 
 def test_the_state_survives_a_checkpoint():
-    state = WarmStartState(1, 2, True, 3, 4, 5, 1, 0.5, True)
+    state = WarmStartState(1, 2, True, 24, 3, 3, 4, 5, 1, 0.5, True)
     assert WarmStartState(**dataclasses.asdict(state)) == state

@@ -43,6 +43,11 @@ def leak_start(trace: str, answer: str | None, guard: str = "strict") -> int:
     return stop
 
 
+def states_answer(trace: str, answer: str | None) -> bool:
+    """Whether a trace states, or announces, its gold answer somewhere; True where programs are tested and there is none."""
+    return answer is None or leak_start(trace, answer, "conclusion") < len(trace)
+
+
 def _tellable(answer: str) -> bool:
     """A choice letter cannot be told from the article `a`; there, only announcements count."""
     return bool(answer.strip()) and not _LETTER.fullmatch(answer.strip())

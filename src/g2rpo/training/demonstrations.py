@@ -9,17 +9,22 @@ Their tokens count in the budget as imitated tokens.
 """
 
 import json
+import math
 from dataclasses import replace
 from typing import Any
 
 import torch
+from accelerate.logging import get_logger
 
 from g2rpo.data.completion import full_completion, style
 from g2rpo.data.problem import Problem
+from g2rpo.method.leak_guard import states_answer
 from g2rpo.method.planner import row_key
 from g2rpo.method.prefix import encode_plain
 from g2rpo.method.rollout import GuidedPrompt, Outcome
 from g2rpo.method.warm_start import WarmStart, WarmStartState
+
+logger = get_logger(__name__)
 
 
 class Demonstrates:
@@ -54,9 +59,8 @@ class Demonstrates:
         """Whether the present step imitates instead of sampling."""
         return self.args.guidance_warm_start and self.args.guided and self.warm_start.imitates(self.warm_start_state)
 
-    def imitation_batch(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        """A batch for the loss, of this process: the first rollout of each group is its demonstration, the others teach
-        nothing."""
+    def _demonstrations(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Rows for the model, of this process: the first rollout of each group is its demonstration, the others are masked."""
         device, pad_id = self.accelerator.device, self._tokenizer.pad_token_id
         prompts = self._tokenize_prompts([row["prompt"] for row in rows])[0]
         completions = [self.demonstration(row) for row in rows]
@@ -64,7 +68,7 @@ class Demonstrates:
         prompt_ids, prompt_mask = _padded(prompts, pad_id, device, left=True)
         completion_ids, completion_mask = _padded([ids or [pad_id] for ids in completions], pad_id, device, left=False)
         demonstrated_B = first_B & torch.tensor([bool(ids) for ids in completions], device=device)
-        output = {
+        return {
             "prompt_ids": prompt_ids,
             "prompt_mask": prompt_mask,
             "completion_ids": completion_ids,
@@ -72,6 +76,29 @@ class Demonstrates:
             "tool_mask": completion_mask * demonstrated_B[:, None],
             "advantages": demonstrated_B.float(),
         }
+
+    @torch.no_grad()
+    def demonstrations_are_worthwhile(self, rows: list[dict[str, Any]]) -> bool:
+        """Whether imitating demonstrations like those of these rows can help (`method/warm_start.py`). All processes go forward
+        together, and all get the same answer."""
+        args, batch = self.args, self._demonstrations(rows)
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        logps_BC, *_ = self._get_per_token_logps_and_entropies(
+            self.model, ids, mask, batch["completion_ids"].shape[1], args.per_device_train_batch_size
+        )
+        traces = [(row.get(args.guidance_trace_column), row.get(args.guidance_answer_column)) for row in rows]
+        stated = [states_answer(trace, None if answer is None else str(answer)) for trace, answer in traces if trace]
+        counts = [(logps_BC * batch["tool_mask"]).sum(), batch["tool_mask"].sum(), sum(stated), len(stated)]
+        mine = torch.stack([torch.as_tensor(float(x), device=self.accelerator.device) for x in counts])
+        logp, tokens, stating, traced = self.accelerator.reduce(mine, reduction="sum").tolist()
+        perplexity = math.exp(min(-logp / max(1.0, tokens), 50.0))
+        logger.info("Demonstrations: perplexity %.3g; %d of %d traces state their answer.", perplexity, stating, traced)
+        return tokens > 0 and perplexity < self.warm_start.foreign and 2 * stating >= traced
+
+    def imitation_batch(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """A batch for the loss, of this process: one demonstration per group."""
+        output, device = self._demonstrations(rows), self.accelerator.device
         if self.use_vllm and self.vllm_importance_sampling_correction:
             output["importance_sampling_ratio"] = torch.ones(len(rows), 1, device=device)
         output["num_items_in_batch"] = tokens = self.tokens_in_loss(output)

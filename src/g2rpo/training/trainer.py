@@ -293,7 +293,10 @@ class GuidedGRPOTrainer(
         self._record(rounds, float(output["num_items_in_batch"]))
         outcomes = [o for r in rounds for o in r.outcomes]
         self.controller_state = self.controller.update(self.controller_state, outcomes)
-        self.warm_start_state = self.warm_start.after_rollouts(self.warm_start_state, outcomes, self.num_generations)
+        if self.args.guidance_warm_start and self.args.guided:
+            self.warm_start_state = self.warm_start.after_rollouts(
+                self.warm_start_state, outcomes, self.num_generations, lambda: self.demonstrations_are_worthwhile(inputs)
+            )
         self._generations += 1
         self.step_batch = StepBatch([])
         return output
