@@ -40,7 +40,7 @@ def in_doubt():
     return RULE.after_rollouts(WarmStartState(), groups(*[False] * 4), 2)
 
 
-@pytest.mark.parametrize(("arrived", "begins"), [(2, True), (3, False)])
+@pytest.mark.parametrize(("arrived", "begins"), [(5, True), (6, False)])
 def test_a_doubt_is_settled_by_24_rollouts_from_the_longest_prefixes(arrived, begins):
     state = in_doubt()
     assert RULE.reveals(state) == 1

@@ -8,7 +8,7 @@ notation that the model reads and does not write).
     s, f   groups with and without a success, guided rollouts included, since the model last imitated
     doubt  when (s + 1) / (s + f + 2) < 1/5 (four groups without a success): the next steps of RL guide from the longest prefixes,
            until 24 such rollouts are judged
-    begin  imitation when fewer than one in eight of them succeeded, and demonstrations are worth imitating: most traces state
+    begin  imitation when fewer than one in four of them succeeded, and demonstrations are worth imitating: most traces state
            their answer, and their perplexity is below 100; otherwise give it up for good
     look   after 16, 32, 64, 64 ... imitation steps, at one step of RL without guidance: end imitation after two looks in a row
            that show no more success than the best one before; give it up for good when the fourth shows no success at all
@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from g2rpo.method.rollout import Outcome
 
 DOUBT_BELOW = 1 / 5
-ENOUGH = 1 / 8
+ENOUGH = 1 / 4
 """Share of successes from the longest prefixes that refutes a doubt."""
 PATIENCE = 2
 """Looks in a row without a new best that end imitation."""

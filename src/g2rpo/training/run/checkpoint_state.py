@@ -3,7 +3,7 @@ order of problems in which a later epoch can be begun without the ones before it
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,8 @@ class SavesGuidanceState:
         if checkpoint is not None:
             saved = self.read_guidance_state(checkpoint)
             self.controller_state = state_from_json(self.controller, saved["state"])
-            self.warm_start_state = WarmStartState(**saved.get("warm_start", {}))
+            known = {field.name for field in fields(WarmStartState)}  # an earlier version's may have others
+            self.warm_start_state = WarmStartState(**{k: v for k, v in saved.get("warm_start", {}).items() if k in known})
             self._generations, self._totals = saved["generations"], {**self._totals, **saved["totals"]}
 
 
