@@ -147,7 +147,7 @@ def test_csv_that_cannot_be_read(tmp_path, text, words):
 
 def test_a_file_without_rows_is_named(tmp_path):
     (tmp_path / "a.csv").write_text("prompt,answer\n")
-    with pytest.raises(DataError, match=r"rows of .*a.csv is 0. Expected at least one"):
+    with pytest.raises(DataError, match=r"number of rows in .*a.csv is 0. Expected at least one"):
         load_problems(path=str(tmp_path / "a.csv"))
 
 

@@ -84,7 +84,7 @@ def load_problems(
         problems.append(instructed(problem, system_prompt, instruction))
         places.append(number)
     if number < 0:
-        raise DataError(f"rows of {path or name}", 0, expected="at least one", then="Fill it, or check dataset_split.")
+        raise DataError(f"number of rows in {path or name}", 0, expected="at least one", then="Fill it, or check dataset_split.")
     # Where some rows have an answer, those without (proofs, say) cannot be graded, and nothing can be learned from them.
     graded = [i for i, p in enumerate(problems) if p.answer is not None or p.tests is not None]
     if graded and len(graded) < len(problems):
