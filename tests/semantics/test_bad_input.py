@@ -265,3 +265,6 @@ def test_data_without_what_guidance_needs_point_to_the_recipe(refused, tmp_path)
     )
     fields["columns"] = {"prompt": "q", "trace": "worked"}
     refused(r"^column 'answer'\. Expected it among.*columns: \{prompt", ways=["train"], **fields)
+    file.write_text("".join(f'{{"q": "q{i}", "final": "{i}", "worked": ""}}\n' for i in range(8)))
+    fields["columns"] = {"prompt": "q", "answer": "final", "trace": "worked"}
+    refused(r"^column 'worked' for the trace is 'empty in all 8 rows'.*Fill it, name another", ways=["train"], **fields)

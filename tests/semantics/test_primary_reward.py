@@ -101,3 +101,38 @@ def test_an_infinite_reward_stops_the_run_with_its_name(build):
 
     with pytest.raises(RunError, match=r"reward 'broken_reward' is inf. Expected finite numbers, or None"):
         build(table(), broken_reward).train()
+
+
+# --- a reward that raises, or gives something else than numbers
+
+
+def wants_a_column(completions, solution):
+    return [1.0 for _ in completions]
+
+
+def looks_for_a_column(completions, **columns):
+    return [columns["solution"] for _ in completions]
+
+
+def one_for_all(completions, **columns):
+    return [1.0]
+
+
+def words(completions, **columns):
+    return ["yes" for _ in completions]
+
+
+async def raises_later(completions, **columns):
+    raise RuntimeError("no judge")
+
+
+@pytest.mark.parametrize("reward", [wants_a_column, looks_for_a_column, one_for_all, words, raises_later])
+def test_a_reward_that_cannot_be_used_is_named(build, reward):
+    trainer = build(table(), [accuracy_reward, reward], guidance_reward="accuracy", max_steps=1)
+    with pytest.raises(RunError) as error:
+        trainer.train()
+    said = str(error.value)
+    assert said.startswith(f"reward {reward.__name__!r} is ")
+    assert "the columns trace, answer: give it" in said
+    assert (f"It comes from {__file__}, line " in said) == (reward in (looks_for_a_column, raises_later))
+    assert "site-packages" not in said

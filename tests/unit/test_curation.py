@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from g2rpo.cli.main import app
-from g2rpo.curation.check import check, says
+from g2rpo.curation.check import check, doubtful_traces, says
 from g2rpo.curation.difficulty import PassRates, measure
 from g2rpo.curation.lengths import lengths
 from g2rpo.data.problem import Problem
@@ -22,6 +22,17 @@ def ask(key="k", answer="18", trace="16-3=13\n13+5=18", **fields):
 
 
 # --- check
+
+
+def test_rows_with_a_doubtful_trace_are_named():
+    right = [ask(f"r{i}") for i in range(4)]
+    wrong, none = ask("wrong", answer="21"), ask("none", trace=None)
+    found = doubtful_traces([*right[:2], wrong, none, *right[2:]])
+    assert [(one.kind, one.rows) for one in found] == [("no trace", (3,)), ("trace without its answer", (2,))]
+    assert doubtful_traces(right) == []
+    # Where traces do not state their answers as a rule, one that does not says nothing.
+    assert doubtful_traces([wrong, right[0]]) == []
+    assert doubtful_traces([none]) == []
 
 
 def test_what_is_right_has_no_faults():

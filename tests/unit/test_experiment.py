@@ -184,3 +184,18 @@ def test_the_digest_of_the_code_covers_everything_that_decides_results(monkeypat
         assert after != before
         before = after
     source_digest.cache_clear()
+
+
+def test_problems_that_are_trained_on_are_not_held_out(edited, tmp_path):
+    (tmp_path / "mine.csv").write_text("prompt,answer,trace\nq,1,t\n")
+    shared = {**{k: v for k, v in yaml.safe_load(SMOKE.read_text())["shared"].items() if not k.startswith("task")}}
+    fields = {"shared": {**shared, "dataset_path": str(tmp_path / "mine.csv")}, "evaluation": {"problems": 1, "during": 1}}
+    with pytest.raises(ConfigError, match=r"dataset_path is .*Expected a folder with a file train and a file test"):
+        edited(**fields)
+    fields["shared"] = {**shared, "dataset_path": str(tmp_path), "dataset_split": "test"}
+    with pytest.raises(ConfigError, match=r"dataset_split is 'test'. Expected another split than test"):
+        edited(**fields)
+    fields["shared"] = {**shared, "dataset_path": str(tmp_path)}
+    # Another file may be a further set; of itself it is all there is.
+    fields["evaluation"]["sets"] = {"other": {"dataset_path": str(tmp_path / "mine.csv")}}
+    assert edited(**fields)

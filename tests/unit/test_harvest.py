@@ -4,7 +4,9 @@ import json
 
 import pytest
 from rlvr_graders.exact import exact_match_reward
+from typer.testing import CliRunner
 
+from g2rpo.cli.main import app
 from g2rpo.curation.harvest import harvest, trace_of
 from g2rpo.data.completion import STYLES, full_completion
 from g2rpo.data.load import load_problems
@@ -90,3 +92,17 @@ def test_the_file_is_a_data_set_of_the_same_recipe(tmp_path):
     assert again[0].prompt[-1]["content"].endswith("Think first.")
     with pytest.raises(DataError, match="at least one success"):
         run_harvest(resolve({**fields, "max_completion_length": 4}), out, samples=1, reveal=0.0, token_budget=None)
+
+
+def test_the_command_takes_fields_of_the_recipe(monkeypatch, tmp_path):
+    seen = {}
+
+    def run(recipe, out, **options):
+        seen.update(few_shot=recipe.data.few_shot, **options)
+        raise DataError("stop", expected="no more than the call", then="")
+
+    monkeypatch.setattr("g2rpo.training.harvest.run_harvest", run)
+    (tmp_path / "r.yaml").write_text("task: chains\nuse_cpu: true\nbf16: false\n")
+    words = ["harvest", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "own.jsonl"), "--few_shot", "2", "--samples", "3"]
+    assert isinstance(CliRunner().invoke(app, words).exception, DataError)
+    assert (seen["few_shot"], seen["samples"]) == (2, 3)

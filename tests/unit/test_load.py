@@ -142,6 +142,13 @@ def test_csv_that_cannot_be_read(tmp_path, text, words):
     with pytest.raises(DataError, match=r"a.csv'. Expected readable csv. ") as error:
         open_rows(None, str(tmp_path / "a.csv"), None, "train")
     assert words in str(error.value)
+    assert "Save it as UTF-8, with commas between the cells" in str(error.value)
+
+
+def test_a_file_without_rows_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("prompt,answer\n")
+    with pytest.raises(DataError, match=r"number of rows in .*a.csv is 0. Expected at least one"):
+        load_problems(path=str(tmp_path / "a.csv"))
 
 
 # --- the trainer's rows

@@ -77,14 +77,14 @@ def test_show_loads_neither_torch_nor_transformers(tmp_path, tokenizer):
 
 
 def test_show_says_which_text_was_graded():
-    row = {"token_ids": [1, 2, 3, 4], "token_origin": [PROMPT, GUIDANCE, SAMPLED, SAMPLED], "completion": "given said"}
-    words = {1: "question ", 2: "given ", 3: "said", 4: "<end>"}
+    row = {"token_ids": [1, 2, 3, 4, 5], "token_origin": [PROMPT, GUIDANCE, *[SAMPLED] * 3], "completion": "given said"}
+    words = {1: "question ", 2: "given ", 3: "<box>", 4: "said", 5: "<end>"}
 
     def decode(ids):
         return "".join(words[i] for i in ids)
 
     shown = body(rollout_text(row, decode)).plain
-    assert shown == "    ⟦given ⟧said<end>\n    graded: given said"
-    words[4] = ""
+    assert shown == "    ⟦given ⟧<box>said<end>\n    graded: given said"
+    words[3] = ""  # only the end of the turn is missing: not worth a second copy of the text
     assert "graded" not in body(rollout_text(row, decode)).plain
     assert body(rollout_text(row, None)).plain == "    given said"

@@ -321,11 +321,25 @@ def test_numbers_in_lists_are_typed(base, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("max_completion_length", "long"), ("num_generations", "many"), ("dataset_limit", "all"), ("dataset_limit", 2.5)],
+    [
+        ("max_completion_length", "long"),
+        ("num_generations", "many"),
+        ("dataset_limit", "all"),
+        ("dataset_limit", 2.5),
+        ("dataset_limit", 0),
+        ("max_steps", 0),
+        ("reward_weights", [1.0, float("nan")]),
+    ],
 )
 def test_optional_numbers_are_checked(base, name, value):
     with pytest.raises(ConfigError, match=name):
         resolve({**base, name: value})
+
+
+def test_lora_without_use_peft_is_refused(base):
+    with pytest.raises(ConfigError, match=r"use_peft is None. Expected true where lora_r is set.*Set use_peft: true"):
+        resolve({**base, "lora_r": 8})
+    assert not resolve({**base, "lora_r": 8, "use_peft": False}).model.use_peft
 
 
 # --- presets

@@ -184,3 +184,10 @@ def test_a_full_disk_while_rewinding(run, monkeypatch):
 def test_an_error_that_is_not_the_disks_stays_what_it_is(run):
     with pytest.raises(TypeError):
         run.append(StepRecord(1, {"loss": object()}))
+
+
+@pytest.mark.parametrize("left", ["steps.jsonl", "checkpoint-4", "adapter_model.safetensors"])
+def test_a_new_run_does_not_begin_on_top_of_another(tmp_path, left):
+    (tmp_path / left).touch()
+    with pytest.raises(RunError, match=f"it holds {left}"), RunDirectory(tmp_path).claimed():
+        pass

@@ -87,7 +87,7 @@ def check(
     from rlvr_graders.sandbox import open_sandbox
 
     from g2rpo.curation.check import check as run_check
-    from g2rpo.curation.check import shared
+    from g2rpo.curation.check import doubtful_traces, shared
     from g2rpo.data.disappointments import disappointments
 
     found, sets, box = [], {}, None
@@ -109,7 +109,7 @@ def check(
                     "it comes so early that guidance has nothing to show."
                 )
             found += [(one, fault) for fault in result.faults]
-            for disappointing in disappointments(problems, tokens=tokens, budget=budget):
+            for disappointing in (*doubtful_traces(problems), *disappointments(problems, tokens=tokens, budget=budget)):
                 print(f"  {disappointing}")
     finally:
         if box is not None:

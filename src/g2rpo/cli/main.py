@@ -202,7 +202,7 @@ app.add_typer(data, name="data")
 app.add_typer(grade, name="grade")
 
 
-@app.command()
+@app.command(context_settings=FIELDS)
 def harvest(
     context: typer.Context,
     recipe: RecipeFile,
@@ -232,8 +232,10 @@ def harvest(
 def doctor(
     context: typer.Context,
     recipe: Annotated[Path | None, typer.Argument(help="Look at this recipe instead of the machine; fields can follow.")] = None,
-    problems: Annotated[int, typer.Option(help="Problems of the recipe to try.")] = 8,
-    samples: Annotated[int | None, typer.Option(help="Per problem and share of the trace; default: the group size.")] = None,
+    problems: Annotated[int, typer.Option(min=1, help="Problems of the recipe to try.")] = 8,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Per problem and share of the trace; default: the group size.")
+    ] = None,
 ) -> None:
     """Show what this machine offers, or what a recipe would do.
 

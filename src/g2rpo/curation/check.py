@@ -13,6 +13,7 @@ from rlvr_graders.math import grade_math, parse_gold
 from rlvr_graders.sandbox import Sandbox
 
 from g2rpo.data.completion import STYLES, full_completion
+from g2rpo.data.disappointments import Disappointment
 from g2rpo.data.load import question_text
 from g2rpo.data.problem import Problem
 from g2rpo.data.steps import steps
@@ -165,6 +166,27 @@ def _same(number: str, value: Fraction) -> bool:
     if re.search(r",(?!\d{3}(?!\d))", number):
         return any(Fraction(part) == value for part in re.split(r",", number) if part)
     return Fraction(number.replace(",", "")) == value
+
+
+def doubtful_traces(problems: Sequence[Problem]) -> list[Disappointment]:
+    """Rows without a trace where others have one, and rows whose trace does not state their answer where most others do."""
+    traced = [i for i, p in enumerate(problems) if p.trace]
+    missing = tuple(i for i, p in enumerate(problems) if not p.trace) if traced else ()
+    stated = [i for i in traced if problems[i].answer is not None]
+    silent = tuple(i for i in stated if not says(str(problems[i].trace), str(problems[i].answer)))
+    found = [
+        Disappointment(
+            "no trace", "Guided training needs guidance_missing_trace: unguided for them; SFT passes over them.", missing, len(problems), fault=False
+        ),
+        Disappointment(
+            "trace without its answer",
+            "Most others state theirs: the trace stops short, writes it in another form, or trace or answer is wrong.",
+            silent if 2 * len(silent) < len(stated) else (),
+            len(problems),
+            fault=False,
+        ),
+    ]
+    return [one for one in found if one.rows]
 
 
 def _programs(problems: Sequence[Problem], sandbox: Sandbox, result: Checked) -> list[Fault]:

@@ -17,6 +17,13 @@ MISSING = frozenset((*_NOTHING.split(), "", "#N/A N/A"))
 Rows = Iterable[dict[str, Any]]
 
 
+_NEXT = {
+    "csv": "Save it as UTF-8, with commas between the cells, quotes around cells with commas or line ends, and a line of column "
+    "names at the top."
+}
+"""What to do about a file of a kind that cannot be read."""
+
+
 def open_rows(name: str | None, path: str | None, config: str | None, split: str) -> tuple[Rows, list[str]]:
     """Rows and column names of a hub name or a local path.
 
@@ -69,7 +76,9 @@ def open_rows(name: str | None, path: str | None, config: str | None, split: str
     except DataError:
         raise
     except Exception as error:
-        raise DataError("file", str(found[0]), expected=f"readable {kind}", then=_cause(error)) from error
+        raise DataError(
+            "file", str(found[0]), expected=f"readable {kind}", then=f"{_cause(error)}. {_NEXT.get(kind, '')}".strip()
+        ) from error
     return table, table.column_names
 
 

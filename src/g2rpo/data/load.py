@@ -68,6 +68,7 @@ def load_problems(
     read = reader(names, columns, source or (source_of(name) if name else None))
     problems: list[Problem] = []
     places: list[int] = []
+    number = -1
     for number, row in enumerate(rows):
         if limit is not None and len(problems) >= limit:
             break
@@ -82,6 +83,8 @@ def load_problems(
             ) from error
         problems.append(instructed(problem, system_prompt, instruction))
         places.append(number)
+    if number < 0:
+        raise DataError(f"number of rows in {path or name}", 0, expected="at least one", then="Fill it, or check dataset_split.")
     # Where some rows have an answer, those without (proofs, say) cannot be graded, and nothing can be learned from them.
     graded = [i for i, p in enumerate(problems) if p.answer is not None or p.tests is not None]
     if graded and len(graded) < len(problems):

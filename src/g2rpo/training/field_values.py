@@ -11,6 +11,7 @@ from typing import Any
 from g2rpo.errors import ConfigError
 
 Rule = tuple[Callable[[float], bool], str]
+_FINITE: Rule = (math.isfinite, "finite numbers")
 _AT_LEAST_0: Rule = (lambda x: 0 <= x < math.inf, "a finite number, 0 or more")
 _ABOVE_0: Rule = (lambda x: 0 < x < math.inf, "a finite number above 0")
 _COUNT: Rule = (lambda x: x >= 1, "1 or more")
@@ -21,28 +22,29 @@ _BY_RULE: tuple[tuple[Rule, str], ...] = (
     (_ABOVE_0, "temperature repetition_penalty adam_epsilon num_train_epochs"),
     (_COUNT, "max_completion_length per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps"),
     (_COUNT, "steps_per_generation generation_batch_size num_iterations num_generations_eval max_length"),
-    (_COUNT, "task_size max_sampled_tokens dynamic_sampling_rounds eval_limit eval_max_tokens"),
+    (_COUNT, "dataset_limit task_size max_sampled_tokens dynamic_sampling_rounds eval_limit eval_max_tokens"),
     (_BELOW_1, "adam_beta1 adam_beta2"),
     (_SHARE, "min_p"),
     ((lambda x: x >= 0, "0 (none) or more"), "few_shot rollouts_every"),
     ((lambda x: 0 < x <= 1, "a number above 0, at most 1"), "top_p"),
     ((lambda x: x >= 0, "0 (all tokens) or more"), "top_k"),
+    ((lambda x: x >= 1 or x == -1, "1 or more, or -1 (num_train_epochs decides)"), "max_steps"),
+    (_FINITE, "reward_weights"),
 )
 NUMBERS = {name: rule for rule, names in _BY_RULE for name in names.split()}
 """What numbers of ours, TRL's and Transformers' must be: they find out hours later, or in the words of a sampler, or never."""
 
 
 def check_numbers(values: Mapping[str, Any]) -> None:
-    """Judges every number by itself, before a library sees it.
+    """Judges every number by itself, those of lists too, before a library sees it.
 
     Raises:
         ConfigError: names the first that is not a number at all (nan), or out of its range.
     """
     for name, value in values.items():
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            continue
+        numbers = [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, int | float)]
         right, expected = NUMBERS.get(name, (lambda x: not math.isnan(x), "a number"))
-        if not right(value):
+        if not all(right(number) for number in numbers if not isinstance(number, bool)):
             raise ConfigError(name, value, expected=expected, then="Change it, or leave the field out for its default.")
 
 

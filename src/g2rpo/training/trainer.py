@@ -12,7 +12,6 @@ The rollouts of a step travel through 1 to 3 as one value, `self.step_batch`. Wi
 installed, and with `fast` off as well every step is TRL's own, bit for bit. `fast/` computes the same numbers from less work.
 """
 
-import traceback
 import warnings
 from typing import Any
 
@@ -45,7 +44,7 @@ from g2rpo.training.run.callbacks import StopAtBudget
 from g2rpo.training.run.checkpoint_state import SavesGuidanceState, resumable_in_any_epoch
 from g2rpo.training.run.phase_times import PhaseClock
 from g2rpo.training.run.preflight import check_data, check_run, check_template
-from g2rpo.training.run.primary_reward import primary_reward
+from g2rpo.training.run.primary_reward import primary_reward, reward_fault
 from g2rpo.training.second_round import RollsAgain
 from g2rpo.training.step_batch import ScoredRound, StepBatch
 
@@ -247,13 +246,7 @@ class GuidedGRPOTrainer(
         except G2RPOError:
             raise
         except Exception as error:  # whatever a reward function throws is reported with the place it came from
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            raise RunError(
-                "a reward function",
-                f"{type(error).__name__}: {error}",
-                expected="one number or None per completion",
-                then=f"It comes from {place.filename}, line {place.lineno}; rewards: {', '.join(self.reward_func_names)}.",
-            ) from error
+            raise reward_fault(error, inputs[0]) from error
         if self.model.training:
             if torch.isinf(rewards_NF).any():
                 names = [n for n, bad in zip(self.reward_func_names, torch.isinf(rewards_NF).any(0), strict=True) if bad]

@@ -22,6 +22,7 @@ which is not a declared treatment is refused. The base as it is, untrained, is a
 
 import fnmatch
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import Any
 from g2rpo.errors import ConfigError, nearest
 from g2rpo.lab.compare.spec import BUDGETS, METHODS, Budget, Evaluation, RunSpec, Stage
 from g2rpo.training.presets import preset
+from g2rpo.training.run.data_config import DataConfig
 from g2rpo.training.run.recipe import read_yaml, resolve
 from g2rpo.training.sdft import resolve_sdft
 from g2rpo.training.sft import resolve_sft
@@ -313,15 +315,41 @@ def _check_runs(experiment: Experiment) -> None:
                     raise ConfigError(
                         f"arm {name!r} on task {task!r}: {error.what}", error.value, expected=error.expected, then=error.then
                     ) from error
+        trained = resolve({**base, "output_dir": "unused", "preset": "grpo"}).data
         for name, extra in {f"task {task!r}": {}, **experiment.evaluation.sets}.items():
             try:
                 data = resolve({**base, **(extra or {}), "output_dir": "unused", "preset": "grpo"}).data
+                _check_held_out(data, trained)
                 if data.task is not None:  # quickly drawn; a data set is opened by the first run
                     replace(data, task_size=max(2, data.trace_limit or 0, data.few_shot + 1)).problems("test")
             except ConfigError as error:
                 raise ConfigError(
                     f"held-out set {name}: {error.what}", error.value, expected=error.expected, then=error.then
                 ) from error
+
+
+def _check_held_out(data: DataConfig, trained: DataConfig) -> None:
+    """Held-out problems are those of the split `test`. A single file has no splits: whatever is asked of it is all of it."""
+
+    def place(of: DataConfig) -> tuple[Any, ...]:
+        return of.task, of.task_steps if of.task else None, of.dataset_name, of.dataset_path, of.dataset_config
+
+    one_file = data.dataset_path is not None and Path(os.path.expandvars(data.dataset_path)).is_file()
+    if place(data) != place(trained) or not (one_file or trained.dataset_split == "test"):
+        return
+    if one_file:
+        raise ConfigError(
+            "dataset_path",
+            data.dataset_path,
+            expected="a folder with a file train and a file test: a single file would be trained on and be the held-out set, too",
+            then="Split it, say into mine/train.csv and mine/test.csv, and write dataset_path: mine.",
+        )
+    raise ConfigError(
+        "dataset_split",
+        trained.dataset_split,
+        expected="another split than test, whose problems are the held-out ones",
+        then="Leave it out to train on train.",
+    )
 
 
 def stage_recipe(base: Mapping[str, Any], stage: Stage, *, seed: int, output_dir: str, **more: Any) -> Any:

@@ -24,7 +24,7 @@ class RolloutText:
     sampled: str
     """Text that the model wrote, special tokens included."""
     graded: str | None
-    """The text that the rewards saw, where it is another: they do not see some tokens, such as the end of a turn."""
+    """The text that the rewards saw, where more than the end of the turn is missing in it."""
 
 
 def rollout_text(row: Row, decode: Decode | None) -> RolloutText:
@@ -33,7 +33,7 @@ def rollout_text(row: Row, decode: Decode | None) -> RolloutText:
         return RolloutText("", row["completion"], None)
     ids = [i for i, origin in zip(row["token_ids"], row["token_origin"], strict=True) if origin != PROMPT]
     given = row["token_origin"].count(GUIDANCE)
-    same = decode(ids).strip() == row["completion"].strip()
+    same = row["completion"].strip() in (decode(ids).strip(), decode(ids[:-1]).strip())
     return RolloutText(decode(ids[:given]) if given else "", decode(ids[given:]), None if same else row["completion"])
 
 

@@ -125,7 +125,7 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
             )
     if empty and args.guidance_missing_trace == "error":
         raise DataError(
-            f"column {args.guidance_trace_column!r}, row {empty[0]} and {len(empty) - 1} more",
+            f"column {args.guidance_trace_column!r}, row {empty[0]}{f' and {len(empty) - 1} more' if len(empty) > 1 else ''}",
             "",
             expected="a reasoning trace in every row",
             then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.",

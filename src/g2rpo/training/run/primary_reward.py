@@ -1,11 +1,12 @@
-"""Which reward drives the controller, and whether the rewards can grade the data."""
+"""Which reward drives the controller, whether the rewards can grade the data, and what is said of one that raises."""
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset
 
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, DataError, RunError, nearest
 from g2rpo.training.config import GuidedGRPOConfig
 
 
@@ -84,9 +85,33 @@ def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
                 bad.append((number, error))
         if bad:
             number, error = bad[0]
+            more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             raise DataError(
-                f"row {number} (and {len(bad) - 1} more) for the reward {reward_name(func)}: {error.what}",
+                f"row {number}{more} for the reward {reward_name(func)}: {error.what}",
                 error.value,
                 expected=error.expected,
                 then="Mend or drop these rows before training.",
             ) from error
+
+
+def reward_fault(error: Exception, row: Mapping[str, Any]) -> RunError:
+    """What to say where TRL could not get its numbers from a reward: which reward, where, and what it is called with.
+
+    Args:
+        error: As it left TRL's `_calculate_rewards`, whose variables have the reward's name.
+        row: Of the training set: its columns reach the reward.
+    """
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    names = [f.f_locals.get("reward_func_name") or f.f_locals.get("func_name") for f, _ in frames]
+    name = next((repr(name) for name in reversed(names) if name), "function")
+    frame, line = frames[-1]
+    in_trl = str(frame.f_globals.get("__name__")).startswith("trl.")  # it returned, but not what is wanted, or was not entered
+    columns = ", ".join(column for column in row if column not in ("prompt", "completion", "completion_ids"))
+    return RunError(
+        f"reward {name}",
+        f"{type(error).__name__}: {error}",
+        expected="one number or None per completion",
+        then=("" if in_trl else f"It comes from {frame.f_code.co_filename}, line {line}. ")
+        + f"A reward is called with prompts, completions, completion_ids and the columns {columns}: give it the arguments that "
+        "it uses, and **columns for the rest.",
+    )

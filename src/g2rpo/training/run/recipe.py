@@ -149,6 +149,7 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
             )
     typed = {name: typed_value(name, value, hints[name]) for name, value in merged.items()}
     check_numbers(typed)
+    _check_lora(typed)
     check_packages({"deepspeed": typed.get("deepspeed")})  # the others are asked for when a run begins
     with library_words("values of the recipe"):
         try:
@@ -172,6 +173,18 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
         )
     _check_curriculum(data, training, typed)
     return Recipe(model, data, training, held_out)
+
+
+def _check_lora(given: Mapping[str, Any]) -> None:
+    """TRL passes over `lora_*` without `use_peft`, and trains every weight."""
+    fields = [name for name in given if name.startswith("lora_")]
+    if fields and "use_peft" not in given:
+        raise ConfigError(
+            "use_peft",
+            None,
+            expected=f"true where {fields[0]} is set; without it all weights are trained",
+            then="Set use_peft: true for LoRA, or use_peft: false to keep the fields and train all weights.",
+        )
 
 
 def _refused(said: str, given: Mapping[str, Any]) -> tuple[str, Any] | None:

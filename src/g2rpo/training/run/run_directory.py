@@ -99,12 +99,12 @@ class RunDirectory:
             raise RunError(
                 "output_dir", str(self.path), expected="a directory; this is a file", then="Choose another output_dir."
             )
-        for name in ("steps.jsonl", "model.safetensors"):
-            if os.path.exists(self.path / name):
+        for pattern in ("steps.jsonl", "*.safetensors", "checkpoint-*"):
+            if found := next(self.path.glob(pattern), None):
                 raise RunError(
                     "output_dir",
                     str(self.path),
-                    expected=f"a directory without a run in it; it holds {name}",
+                    expected=f"a directory without a run in it; it holds {found.name}",
                     then="Choose another output_dir, remove it, or, if it has a checkpoint, continue that run with --resume.",
                 )
         probe = self.path / ".probe"

@@ -10,7 +10,7 @@ from trl import get_peft_config, get_quantization_config
 
 from g2rpo.data.disappointments import disappointments
 from g2rpo.data.load import to_rows
-from g2rpo.errors import ConfigError
+from g2rpo.errors import ConfigError, DataError
 from g2rpo.evaluation.checkpoint import trainable_place
 from g2rpo.models import BUILTIN
 from g2rpo.training.held_out_evaluation import HeldOut, without_eval_set
@@ -136,6 +136,13 @@ def _made_ready(recipe: Recipe, run: RunDirectory, rewards: list[Any], checkpoin
         if warm_up := getattr(reward, "warm_up", None):
             warm_up()  # comes up while the model is loaded
     rows = to_rows(recipe.data.in_curriculum(problems, args.seed))
+    if args.uses_traces and (column := recipe.data.columns.get("trace")) and not any(p.trace for p in problems):
+        raise DataError(
+            f"column {column!r} for the trace",
+            f"empty in all {len(problems)} rows",
+            expected="a worked solution in some of them",
+            then="Fill it, name another column, or train without guidance (preset: grpo).",
+        )
     if args.uses_traces and len(rows):
         check_columns(rows, args)  # a missing mapping is told before answers that cannot be graded
     check_gold(rows, rewards)
