@@ -36,7 +36,16 @@ BENCHMARKS = {
 }
 SPARE_S = 25
 """Left for packing at the end."""
-RESULTS = ("result.json", "spec.json", "log.txt", "comparison.json", "steps.jsonl", "manifest.json", "resolved.json", "phases.json")
+RESULTS = (
+    "result.json",
+    "spec.json",
+    "log.txt",
+    "comparison.json",
+    "steps.jsonl",
+    "manifest.json",
+    "resolved.json",
+    "phases.json",
+)
 
 
 def best_rates(sweep: Path) -> dict[str, list[float]]:
