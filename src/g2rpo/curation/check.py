@@ -176,7 +176,11 @@ def doubtful_traces(problems: Sequence[Problem]) -> list[Disappointment]:
     silent = tuple(i for i in stated if not says(str(problems[i].trace), str(problems[i].answer)))
     found = [
         Disappointment(
-            "no trace", "Guided training needs guidance_missing_trace: unguided for them; SFT passes over them.", missing, len(problems), fault=False
+            "no trace",
+            "Guided training needs guidance_missing_trace: unguided for them; SFT passes over them.",
+            missing,
+            len(problems),
+            fault=False,
         ),
         Disappointment(
             "trace without its answer",
