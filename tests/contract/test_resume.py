@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import TrainerCallback
 
 from g2rpo import GuidedGRPOTrainer
 from g2rpo.data.curriculum import in_order
@@ -13,7 +15,8 @@ from g2rpo.data.tasks import make
 from g2rpo.errors import RunError
 from g2rpo.training.run.recipe import resolve
 from g2rpo.training.run.run_directory import RunDirectory
-from g2rpo.training.run.train import train
+from g2rpo.training.run.train import complete, train
+from g2rpo.training.sft import resolve_sft, train_sft
 
 
 def length_reward(completions, **columns):
@@ -180,3 +183,47 @@ def test_a_checkpoint_without_the_controllers_state_is_refused(make_model, token
     again = GuidedGRPOTrainer(make_model(), [length_reward], args, rows(16), processing_class=tokenizer)
     with pytest.raises(RunError, match=r"guidance_state\.json"):
         again.train(resume_from_checkpoint=str(folder))
+
+
+# --- SFT
+
+
+@pytest.mark.parametrize("at", [2, 5])
+def test_a_resumed_sft_run_is_the_uninterrupted_one(tmp_path, caplog, at):
+    """Three steps per epoch: stopped within the first and within the second."""
+    fields = {
+        "task": "chains",
+        "task_size": 12,
+        "task_steps": [2],
+        "max_steps": 7,
+        "save_strategy": "steps",
+        "save_steps": 1,
+        "logging_steps": 1,
+        "per_device_train_batch_size": 4,
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+    }
+    whole = train_sft(resolve_sft({**fields, "output_dir": str(tmp_path / "whole")}), quiet=True)
+    with pytest.raises(RunError, match="a whole checkpoint to resume from"):
+        train_sft(resolve_sft({**fields, "output_dir": str(tmp_path / "new")}), resume=True, quiet=True)
+    stopped = {**fields, "output_dir": str(tmp_path / "stopped")}
+
+    def stop(trainer):
+        class Stop(TrainerCallback):
+            def on_step_end(self, args, state, control, **kwargs):
+                control.should_training_stop |= state.global_step == at
+
+        return Stop()
+
+    train_sft(resolve_sft(stopped), quiet=True, callbacks=[stop])
+    resumed = train_sft(resolve_sft(stopped), resume=True, quiet=True)
+    assert resumed.trained_tokens == whole.trained_tokens
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight, resumed.model.state_dict()[name]), name
+    assert [step["step"] for step in RunDirectory(stopped["output_dir"]).steps()] == [*range(1, 8)]
+    here = complete(resolve_sft(stopped))
+    assert (here.steps, here.sampled_tokens) == (7, whole.trained_tokens)
+    assert "missing keys" not in caplog.text
+    with pytest.raises(RunError, match=r"^learning_rate is 1.0"):
+        train_sft(resolve_sft({**stopped, "max_steps": 8, "learning_rate": 1.0}), resume=True, quiet=True)

@@ -55,61 +55,66 @@ class _ResumeWithoutValue(typer.core.TyperCommand):
         return super().parse_args(ctx, words)
 
 
-@app.command(context_settings=FIELDS, cls=_ResumeWithoutValue)
-def train(
-    context: typer.Context,
-    recipe: RecipeFile,
-    resume: Annotated[
-        str, typer.Option(help="Go on from the last checkpoint of output_dir. --resume auto begins where there is none yet.")
-    ] = "never",
-) -> None:
-    """Train with guided GRPO.
+Resuming = Annotated[
+    str, typer.Option(help="Go on from the last checkpoint of output_dir. --resume auto begins where there is none yet.")
+]
 
-    Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`). Exit codes: 0 the run is complete
-    (also with --resume of a complete one), 2 something is wrong, 75 SIGTERM stopped it at a checkpoint: go on with --resume.
-    """
+
+def _run_to_its_end(recipe: Any, run: Any, resume: str) -> Any:
+    """What `train` and `sft` do with a resolved recipe: the trainer, or None where nothing is left to do."""
     from g2rpo.errors import ConfigError
     from g2rpo.training.engine.start import end
-    from g2rpo.training.run.phase_times import in_words
-    from g2rpo.training.run.recipe import read_yaml, resolve
     from g2rpo.training.run.resuming import STOPPED_BY_SIGNAL, RunStopped, StopOnSigterm
     from g2rpo.training.run.train import complete
-    from g2rpo.training.run.train import train as run
 
-    quiet()
     if resume not in ("never", "always", "auto"):
         raise ConfigError("--resume", resume, expected="auto, or nothing behind it", then="Other flags follow as --field value.")
-    resolved = resolve(read_yaml(recipe), context.args)
-    folder, main = resolved.training.output_dir, resolved.training.process_index == 0
-    if resume != "never" and (here := complete(resolved)):
+    folder, main = recipe.training.output_dir, recipe.training.process_index == 0
+    if resume != "never" and (here := complete(recipe)):
         if main:
             print(f"Complete: {folder} has {here}. Nothing is left to do; to train on, raise max_steps or max_sampled_tokens.")
-        return
+        return None
     try:
-        trainer = run(resolved, resume="auto" if resume == "auto" else resume == "always", callbacks=[StopOnSigterm])
+        trainer = run(recipe, resume="auto" if resume == "auto" else resume == "always", callbacks=[StopOnSigterm])
     except RunStopped as stop:
         end(stop.trainer)
         if main:
             print(f"Stopped by SIGTERM after step {stop.step}; checkpoint-{stop.step} in {folder} is whole. Go on with --resume.")
         raise typer.Exit(STOPPED_BY_SIGNAL) from None
     end(trainer)
-    if main:
+    return trainer
+
+
+@app.command(context_settings=FIELDS, cls=_ResumeWithoutValue)
+def train(context: typer.Context, recipe: RecipeFile, resume: Resuming = "never") -> None:
+    """Train with guided GRPO.
+
+    Any field of TRL, of the data or of the guidance can follow as --field value (see `fields`). Exit codes: 0 the run is complete
+    (also with --resume of a complete one), 2 something is wrong, 75 SIGTERM stopped it at a checkpoint: go on with --resume.
+    """
+    from g2rpo.training.run.phase_times import in_words
+    from g2rpo.training.run.recipe import read_yaml, resolve
+    from g2rpo.training.run.train import train as run
+
+    quiet()
+    trainer = _run_to_its_end(resolve(read_yaml(recipe), context.args), run, resume)
+    if trainer is not None and trainer.args.process_index == 0:
         print(f"Time: {in_words(trainer.phases.read())}")
         print(f"Run directory: {trainer.args.output_dir}   (look into it with: g2rpo show {trainer.args.output_dir})")
 
 
-@app.command(context_settings=FIELDS)
-def sft(context: typer.Context, recipe: RecipeFile) -> None:
+@app.command(context_settings=FIELDS, cls=_ResumeWithoutValue)
+def sft(context: typer.Context, recipe: RecipeFile, resume: Resuming = "never") -> None:
     """Train on the traces, by supervised fine-tuning.
 
-    The opponent that guided RL has to beat.
+    The opponent that guided RL has to beat. Fields and exit codes as for `train`.
     """
     from g2rpo.training.run.recipe import read_yaml
     from g2rpo.training.sft import resolve_sft, train_sft
 
     quiet()
-    trainer = train_sft(resolve_sft(read_yaml(recipe), context.args))
-    if trainer.accelerator.is_main_process:
+    trainer = _run_to_its_end(resolve_sft(read_yaml(recipe), context.args), train_sft, resume)
+    if trainer is not None and trainer.args.process_index == 0:
         print(f"Model: {trainer.args.output_dir}")
 
 

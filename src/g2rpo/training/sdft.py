@@ -83,7 +83,7 @@ class TraceSDFTTrainer(EvaluatesHeldOut, SDFTTrainer):
             super().create_model_card(*args, **kwargs)
 
 
-def _made_ready(recipe: Recipe, run: RunDirectory) -> TraceSDFTTrainer:
+def _made_ready(recipe: Recipe, run: RunDirectory, checkpoint: str | None) -> TraceSDFTTrainer:
     args: TraceSDFTConfig = recipe.training
     name = recipe.model.model_name_or_path
     model = trainable_place(name, trust_remote_code=args.trust_remote_code)

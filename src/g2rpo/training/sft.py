@@ -6,7 +6,6 @@ guided rollout may see of a trace, SFT sees too, and the answer with it.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +22,14 @@ from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.distributed import keep_weights_fp32
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
 from g2rpo.training.run.callbacks import StopAtBudget
+from g2rpo.training.run.checkpoint_state import SavesSpentTokens
 from g2rpo.training.run.data_config import DataConfig
 from g2rpo.training.run.libraries import check_libraries
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve
+from g2rpo.training.run.resuming import Resume
 from g2rpo.training.run.run_directory import RunDirectory, manifest
-from g2rpo.training.run.train import held_out, loading, model_init_kwargs, run_to_its_end
+from g2rpo.training.run.train import held_out, loading, run_to_its_end, taken_up
 
 
 @dataclass
@@ -103,7 +104,7 @@ def completions_dataset(
     return Dataset.from_list(rows)
 
 
-class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
+class TraceSFTTrainer(SavesSpentTokens, EvaluatesHeldOut, SFTTrainer):
     """TRL's `SFTTrainer` that counts the completion tokens it learns from: the budget that SFT is compared on."""
 
     trained_tokens = 0
@@ -125,7 +126,7 @@ class TraceSFTTrainer(EvaluatesHeldOut, SFTTrainer):
             super().create_model_card(*args, **kwargs)
 
 
-def _made_ready(recipe: Recipe, run: RunDirectory) -> TraceSFTTrainer:
+def _made_ready(recipe: Recipe, run: RunDirectory, checkpoint: str | None) -> TraceSFTTrainer:
     """Everything that can be refused, and then the run's config."""
     args: TraceSFTConfig = recipe.training
     name = recipe.model.model_name_or_path
@@ -145,22 +146,23 @@ def _made_ready(recipe: Recipe, run: RunDirectory) -> TraceSFTTrainer:
         )
     trainer.held_out = held_out(recipe, tokenizer)
     if trainer.accelerator.is_main_process:
-        run.create(recipe.to_json(), manifest(problems, args.seed), resume=False)
+        run.create(recipe.to_json(), manifest(problems, args.seed), resume=checkpoint is not None)
     return trainer
 
 
 def train_sft(
-    recipe: Recipe, *, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
+    recipe: Recipe, *, resume: Resume = False, quiet: bool = False, callbacks: Sequence[Callable[[Any], TrainerCallback]] = ()
 ) -> TraceSFTTrainer:
     """Trains and saves to `output_dir`; the result can be the `model_name_or_path` of a guided run. Arguments as in
     `run.train`."""
-    return train_with(_made_ready, recipe, quiet=quiet, callbacks=callbacks)
+    return train_with(_made_ready, recipe, resume=resume, quiet=quiet, callbacks=callbacks)
 
 
 def train_with(
-    make: Callable[[Recipe, RunDirectory], Any],
+    make: Callable[[Recipe, RunDirectory, str | None], Any],
     recipe: Recipe,
     *,
+    resume: Resume = False,
     quiet: bool = False,
     callbacks: Sequence[Callable[[Any], TrainerCallback]] = (),
 ) -> Any:
@@ -168,10 +170,13 @@ def train_with(
     args = recipe.training
     check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
-    args.model_init_kwargs = {**model_init_kwargs(recipe.model), **(args.model_init_kwargs or {})}
-    with run.claimed() if args.process_index == 0 else nullcontext():
-        trainer = make(recipe, run)
+    with taken_up(recipe, run, resume) as checkpoint:
+        trainer = make(recipe, run, checkpoint)
+        if checkpoint and trainer.accelerator.is_main_process:
+            run.rewind(int(checkpoint.rpartition("-")[2]), generations=0)
         budget = args.max_sampled_tokens
         stop = () if budget is None else (lambda trainer: StopAtBudget(lambda: trainer.spent_tokens, budget),)
-        run_to_its_end(trainer, run, quiet=quiet, callbacks=(*stop, *callbacks))
+        run_to_its_end(trainer, run, quiet=quiet, callbacks=(*stop, *callbacks), checkpoint=checkpoint)
+        if trainer.accelerator.is_main_process:
+            run.write_phases({})  # no phases are timed; the file says that the run came to its end
         return trainer

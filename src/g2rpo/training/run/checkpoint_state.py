@@ -23,19 +23,12 @@ STATE_FILE = "guidance_state.json"
 logger = get_logger(__name__)
 
 
-class SavesGuidanceState:
-    """Mixin in front of `GRPOTrainer`: writes the state with each checkpoint, whole or not at all, and reads it on a resume."""
+class SavesState:
+    """Mixin in front of a trainer of TRL's: writes a state of its own with each checkpoint, whole or not at all."""
 
     def guidance_state(self) -> dict[str, Any]:
-        """What a checkpoint must carry besides TRL's own: the controller's state and the counts that feed the record."""
-        return {
-            "processes": self.accelerator.num_processes,
-            "controller": self.args.guidance_controller,
-            "state": state_to_json(self.controller_state),
-            "warm_start": asdict(self.warm_start_state),
-            "generations": self._generations,
-            "totals": self._totals,
-        }
+        """What a checkpoint must carry besides TRL's own: of how many processes it is, and the counts that feed the record."""
+        raise NotImplementedError
 
     def _save_checkpoint(self, model, trial):
         folder = Path(self._get_output_dir(trial=trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
@@ -49,13 +42,42 @@ class SavesGuidanceState:
                 expected="room and permission to write",
                 then="Earlier checkpoints are whole. Free some space, then continue with --resume.",
             ) from error
+        if self.args.should_save:
+            write_json(folder / STATE_FILE, self.guidance_state())
+
+    def _issue_warnings_after_load(self, load_result):
+        """Says nothing of weights that are missing in a checkpoint because they are stored under the name of those they are tied
+        to."""
+        names: dict[int, set[str]] = {}
+        for name, weight in self.model.named_parameters(remove_duplicate=False):
+            names.setdefault(id(weight), set()).add(name)
+        missing = set(load_result.missing_keys)
+        tied = {name for shared in names.values() if shared - missing for name in shared}
+        kept = [name for name in load_result.missing_keys if name not in tied]
+        super()._issue_warnings_after_load(load_result._replace(missing_keys=kept))
+
+
+class SavesGuidanceState(SavesState):
+    """The state of `GRPOTrainer` with a controller, read on a resume."""
+
+    def guidance_state(self) -> dict[str, Any]:
+        """What a checkpoint must carry besides TRL's own: the controller's state and the counts that feed the record."""
+        return {
+            "processes": self.accelerator.num_processes,
+            "controller": self.args.guidance_controller,
+            "state": state_to_json(self.controller_state),
+            "warm_start": asdict(self.warm_start_state),
+            "generations": self._generations,
+            "totals": self._totals,
+        }
+
+    def _save_checkpoint(self, model, trial):
+        super()._save_checkpoint(model, trial)
         if self._step % (self.args.steps_per_generation * self.num_iterations):
             logger.warning(
                 f"Checkpoint at step {self.state.global_step} lies inside a generation batch: a resumed run samples that batch "
                 "anew, so it will not repeat this one exactly."
             )
-        if self.args.should_save:
-            write_json(folder / STATE_FILE, self.guidance_state())
 
     def read_guidance_state(self, checkpoint: str | Path) -> dict[str, Any]:
         """The saved state of a checkpoint.
@@ -81,17 +103,6 @@ class SavesGuidanceState:
             )
         return saved
 
-    def _issue_warnings_after_load(self, load_result):
-        """Says nothing of weights that are missing in a checkpoint because they are stored under the name of those they are tied
-        to."""
-        names: dict[int, set[str]] = {}
-        for name, weight in self.model.named_parameters(remove_duplicate=False):
-            names.setdefault(id(weight), set()).add(name)
-        missing = set(load_result.missing_keys)
-        tied = {name for shared in names.values() if shared - missing for name in shared}
-        kept = [name for name in load_result.missing_keys if name not in tied]
-        super()._issue_warnings_after_load(load_result._replace(missing_keys=kept))
-
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
@@ -100,6 +111,19 @@ class SavesGuidanceState:
             known = {field.name for field in fields(WarmStartState)}  # an earlier version's may have others
             self.warm_start_state = WarmStartState(**{k: v for k, v in saved.get("warm_start", {}).items() if k in known})
             self._generations, self._totals = saved["generations"], {**self._totals, **saved["totals"]}
+
+
+class SavesSpentTokens(SavesState):
+    """The state of a trainer without a controller: the tokens that it learned from, read on a resume."""
+
+    def guidance_state(self) -> dict[str, Any]:
+        return {"processes": self.accelerator.num_processes, "totals": {"tokens/imitated_total": self.trained_tokens}}
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            saved = json.loads((Path(checkpoint) / STATE_FILE).read_text())
+            self.trained_tokens = saved["totals"]["tokens/imitated_total"]
 
 
 class EpochRepeatSampler(RepeatSampler):

@@ -43,7 +43,7 @@ class Progress:
     """Nothing is left to do under the present settings."""
 
     def __str__(self) -> str:
-        return f"{self.steps} steps, {self.sampled_tokens:.0f} sampled tokens"
+        return f"{self.steps} steps, {self.sampled_tokens:.0f} sampled or imitated tokens"
 
 
 def progress(args: Any) -> Progress:
@@ -173,7 +173,10 @@ class StopOnSigterm(TrainerCallback):
         told = self.told
         if accelerator.num_processes > 1:
             told = bool(accelerator.reduce(torch.tensor(float(told), device=accelerator.device), reduction="sum") > 0)
-        inside = self.trainer._step % (args.steps_per_generation * self.trainer.num_iterations)
+        # SFT has no generation batch that several steps could share.
+        inside = hasattr(self.trainer, "num_iterations") and self.trainer._step % (
+            args.steps_per_generation * self.trainer.num_iterations
+        )
         if told and not inside and not control.should_training_stop and state.global_step < state.max_steps:
             self.stopping = control.should_save = control.should_training_stop = True
 

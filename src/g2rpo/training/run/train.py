@@ -55,6 +55,19 @@ def train(
         )
     check_libraries(recipe.model, args)
     run = RunDirectory(args.output_dir)
+    with taken_up(recipe, run, resume) as checkpoint:
+        return _trained(recipe, run, checkpoint, quiet, callbacks)
+
+
+@contextmanager
+def taken_up(recipe: Recipe, run: RunDirectory, resume: Resume) -> Iterator[str | None]:
+    """Makes the run directory this process's own, as that of a new run or of one that goes on; gives the checkpoint that it goes
+    on from, None for a new run.
+
+    Raises:
+        RunError: see `RunDirectory.claimed`, `RunDirectory.same_settings` and `checkpoint_to_resume`.
+    """
+    args = recipe.training
     here = progress(args) if resume == "auto" else None
     goes_on = resume is True or (here is not None and (here.complete or here.checkpoint is not None))
     _add_model_options(recipe)
@@ -65,7 +78,7 @@ def train(
         if main and (goes_on or starts_over):
             run.same_settings(recipe.to_json())
             begin_again(run, checkpoint)
-        return _trained(recipe, run, checkpoint, quiet, callbacks)
+        yield checkpoint
 
 
 def _trained(
