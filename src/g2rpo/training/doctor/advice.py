@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from g2rpo.data.completion import STYLES
-from g2rpo.method.warm_start import ENOUGH
 from g2rpo.training.doctor.probe import MARK, PLAIN, STEPS, WHOLE, Level, Probe, marker_of
 from g2rpo.training.doctor.setup_checks import Finding
 
 TOO_EASY = 0.9
 OWN_NOTATION = 5.0
 """Perplexity of the traces below which the model could have written them."""
+ENOUGH = 1 / 2
+"""Share of groups with a success from which on guidance has something to work with."""
 UNLIKE = 0.05
 """Log-probabilities of sampler and trainer may differ by so many nats: more than rounding in bfloat16 does."""
 MARKERS = {name: marker_of(name) for name in STYLES}
