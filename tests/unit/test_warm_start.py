@@ -97,7 +97,8 @@ def test_imitation_that_brings_nothing_is_given_up_for_good():
 
 
 def test_rollouts_that_nobody_scored_say_nothing():
-    assert RULE.after_rollouts(WarmStartState(), groups(*[None] * 20), 2) == WarmStartState()
+    for state in (WarmStartState(), in_doubt(), WarmStartState(interval=4, looks=1)):
+        assert RULE.after_rollouts(state, groups(*[None] * 20), 2) == state
 
 
 def test_the_state_survives_a_checkpoint():

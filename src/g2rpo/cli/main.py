@@ -126,7 +126,7 @@ def demo(
     seeds: Annotated[int | None, typer.Option(help="Seeds per arm instead of 4, or 2 with --pretrained.")] = None,
     jobs: Annotated[int, typer.Option(help="Runs at a time; 0 is one per core.")] = 0,
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="SmolLM2-135M on word problems instead of the built-in model; some 30 minutes.")
+        bool, typer.Option("--pretrained", help="SmolLM2-135M on word problems instead of the built-in model; plan an hour.")
     ] = False,
 ) -> None:
     """Watch a small model learn, in minutes, on a CPU.

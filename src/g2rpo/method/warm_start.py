@@ -92,6 +92,8 @@ class WarmStart:
             scores = [o.success for o in outcomes[start : start + group_size] if o.success is not None]
             succeeded += any(s > 0 for s in scores)
             failed += bool(scores) and not any(s > 0 for s in scores)
+        if not succeeded + failed:
+            return state
         if state.interval:
             return self._looked(state, outcomes, succeeded, failed)
         if state.doubt:
