@@ -64,6 +64,7 @@ def test_every_figure_has_its_interval(summary):
             low, high = arm["iqm_ci95"]
             assert low <= arm["iqm"] <= high
             assert len(arm["accuracy_by_seed"]) == len(arm["took_off"]) == len(arm["held_best"]) == 2
+            assert [s.count("1") / len(s) for s in arm["scores_by_seed"]] == arm["accuracy_by_seed"]
             assert set(arm["to_reach"]) == {"0.25", "final accuracy of sft-then-grpo"}
             assert list(arm["pass_at"]) == ["1", "2"]
             assert arm["pass_at"]["1"]["mean"] <= arm["pass_at"]["2"]["mean"]

@@ -139,6 +139,7 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
             "accuracy": accuracy,
             "ci95": list(interval),
             "accuracy_by_seed": [r.accuracy for r in runs],
+            "scores_by_seed": [_digits(r.scores) for r in runs],
             "iqm": iqm,
             "iqm_ci95": list(iqm_ci) if iqm_ci else None,
             "greedy_accuracy_by_seed": [r.greedy_accuracy for r in runs],
@@ -167,6 +168,11 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
             not in {(a, b) for b in experiment.against for a in experiment.against[: experiment.against.index(b)]}
         ],
     }
+
+
+def _digits(scores: list[float]) -> str | list[float]:
+    """Scores per held-out problem, in order: one digit each where all are 0 or 1, so that a reader can compute intervals again."""
+    return "".join(str(int(s)) for s in scores) if {*scores} <= {0.0, 1.0} else scores
 
 
 def _scored(scores_by_seed: list[list[float]]) -> dict[str, Any]:
