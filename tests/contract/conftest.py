@@ -1,9 +1,9 @@
 """Fixtures of the tests that compare updates with TRL's."""
 
 import pytest
-from fast_updates import reward
 
 from g2rpo import GuidedGRPOTrainer
+from tests.contract.fast_updates import reward
 
 
 @pytest.fixture

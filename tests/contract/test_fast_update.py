@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 import torch
-from fast_updates import LOSSES, both, rollouts, unusual, update
 from trl.trainer import utils as trl_utils
 
 from g2rpo.training.fast import update as fast_update
 from g2rpo.training.fast.optimizations import Optimizations, optimizations
+from tests.contract.fast_updates import LOSSES, both, rollouts, unusual, update
 
 
 @pytest.mark.parametrize("loss", LOSSES)

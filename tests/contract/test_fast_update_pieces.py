@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 import transformers
-from fast_updates import LOSSES, SEQUENCE, both, rollouts, unusual, update
 
 from g2rpo.training.fast import update as fast_update
 from g2rpo.training.fast.optimizations import Optimizations, optimizations
 from g2rpo.training.fast.update import FastUpdate
+from tests.contract.fast_updates import LOSSES, SEQUENCE, both, rollouts, unusual, update
 
 
 @pytest.fixture

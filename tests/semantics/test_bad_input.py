@@ -92,6 +92,12 @@ def test_a_trace_that_only_contains_the_answer(build, trace):
     assert build(data, guidance_style="boxed", guidance_missing_trace="unguided").data_report.without_trace == 1
 
 
+def test_a_few_traces_that_open_with_the_answer_are_not_shown(build, caplog):
+    data = table(40, trace=lambda i: "57" if i == 30 else "1+1=2", answer=lambda i: "57")
+    assert build(data).data_report.without_trace == 1
+    assert "trace of row 30 (and of 0 more): expected reasoning before the answer" in caplog.text
+
+
 def test_a_trace_that_only_announces_the_answer(build):
     with pytest.raises(DataError):
         build(table(trace=lambda i: "The answer is 57", answer=lambda i: "57"), guidance_style="boxed")

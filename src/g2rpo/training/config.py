@@ -104,7 +104,7 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
         None, "Reward that drives the rule: a reward's name or index. Default: the only one that is not a format reward."
     )
     guidance_missing_trace: str = setting(
-        "error", "Rows without a usable trace: error, or unguided (train on them without guidance)."
+        "error", "Rows without a trace, or many that open with their answer: error, or unguided (train on them without guidance)."
     )
     guidance_trace_source: str = setting(
         "own", "Whose trace guides a problem: its own, or, as a control, that of an other problem."

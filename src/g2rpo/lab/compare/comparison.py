@@ -171,7 +171,7 @@ def _task(experiment: Experiment, task: str, by_cell: dict, folders: dict) -> di
 
 
 def _digits(scores: list[float]) -> str | list[float]:
-    """Scores per held-out problem, in order: one digit each where all are 0 or 1, so that a reader can compute intervals again."""
+    """Scores per held-out problem, in order: one digit each where all are 0 or 1; intervals can be computed again."""
     return "".join(str(int(s)) for s in scores) if {*scores} <= {0.0, 1.0} else scores
 
 

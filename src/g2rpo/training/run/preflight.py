@@ -24,6 +24,8 @@ logger = get_logger(__name__)
 
 ROWS_CHECKED = 20_000
 """Rows whose traces are encoded before training; of larger sets, evenly spaced ones."""
+FEW = 1 / 20
+"""Share of rows whose traces may have nothing to show before their answer; they are trained without guidance."""
 
 
 @dataclass(frozen=True)
@@ -279,17 +281,21 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
         if whole + around + len(target) > trainer.max_completion_length:
             too_long.append(number * (stride if total else 1))
     if unusable and args.guidance_missing_trace == "error":
-        row = rows[unusable[0]]
-        raise DataError(
-            f"trace of row {unusable[0]} (and of {len(unusable) - 1} more)",
-            row[args.guidance_trace_column],
-            expected=(
-                f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer "
-                f"{row.get(args.guidance_answer_column)!r} first appears; it gives away nothing else"
-            ),
-            then="Drop such rows, set guidance_missing_trace to unguided, or guidance_leak_guard to conclusion if answers are "
-            "small numbers that occur everywhere.",
+        first = unusable[0]
+        what = f"trace of row {first * (stride if total else 1)} (and of {len(unusable) - 1} more)"
+        expected = (
+            f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer "
+            f"{rows[first].get(args.guidance_answer_column)!r} first appears; it gives away nothing else"
         )
+        if len(unusable) > FEW * len(rows):
+            raise DataError(
+                what,
+                rows[first][args.guidance_trace_column],
+                expected=expected,
+                then="Drop such rows, set guidance_missing_trace to unguided, or guidance_leak_guard to conclusion if "
+                "answers are small numbers that occur everywhere.",
+            )
+        logger.warning(f"{what}: expected {expected}. These rows are trained without guidance.")
     if not lengths:
         raise DataError(
             f"column {args.guidance_trace_column!r}",
