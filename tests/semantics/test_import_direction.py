@@ -9,7 +9,21 @@ import rlvr_graders
 import g2rpo
 
 ROOT = Path(g2rpo.__file__).parent
-ORDER = ("errors", "io", "seeds", "data", "models", "sampling", "method", "evaluation", "curation", "training", "lab", "cli")
+ORDER = (
+    "errors",
+    "io",
+    "seeds",
+    "processor",
+    "data",
+    "models",
+    "sampling",
+    "method",
+    "evaluation",
+    "curation",
+    "training",
+    "lab",
+    "cli",
+)
 """A room may import those before it."""
 RANK = {room: rank for rank, room in enumerate(ORDER)}
 GRADERS = Path(rlvr_graders.__file__).parent

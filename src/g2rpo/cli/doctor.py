@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rlvr_graders.cli.self_test import sandbox_table
 
+from g2rpo.processor import computes_bf16
+
 OPTIONAL = {
     "peft": "LoRA",
     "vllm": "fast generation",
@@ -73,7 +75,11 @@ def _machine_table() -> tuple[Table, bool]:
     table.add_column("found")
     table.add_column("means")
     table.add_row("python", platform.python_version(), f"{platform.system()} {platform.machine()}")
-    table.add_row("processor", f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads for PyTorch")
+    table.add_row(
+        "processor",
+        f"{os.cpu_count()} cores",
+        f"{torch.get_num_threads()} threads for PyTorch, bf16 {'yes' if computes_bf16() else 'no'}",
+    )
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             card = torch.cuda.get_device_properties(i)

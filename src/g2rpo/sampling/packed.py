@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from g2rpo.processor import computes_bf16
+
 PACKED_ELEMENTS = {torch.float32: 1 << 18, torch.bfloat16: 0}
 """By type, the smallest weight that is packed; below, the call of the packed product costs more than it saves."""
 ROWS = 32
@@ -45,7 +47,7 @@ def _stacked(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tenso
 def _packs(weight: torch.Tensor) -> bool:
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return False
-    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if weight.dtype == torch.bfloat16 and not computes_bf16():
         return False
     least = PACKED_ELEMENTS.get(weight.dtype)
     return least is not None and weight.numel() >= least

@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from g2rpo.io import write_text
 from g2rpo.lab.compare import reliability
 from g2rpo.lab.compare.arm_run import mean
@@ -23,6 +25,7 @@ from g2rpo.lab.compare.seed_statistics import (
 )
 from g2rpo.lab.compare.spec import RunResult
 from g2rpo.lab.compare.treatment import check_runs
+from g2rpo.processor import slow_bf16
 
 RUNS, FILE = "runs", "comparison.json"
 FEW_SEEDS = 5
@@ -41,6 +44,9 @@ def compare(experiment: Experiment, output: Path, *, jobs: int = 0, other_code: 
     specs = experiment.runs()
     if experiment.question:
         console.print(experiment.question)
+    device = "cuda" if torch.cuda.is_available() and not experiment.shared.get("use_cpu") else "cpu"
+    if warning := slow_bf16(experiment.shared.get("bf16") is True, device):
+        console.print(warning, style="bold")
     console.print(f"{len(specs)} runs of {_told(experiment)} each. Held-out accuracy, never guided:")
     results = run_all(specs, output / RUNS, jobs or os.cpu_count() or 1, Progress(specs, console), other_code)
     check_runs(experiment, specs, results, output / RUNS)

@@ -14,6 +14,7 @@ from g2rpo.data.completion import style
 from g2rpo.data.disappointments import longer_than_budget
 from g2rpo.errors import ConfigError, DataError, nearest
 from g2rpo.evaluation.prompts import rendered
+from g2rpo.processor import slow_bf16
 from g2rpo.sampling.draw import warpers
 from g2rpo.training.config import GuidedGRPOConfig
 
@@ -159,6 +160,8 @@ def check_run(trainer: "GuidedGRPOTrainer") -> DataReport | None:
             then="Load the data without streaming.",
         )
     _check_dropout(trainer)
+    if warning := slow_bf16(args.bf16, trainer.accelerator.device.type):
+        logger.warning(warning)
     if trainer.planner is None:
         return None
     if error := think_block_fault(trainer.planner.prompt_tail, args.guidance_style):
