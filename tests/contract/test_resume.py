@@ -188,6 +188,19 @@ def test_a_checkpoint_without_the_controllers_state_is_refused(make_model, token
 # --- SFT
 
 
+@pytest.mark.parametrize("end", [{"max_sampled_tokens": 60, "max_steps": 50}, {"num_train_epochs": 1, "max_steps": -1}], ids=str)
+def test_an_sft_run_that_came_to_its_end_is_complete_without_a_checkpoint(tmp_path, end):
+    fields = {"task": "chains", "task_size": 12, "task_steps": [2], "save_strategy": "no", "logging_steps": 10, "use_cpu": True}
+    fields |= {"per_device_train_batch_size": 4, "bf16": False, "report_to": "none", "output_dir": str(tmp_path / "run"), **end}
+    done = train_sft(resolve_sft(fields), quiet=True)
+    here = complete(resolve_sft(fields))
+    assert here is not None
+    assert here.complete
+    if "max_sampled_tokens" in end:
+        assert here.sampled_tokens == done.trained_tokens >= 60
+        assert complete(resolve_sft({**fields, "max_sampled_tokens": 100_000})) is None
+
+
 @pytest.mark.parametrize("at", [2, 5])
 def test_a_resumed_sft_run_is_the_uninterrupted_one(tmp_path, caplog, at):
     """Three steps per epoch: stopped within the first and within the second."""
@@ -217,6 +230,7 @@ def test_a_resumed_sft_run_is_the_uninterrupted_one(tmp_path, caplog, at):
         return Stop()
 
     train_sft(resolve_sft(stopped), quiet=True, callbacks=[stop])
+    (tmp_path / "stopped" / "phases.json").unlink()  # a run that is killed does not come to write it
     resumed = train_sft(resolve_sft(stopped), resume=True, quiet=True)
     assert resumed.trained_tokens == whole.trained_tokens
     for name, weight in whole.model.state_dict().items():

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from g2rpo.method.controller import state_to_log
 from g2rpo.training.run.run_directory import RunDirectory, StepRecord
 
-SAMPLED = "guidance/tokens/sampled_total"
+SAMPLED, IMITATED = "guidance/tokens/sampled_total", "guidance/tokens/imitated_total"
 PLAIN_EVERY_S = 5.0
 """Seconds between two plain lines, at least."""
 
@@ -33,8 +33,11 @@ class RecordSteps(TrainerCallback):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         metrics = {k: v for k, v in logs.items() if isinstance(v, int | float) or v is None}
-        found = getattr(self.trainer, "controller_state", None)  # SFT has no controller
+        found = getattr(self.trainer, "controller_state", None)
         controller = {} if found is None else state_to_log(found)
+        if found is None:  # SFT and self-distillation have no controller, and log no tokens by themselves
+            imitated = self.trainer.imitated_tokens
+            metrics |= {IMITATED: imitated, SAMPLED: self.trainer.spent_tokens - imitated}
         self.run.append(StepRecord(state.global_step, metrics, controller, round(time.monotonic() - self.began, 3)))
 
 
@@ -46,7 +49,8 @@ class StopAtBudget(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.spent() >= self.tokens:
-            control.should_training_stop = True
+            # Logged whatever `logging_steps`: the last line of `steps.jsonl` says that the run is complete.
+            control.should_training_stop = control.should_log = True
 
 
 class ShowProgress(TrainerCallback):

@@ -25,6 +25,8 @@ STOPPED_BY_SIGNAL = 75
 SPENT = ("tokens/sampled_total", "tokens/imitated_total")
 ENDED = "phases.json"
 """What a run writes when all else is written."""
+END = ("max_steps", "num_train_epochs", "max_sampled_tokens")
+"""Settings that decide where a run ends."""
 _ONLY_FOR_TRAINING = tuple(
     ["optimizer", "scheduler", "scaler", "rng_state", "trainer_state", "guidance_state", "global_step", "zero_to_fp32", "latest"]
 )
@@ -62,8 +64,16 @@ def progress(args: Any) -> Progress:
     planned = args.max_steps if args.max_steps > 0 else math.inf
     if args.max_steps <= 0 and saved.get("num_train_epochs") == math.ceil(args.num_train_epochs):
         planned = saved["max_steps"]
-    complete = bool(steps) and (steps >= planned or tokens >= (args.max_sampled_tokens or math.inf))
+    reached = bool(steps) and (steps >= planned or tokens >= (args.max_sampled_tokens or math.inf))
+    complete = reached or ((run / ENDED).exists() and _same_end(run, args))
     return Progress(str(whole[-1]) if whole else None, steps, tokens, complete)
+
+
+def _same_end(run: Path, args: Any) -> bool:
+    """Whether the run was to end where the settings `args` end it."""
+    resolved = run / "resolved.json"
+    before = json.loads(resolved.read_text())["training"] if resolved.exists() else {}
+    return all(before.get(name, math.nan) == getattr(args, name) for name in END)
 
 
 def _numbered(run: Path) -> list[Path]:
