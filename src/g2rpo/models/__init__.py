@@ -24,11 +24,12 @@ BUILTIN = {
 
 
 def resolve_model(name: str) -> str:
-    """The folder of a built-in model for its name, of the converted checkpoint for a GGUF file; any other name or path as it is.
+    """The folder of a built-in model for its name, of the converted checkpoint for a GGUF file; the path of a folder; any other
+    name as it is, as one on the hub.
 
     Raises:
-        ConfigError: a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), or a built-in model
-            that this installation does not hold.
+        ConfigError: a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), a built-in model
+            that this installation does not hold, or a path without anything there.
     """
     if name == "smollm2-135m" or name.endswith(".gguf"):
         from g2rpo.models.gguf import converted, smollm2
@@ -41,4 +42,20 @@ def resolve_model(name: str) -> str:
             expected="one of the built-in models of this installation; a wheel leaves this one out, for its size",
             then="Install from a clone of the repository (pip install -e .), or take builtin.",
         )
-    return str(BUILTIN[name]) if name in BUILTIN else name
+    if name in BUILTIN:
+        return str(BUILTIN[name])
+    path = Path(name).expanduser()
+    if not path.exists() and _is_path(name):
+        raise ConfigError(
+            "model_name_or_path",
+            name,
+            expected="a folder that exists, or the name of a model on the hub (OWNER/NAME)",
+            then=f"There is nothing at {path.absolute()}: mend the path.",
+        )
+    return str(path) if path.exists() else name
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be meant as a path: no name on the hub looks like it, or its first folder is here."""
+    first, slash, rest = name.partition("/")
+    return name.startswith((".", "/", "~")) or "\\" in name or "/" in rest or (bool(slash) and Path(first).is_dir())

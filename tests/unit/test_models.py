@@ -1,4 +1,4 @@
-"""What a wheel holds of the built-in models, and what is said of the one that it does not."""
+"""Built-in models: what a wheel holds of them; names and paths of models."""
 
 import tomllib
 from fnmatch import fnmatch
@@ -29,3 +29,19 @@ def test_a_model_that_an_installation_does_not_hold_is_told(monkeypatch, tmp_pat
     with pytest.raises(ConfigError, match="a wheel leaves this one out"):
         resolve_model("builtin-gsm8k")
     assert resolve_model("somebody/model") == "somebody/model"
+
+
+@pytest.mark.parametrize("name", ["./modles/x", "/no/such/folder", "~/no-such-model", "runs/one/checkpoint-2", "src/g2rpo-0.5b"])
+def test_a_path_without_a_model_is_not_looked_up_on_the_hub(name, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(ConfigError, match="There is nothing at /"):
+        resolve_model(name)
+
+
+def test_names_on_the_hub_and_folders_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    for name in ("gpt2", "Qwen/Qwen3-0.6B", "HuggingFaceTB/SmolLM2-135M-Instruct", "mine", str(tmp_path / "mine")):
+        assert resolve_model(name) == name
+    assert resolve_model("~/mine") == str(tmp_path / "mine")
