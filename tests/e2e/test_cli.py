@@ -97,6 +97,8 @@ def test_train_show_and_resume(recipe, tmp_path):
     guided = next(r for r in rows if r["guided"])
     assert guided["token_origin"].count(1) == guided["guidance_tokens"] > 0
     assert len(guided["token_origin"]) == len(guided["token_ids"])
+    assert all(row["answer"].isdigit() for row in rows)
+    assert all(row["answer"] in row["completion"] for row in rows if row["success"] == 1)
 
     shown = g2rpo("show", str(run))
     assert shown.returncode == 0, shown.stderr

@@ -68,11 +68,13 @@ def test_show_loads_neither_torch_nor_transformers(tmp_path, tokenizer):
         "advantage": 0.5,
         "success": 1.0,
         "rewards": {},
+        "answer": "2",
     }
     RunDirectory(tmp_path).write_rollouts(0, [row])
     program = "import sys; from g2rpo.cli.main import app; app(standalone_mode=False); print({'torch', 'transformers'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", program, "show", str(tmp_path)], capture_output=True, text=True, check=True)
     assert f"⟦{tokenizer.decode(ids[:2])}⟧{tokenizer.decode(ids[2:])}\n" in done.stdout
+    assert "\nexpected 2\n" in done.stdout
     assert done.stdout.splitlines()[-1] == "set()"
 
 

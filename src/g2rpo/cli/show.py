@@ -21,7 +21,7 @@ def show(
     """Print rollouts of a run, the guidance part marked."""
     import pyarrow.parquet as pq
 
-    from g2rpo.lab.report.rollout_text import decoder, groups, headline, rollout_text
+    from g2rpo.lab.report.rollout_text import decoder, expected, groups, headline, rollout_text
     from g2rpo.training.run.run_directory import RunDirectory
 
     if limit < 1:
@@ -42,6 +42,8 @@ def show(
     for group in groups(rows, limit):
         console.rule(style="dim")
         console.print(Text(group[0]["prompt"], style="cyan"))
+        if answer := expected(group[0]):
+            console.print(Text(answer, style="cyan"))
         for row in group:
             console.print(Text("  " + "  ".join(headline(row)), style="dim"))
             console.print(body(rollout_text(row, decode)))

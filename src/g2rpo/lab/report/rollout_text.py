@@ -47,6 +47,11 @@ def headline(row: Row) -> tuple[str, str, str, str]:
     )
 
 
+def expected(row: Row) -> str:
+    """The answer that was expected, where the problem has one."""
+    return f"expected {row['answer']}" if row.get("answer") is not None else ""
+
+
 def groups(rows: Sequence[Row], limit: int) -> list[list[Row]]:
     """The first `limit` groups of a generation batch: the rollouts of one problem each."""
     keys = list(dict.fromkeys(row["key"] for row in rows))[:limit]

@@ -5,7 +5,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from g2rpo.lab.report.page import text
-from g2rpo.lab.report.rollout_text import Decode, Row, groups, headline, rollout_text
+from g2rpo.lab.report.rollout_text import Decode, Row, expected, groups, headline, rollout_text
 from g2rpo.training.run.run_directory import RunDirectory
 
 BATCHES, GROUPS = 6, 2
@@ -32,7 +32,8 @@ def _batch(rows: list[Row], decode: Decode | None, limit: int) -> str:
     body = ""
     for group in groups(rows, limit):
         solved = sum(bool(row["success"]) for row in group)
-        body += f"<h3>{text(group[0]['prompt'])}</h3><p class=note>{solved} of {len(group)} solved</p>"
+        told = " · ".join(filter(None, (f"{solved} of {len(group)} solved", expected(group[0]))))
+        body += f"<h3>{text(group[0]['prompt'])}</h3><p class=note>{text(told)}</p>"
         body += "".join(_rollout(row, decode) for row in group)
     return f"<details><summary>Generation batch {rows[0]['generation']}</summary>{body}</details>"
 
