@@ -118,7 +118,7 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
     )
     guidance_demonstrations: str = setting(
         "none",
-        "Demonstrations inside steps of RL: none, member (guided rollouts are whole demonstrations) or failed_groups (one in "
+        "Demonstrations inside steps of RL: none, member (rollouts that are shown the whole trace are whole demonstrations) or failed_groups (one in "
         "each group "
         "without a success).",
     )
