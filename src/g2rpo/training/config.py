@@ -118,9 +118,8 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
     )
     guidance_demonstrations: str = setting(
         "none",
-        "Demonstrations inside steps of RL: none, member (rollouts that are shown the whole trace are whole demonstrations) or failed_groups (one in "
-        "each group "
-        "without a success).",
+        "Demonstrations inside steps of RL: none, member (rollouts that are shown the whole trace are whole demonstrations) or "
+        "failed_groups (one in each group without a success).",
     )
     guidance_seeded_sampling: bool | None = setting(
         None,
