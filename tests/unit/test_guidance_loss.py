@@ -28,7 +28,7 @@ def written_out(name, c, logp, entropy, advantage):
     elif name == "luffy":
         loss = -(advantage * p / (p + c)).sum()
     elif name == "trust_region_sft":
-        loss = -(advantage * p / p.detach().clamp(min=c)).sum()
+        loss = -(p / p.detach().clamp(min=c)).sum()
     elif name == "top_entropy":
         top = entropy[:GIVEN].topk(2).indices  # ceil(0.4 * 5)
         loss = -(advantage * torch.exp(given - given.detach()))[top].sum()
@@ -65,7 +65,7 @@ def test_by_hand():
     assert weights("sft", 0.001) == pytest.approx([0.001, 0.001, 2])
     assert weights("verified_sft", 1.0) == pytest.approx([0.05**0.5, 0.05**0.5, 2])  # half right; perplexity 1 / sqrt(1/2 * 1/10)
     assert weights("luffy", 0.1) == pytest.approx([2 * 0.05 / 0.36, 2 * 0.01 / 0.04, 2])
-    assert weights("trust_region_sft", 0.2) == pytest.approx([2, 1, 2])
+    assert weights("trust_region_sft", 0.2) == pytest.approx([1, 0.5, 2])
     assert weights("top_entropy", 0.2) == pytest.approx([0, 2, 2])  # one of two; the sampled token's entropy does not count
 
 

@@ -43,6 +43,8 @@ class Ask:
     """G; 0 where it is not known, and a rule then leaves the share of guided rollouts as it is."""
     guidable: int = 0
     """Rollouts 0 .. guidable - 1 of the group may be guided."""
+    success_so_far: float | None = None
+    """Mean primary reward of those rollouts of the group that were sampled before this one, for rules with micro-groups."""
 
     def rng(self, *purpose: int | str) -> random.Random:
         """Randomness for the whole group of this step; add `ask.rollout_index` to the purpose for one of its rollouts alone."""
@@ -74,6 +76,11 @@ class Controller:
     def update(self, state: Any, outcomes: Sequence[Outcome]) -> Any:
         """The next state, from all rollouts of one step: guided and unguided, all processes, unscored ones included."""
         return state
+
+    def micro_groups(self, group_size: int) -> Sequence[int]:
+        """Sizes of the parts of a group, in the order of rollout indices, that are sampled one after the other: each is planned
+        when the ones before it are graded (`Ask.success_so_far`)."""
+        return (group_size,)
 
     def default_ratio(self, group_size: int) -> float:
         """The share of a group of that size that may be guided where `guidance_ratio` is not set."""

@@ -6,7 +6,7 @@
     verified_sft:      - c v A / PPL log p,  PPL = exp(- mean_{t in g} log sg(p_t))             c = 1            (ours)
                        v = the row's success in [0, 1] if A > 0, else 0; where v = 0 the guidance is masked
     luffy:             - A p / (p + c)                          c = 0.1          (policy shaping of LUFFY, arXiv 2504.14945)
-    trust_region_sft:  - A p / max(sg(p), c)                    c = 0.1          (TRAPO, arXiv 2512.17636)
+    trust_region_sft:  - p / max(sg(p), c), whatever the reward    c = 0.1       (TRAPO, arXiv 2512.17636)
     chord:             - c p (1 - p) log p, whatever the reward    c = 1/9       (CHORD-phi, arXiv 2508.11408: mu / (1 - mu),
                                                                                   mu = 0.1)
     top_entropy:       policy_gradient on the share c of a row's guidance tokens with the highest entropy, c = 0.2
@@ -19,14 +19,13 @@ always:
 
 Each of these losses has the gradient of rho_t A_t with rho = pi / sg(pi), if a given token has an advantage of its own:
 
-    A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    A p / max(p, c),    c p (1 - p),    A [H_t among the top]
+    A_t = A,    c,    c v A / PPL,    A c p / (p + c)^2,    p / max(p, c),    c p (1 - p),    A [H_t among the top]
 
 in the order above.
 
 They are computed in this form, because it leaves the objective, its normalization and its KL term the trainer's. Deviations: rho
 is clipped from the second update on one batch onwards, where LUFFY does not clip; UFT adds c times a mean over the hint to the
-objective, here guidance tokens share the normalization of the sampled ones; TRAPO's paper describes a supervised loss on the
-prefix, the advantage as its factor follows our reading of its code.
+objective, here guidance tokens share the normalization of the sampled ones.
 
 With `policy_gradient` a guided rollout that fails lowers the probability of tokens of a correct solution: the released code does
 so; the one reproduction masks. With `mask` a success that was given most of its solution teaches the last steps only.
@@ -82,7 +81,7 @@ def _luffy(t: GivenTokens, c: float) -> torch.Tensor:
 
 def _trust_region_sft(t: GivenTokens, c: float) -> torch.Tensor:
     p_BT = t.logp_BT.exp()
-    return t.advantage_B1 * p_BT / p_BT.clamp(min=c)
+    return p_BT / p_BT.clamp(min=c)
 
 
 def _chord(t: GivenTokens, c: float) -> torch.Tensor:
@@ -121,7 +120,7 @@ GUIDANCE_LOSSES: dict[str, GuidanceLoss] = {
     "sft": GuidanceLoss(_sft, 0.001, constant_is_weight=True, by_reward=False),
     "verified_sft": GuidanceLoss(_verified_sft, 1.0, constant_is_weight=True, only_verified=True),
     "luffy": GuidanceLoss(_luffy, 0.1),
-    "trust_region_sft": GuidanceLoss(_trust_region_sft, 0.1),
+    "trust_region_sft": GuidanceLoss(_trust_region_sft, 0.1, by_reward=False),
     "chord": GuidanceLoss(_chord, 1 / 9, constant_is_weight=True, by_reward=False),
     "top_entropy": GuidanceLoss(_top_entropy, 0.2),
 }

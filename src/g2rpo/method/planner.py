@@ -86,6 +86,7 @@ class Planner:
         step: int,
         total_steps: int,
         reveal: float | None = None,
+        success_so_far: float | None = None,
     ) -> GuidedPrompt:
         """What one rollout starts from. `rollout_index` is its index in the group, 0 .. G-1; `reveal` is a share of the
         trace instead of the length that the controller plans."""
@@ -94,7 +95,7 @@ class Planner:
         guidable = guided_count(self.alpha, self.group_size)
         if rollout_index < guidable:
             trace = self.trace(row)
-            ask = Ask(step, total_steps, key, rollout_index, self.seed, self.group_size, guidable)
+            ask = Ask(step, total_steps, key, rollout_index, self.seed, self.group_size, guidable, success_so_far)
             amount, unit = (self.controller.plan(state, ask), self.unit) if reveal is None else (reveal, "fraction")
             length = min(trace.length(amount, unit), self.budget - 1)
             if self.cut == "step":

@@ -23,6 +23,7 @@ from g2rpo.method.leak_guard import LEAK_GUARDS
 from g2rpo.method.prefix import CUTS
 from g2rpo.training.field_values import check_numbers
 from g2rpo.training.hints import check_hints
+from g2rpo.training.micro_groups import check_micro_groups
 from g2rpo.training.second_round import SECOND_ROUNDS, check_second_round
 
 LOSS_TYPES = ("grpo", "dapo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
@@ -117,9 +118,8 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
     )
     guidance_demonstrations: str = setting(
         "none",
-        "Demonstrations inside steps of RL: none, member (guided rollouts are whole demonstrations) or failed_groups (one in "
-        "each group "
-        "without a success).",
+        "Demonstrations inside steps of RL: none, member (rollouts that are shown the whole trace are whole demonstrations) or "
+        "failed_groups (one in each group without a success).",
     )
     guidance_seeded_sampling: bool | None = setting(
         None,
@@ -238,6 +238,7 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
         if not self.guided:
             return
         self.controller.check_group(self.num_generations, count)
+        check_micro_groups(self)
         if self.guidance_advantages == "stratified" and 1 in (count, self.num_generations - count):
             raise ConfigError(
                 "guidance_advantages",

@@ -1,6 +1,6 @@
 """How guided prompts are continued: by an engine of TRL's with a token budget per row, or by the loop of `g2rpo.sampling`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from trl.extras.profiling import profiling_context
@@ -16,8 +16,11 @@ from g2rpo.training.engine.row_budgets import row_budgets
 class Continues:
     """Mixin in front of `GuidedGRPOTrainer`'s other bases."""
 
-    def _continue(self, starts: list[GuidedPrompt], images, fields) -> list[tuple[list[int], list[float] | None]]:
-        """Sampled ids, and the sampler's log-probabilities where there are any, for each guided prompt."""
+    def _continue(
+        self, starts: list[GuidedPrompt], images, fields, rows: Sequence[int] | None = None
+    ) -> list[tuple[list[int], list[float] | None]]:
+        """Sampled ids, and the sampler's log-probabilities where there are any, for each guided prompt; `rows` are their places
+        in the batch, where they are not all of it."""
         prompts = [list(s.prompt_ids + s.guidance_ids) for s in starts]
         # After a demonstration nothing is sampled; engines want one token at least, and it is dropped.
         budgets = [1 if s.whole else self.max_completion_length - len(s.guidance_ids) for s in starts]
@@ -28,7 +31,7 @@ class Continues:
             return [
                 (x[:b], None if logprobs is None else logprobs[i][:b]) for i, (x, b) in enumerate(zip(ids, budgets, strict=True))
             ]
-        return self._sample(prompts, budgets, [s.guidance_ids for s in starts])
+        return self._sample(prompts, budgets, [s.guidance_ids for s in starts], rows)
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, **kwargs):
         """The engines are TRL's. Where TRL would call `generate`, our loop draws the same tokens from the same generator, or each
@@ -43,10 +46,11 @@ class Continues:
         return ids, None if logprobs[0] is None else logprobs
 
     def _sample(
-        self, prompts: list[list[int]], budgets: list[int], given: list[tuple[int, ...]]
+        self, prompts: list[list[int]], budgets: list[int], given: list[tuple[int, ...]], places: Sequence[int] | None = None
     ) -> list[tuple[list[int], list[float] | None]]:
         """Ids per row, and their log-probabilities where they are wanted; `given` are the guidance ids at the end of each
-        prompt."""
+        prompt, `places` the rows' places in the batch, where they are not all of it."""
+        places = range(len(self.step_batch.rows)) if places is None else places
         with (
             profiling_context(self, "transformers.generate"),
             unwrap_model_for_generation(
@@ -65,16 +69,15 @@ class Continues:
                 self.generation_config,
                 eos_ids=self.eos_token_ids,
                 pad_id=self._tokenizer.pad_token_id,
-                seeds=self._seeds(),
+                seeds=self._seeds(places),
                 fast=self.args.fast,
-                finished=self._grader_ahead(given),
+                finished=self._grader_ahead(given, places),
             )
         told = self.args.reuse_sampler_logprobs or self.args.guidance_reattach
         return [(row.ids, row.logprobs if told else None) for row in rows]
 
-    def _seeds(self) -> list[int] | None:
-        """One per row of this process: its own randomness, whatever the batch and the number of processes. None: torch's
-        generator."""
+    def _seeds(self, places: Sequence[int]) -> list[int] | None:
+        """One per row: its own randomness, whatever the batch and the number of processes. None: torch's generator."""
         if not self.args.seeded_sampling:
             return None
         training, rows = self.model.training, self.step_batch.rows
@@ -84,15 +87,17 @@ class Continues:
         earlier = self.step_batch.earlier_groups
         # The group's place in the batch, too: a problem that is drawn twice must not get the same rollouts twice.
         return [
-            seed_of(self.args.seed, "sample", *phase, row_key(row), self._rollout_index(i), earlier + (first + i) // group_size)
-            for i, row in enumerate(rows)
+            seed_of(
+                self.args.seed, "sample", *phase, row_key(rows[i]), self._rollout_index(i), earlier + (first + i) // group_size
+            )
+            for i in places
         ]
 
-    def _grader_ahead(self, given: list[tuple[int, ...]]) -> Callable[[int, list[int]], None] | None:
+    def _grader_ahead(self, given: list[tuple[int, ...]], places: Sequence[int]) -> Callable[[int, list[int]], None] | None:
         """Hands each row to the rewards that can grade ahead as it ends; None where later they are asked about something else."""
         graders = [f for f in self.reward_funcs if hasattr(f, "ahead")]
         parsed = getattr(self._tokenizer, "response_schema", None) or getattr(self._tokenizer, "response_template", None)
-        rows = self.step_batch.rows
+        rows = [self.step_batch.rows[i] for i in places]
         if not graders or not self.model.training or self.tools or parsed or len(given) != len(rows):
             return None
 

@@ -2,7 +2,8 @@
 
     warm start      whole steps of imitation without sampling, one demonstration per group, while hardly any group has a success
                     (`method/warm_start.py` says when)
-    member          inside a step of RL, each guided rollout is the whole demonstration of its problem (LUFFY, arXiv 2504.14945)
+    member          inside a step of RL, rollouts that are shown the whole trace are whole demonstrations (LUFFY, arXiv
+                    2504.14945; TRAPO, 2512.17636)
     failed groups   inside a step of RL, one row of a group without a success gives way to the demonstration of its problem
 
 Their tokens count in the budget as imitated tokens.
@@ -47,9 +48,9 @@ class Demonstrates:
         return ids if len(ids) <= self.max_completion_length else []
 
     def demonstrated(self, start: GuidedPrompt, row: dict[str, Any]) -> GuidedPrompt:
-        """The guided prompt with its problem's whole demonstration as guidance; as it is where it is unguided, or there is
-        none."""
-        ids = self.demonstration(row) if start.guided else []
+        """The guided prompt with its problem's whole demonstration as guidance; as it is where it does not show the whole trace,
+        or there is none."""
+        ids = self.demonstration(row) if start.fraction == 1 else []
         if not ids:
             return start
         return replace(start, guidance_ids=tuple(ids), trace_length=len(ids), whole=True)

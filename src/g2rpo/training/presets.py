@@ -135,6 +135,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_leak_guard": "off",
         "scale_rewards": "none",
     },
+    # arXiv 2512.17636 and its code: of eight rollouts four are unguided, two get a quarter of the trace, one a half, one is the
+    # demonstration, each only where those before it mostly failed; trust-region SFT on what is given, whatever the reward; a
+    # joint baseline, mean only. Not reproduced: a quarter is learned once though two rollouts have it; ends of prefixes moved to
+    # the next blank line; a second demonstration for the last rollout; the entropy bonus of 0.001.
+    "trapo": {
+        "guidance_controller": "micro_groups",
+        "guidance_loss": "trust_region_sft",
+        "guidance_demonstrations": "member",
+        "guidance_advantages": "joint",
+        "guidance_leak_guard": "off",
+        "loss_type": "dr_grpo",
+        "scale_rewards": "none",
+    },
     # arXiv 2601.18795: every rollout continues from a prefix of one of the model's own successes, which is not learned. The data
     # are those of g2rpo harvest. Not reproduced: prefix lengths chosen by the base's accuracy (here uniform); batches that also
     # hold plain problems.

@@ -24,6 +24,8 @@ class StepBatch:
     """Of rows that are trained on another prompt: log-probabilities of the sampled ids after the prompt with the hint, nats."""
     sampler_logprobs: list[list[float | None]] | None = None
     """Log-probabilities that the sampler gave, nats, per completion token; None where they are not to be used."""
+    graded_BF: torch.Tensor | None = None
+    """Rewards of the rows of this process, where they were graded while others of their group were still to be sampled."""
     rewards_NF: torch.Tensor | None = None
     """What each of F reward functions gave each rollout of all processes; NaN where it gave nothing."""
     prompts: Sequence[Any] = ()

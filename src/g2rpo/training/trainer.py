@@ -40,6 +40,7 @@ from g2rpo.training.fast.update import FastUpdate
 from g2rpo.training.guidance_weights import WeighsGuidance
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut
 from g2rpo.training.hints import HintsInPrompts
+from g2rpo.training.micro_groups import SamplesInTurn
 from g2rpo.training.run.callbacks import StopAtBudget
 from g2rpo.training.run.checkpoint_state import SavesGuidanceState, resumable_in_any_epoch
 from g2rpo.training.run.phase_times import PhaseClock
@@ -59,6 +60,7 @@ class GuidedGRPOTrainer(
     HintsInPrompts,
     WeighsGuidance,
     Demonstrates,
+    SamplesInTurn,
     Continues,
     ReusesSamplerLogProbs,
     FastUpdate,
@@ -121,6 +123,7 @@ class GuidedGRPOTrainer(
         self.choose_optimizations()
         self.controller = args.controller
         self.controller_state = self.controller.initial()
+        self.check_turns()
         self.step_batch = StepBatch([])
         """The rollouts of the round of generation that is under way."""
         self._generations = self._unscored_batches = 0
@@ -198,23 +201,17 @@ class GuidedGRPOTrainer(
         guides = training and (self.args.guidance_second_round == "none" or batch.earlier_groups > 0)
         reveal = self.warm_start.reveals(self.warm_start_state) if self.args.guidance_warm_start else None
         prompt_ids, images, fields = self._tokenize_prompts(prompts)
-        for i, (row, ids) in enumerate(zip(batch.rows, prompt_ids, strict=True)):
-            batch.guided_prompts.append(
-                self.planner.guided_prompt(
-                    row, ids, self._rollout_index(i), self.controller_state, self._generations, self.total_generations, reveal
-                )
-                if guides
-                else GuidedPrompt(tuple(ids), (), 0, row_key(row), self._rollout_index(i))
-            )
-        starts = batch.guided_prompts
-        if training and self.args.guidance_demonstrations == "member":
-            starts[:] = [self.demonstrated(s, row) for s, row in zip(starts, batch.rows, strict=True)]
-        if self.args.guidance_place == "prompt":
-            starts[:] = self.hinted(starts, batch.rows)
-        sampled = [
-            ([], None if logprobs is None else []) if s.whole else (ids, logprobs)
-            for s, (ids, logprobs) in zip(starts, self._continue(starts, images, fields), strict=True)
-        ]
+
+        def begin(i: int, success_so_far: float | None) -> GuidedPrompt:
+            row, index = batch.rows[i], self._rollout_index(i)
+            if not guides:
+                return GuidedPrompt(tuple(prompt_ids[i]), (), 0, row_key(row), index)
+            step = self._generations, self.total_generations
+            start = self.planner.guided_prompt(row, prompt_ids[i], index, self.controller_state, *step, reveal, success_so_far)
+            return self.demonstrated(start, row) if self.args.guidance_demonstrations == "member" else start
+
+        starts, sampled = self.sampled_in_turn(begin, images, fields, guides=guides)
+        batch.guided_prompts = starts
         if self.args.guidance_reattach:
             sampled = self.hinted_logprobs_kept(sampled)
         output = {

@@ -122,14 +122,18 @@ def simulate(
         starts, attempts, advantages, outcomes = [], [], [], []
         for number in batch:
             _, difficulty, wrong_from = pool[number]
-            fractions = []
-            for rollout_index in range(group_size):
-                amount = 0.0
-                if rollout_index < guidable:
-                    amount = controller.plan(state, Ask(step, steps, str(number), rollout_index, seed, group_size, guidable))
-                fraction = min(1.0, max(0.0, amount if controller.unit == "fraction" else amount / trace_tokens))
-                fractions.append(int(fraction * trace_tokens + 1e-9) / trace_tokens)
-            tried = [learner.attempt(draw, x, difficulty, wrong_from) for x in fractions]
+            fractions: list[float] = []
+            tried: list[Any] = []
+            for size in controller.micro_groups(group_size):
+                so_far = _mean([t.reward for t in tried])
+                for rollout_index in range(len(fractions), len(fractions) + size):
+                    amount = 0.0
+                    if rollout_index < guidable:
+                        ask = Ask(step, steps, str(number), rollout_index, seed, group_size, guidable, so_far)
+                        amount = controller.plan(state, ask)
+                    fraction = min(1.0, max(0.0, amount if controller.unit == "fraction" else amount / trace_tokens))
+                    fractions.append(int(fraction * trace_tokens + 1e-9) / trace_tokens)
+                tried += [learner.attempt(draw, x, difficulty, wrong_from) for x in fractions[len(tried) :]]
             worth = stratified_advantages([t.reward for t in tried], [x > 0 for x in fractions])
             starts += [(x, difficulty, wrong_from) for x in fractions]
             attempts += tried

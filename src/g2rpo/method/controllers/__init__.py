@@ -13,6 +13,7 @@ from g2rpo.method.controllers.cosine_binomial import CosineBinomial
 from g2rpo.method.controllers.fixed import Fixed
 from g2rpo.method.controllers.ladder import Ladder
 from g2rpo.method.controllers.linear import Linear
+from g2rpo.method.controllers.micro_groups import MicroGroups
 from g2rpo.method.controllers.none import NoGuidance
 from g2rpo.method.controllers.paper import Paper
 from g2rpo.method.controllers.profile import Profile
@@ -38,6 +39,7 @@ CONTROLLERS: dict[str, type] = {
     "binary_search": BinarySearch,
     "target_accuracy": TargetAccuracy,
     "ladder": Ladder,
+    "micro_groups": MicroGroups,
     "profile": Profile,
     "adaptive_profile": AdaptiveProfile,
 }
