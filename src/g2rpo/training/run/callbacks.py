@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 from g2rpo.method.controller import state_to_log
 from g2rpo.training.run.run_directory import RunDirectory, StepRecord
 
-SAMPLED = "guidance/tokens/sampled_total"
+SAMPLED, IMITATED = "guidance/tokens/sampled_total", "guidance/tokens/imitated_total"
 PLAIN_EVERY_S = 5.0
 """Seconds between two plain lines, at least."""
 
@@ -46,7 +46,7 @@ class StopAtBudget(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.spent() >= self.tokens:
-            control.should_training_stop = True
+            control.should_log = control.should_training_stop = True  # the record ends with the step that spent it
 
 
 class ShowProgress(TrainerCallback):
@@ -57,8 +57,8 @@ class ShowProgress(TrainerCallback):
         self.bar: Progress | None = None
         self.began = self.last_line = 0.0
         self.first_tokens: float | None = None
+        self.first_spent = self.spent = 0.0
         self.first_step = 0
-        self.sampled = 0.0
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.began, self.first_step = time.monotonic(), state.global_step
@@ -78,11 +78,12 @@ class ShowProgress(TrainerCallback):
             return
         if self.first_tokens is None:
             self.first_tokens = (logs.get(SAMPLED) or 0) - (logs.get("guidance/tokens/sampled") or 0)
-        self.sampled = logs.get(SAMPLED) or 0
+            self.first_spent = self.first_tokens + (logs.get(IMITATED) or 0)
+        self.spent = (logs.get(SAMPLED) or 0) + (logs.get(IMITATED) or 0)
         # How far this run is: by its steps or by its budget of tokens, whichever ends first.
         steps = (state.global_step - self.first_step) / max(1, state.max_steps - self.first_step)
         budget = getattr(args, "max_sampled_tokens", None)
-        tokens = ((logs.get(SAMPLED) or 0) - self.first_tokens) / max(1, budget - self.first_tokens) if budget else 0.0
+        tokens = (self.spent - self.first_spent) / max(1, budget - self.first_spent) if budget else 0.0
         done, note = min(1.0, max(steps, tokens)), self.note(logs)
         if self.bar is not None:
             self.bar.update(self.task, completed=done, step=f"{state.global_step}/{state.max_steps}", note=note)
@@ -105,7 +106,7 @@ class ShowProgress(TrainerCallback):
         if self.bar is not None:
             self.bar.stop()
         budget = getattr(args, "max_sampled_tokens", None)
-        if state.is_world_process_zero and state.global_step < state.max_steps and budget and self.sampled >= budget:
+        if state.is_world_process_zero and state.global_step < state.max_steps and budget and self.spent >= budget:
             print(f"Stopped at step {state.global_step} of {state.max_steps}: the budget of tokens is spent.", flush=True)
 
     def note(self, logs: dict) -> str:
