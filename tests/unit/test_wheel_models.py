@@ -29,3 +29,15 @@ def test_a_model_that_an_installation_does_not_hold_is_told(monkeypatch, tmp_pat
     with pytest.raises(ConfigError, match="a wheel leaves this one out"):
         resolve_model("builtin-gsm8k")
     assert resolve_model("somebody/model") == "somebody/model"
+
+
+def test_a_path_at_which_nothing_is_never_asks_the_hub(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    for path in ("./modles/x", "../x", "/no/such/dir", "~/m", "runs/first/checkpoint-20", "modles\\x"):
+        with pytest.raises(ConfigError, match="Expected an existing folder; seen from .* there is none"):
+            resolve_model(path)
+    assert resolve_model("~/here") == str(tmp_path / "here")
+    for name in ("./here", "here", "gpt2", "openai/gsm8k", "HuggingFaceTB/SmolLM2-135M.v1"):
+        assert resolve_model(name) == name

@@ -24,10 +24,11 @@ BUILTIN = {
 
 
 def resolve_model(name: str) -> str:
-    """The folder of a built-in model for its name, of the converted checkpoint for a GGUF file; any other name or path as it is.
+    """The folder of a built-in model for its name, of the converted checkpoint for a GGUF file; any other name or path as it is,
+    `~` expanded.
 
     Raises:
-        ConfigError: a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), or a built-in model
+        ConfigError: a path at which nothing is, a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), or a built-in model
             that this installation does not hold.
     """
     if name == "smollm2-135m" or name.endswith(".gguf"):
@@ -41,4 +42,14 @@ def resolve_model(name: str) -> str:
             expected="one of the built-in models of this installation; a wheel leaves this one out, for its size",
             then="Install from a clone of the repository (pip install -e .), or take builtin.",
         )
-    return str(BUILTIN[name]) if name in BUILTIN else name
+    if is_missing(name):
+        raise ConfigError(
+            "model", name, expected=f"an existing folder; seen from {Path.cwd()} there is none", then="Check the path."
+        )
+    return str(BUILTIN[name]) if name in BUILTIN else str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def is_missing(name: str) -> bool:
+    """Whether a name can only be a path, and nothing is there: the hub's names are NAME or OWNER/NAME, and asking it takes long."""
+    can_only_be_path = Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or "\\" in name
+    return can_only_be_path and not Path(name).expanduser().exists()
