@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from g2rpo.data.completion import style
 from g2rpo.data.disappointments import longer_than_budget
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, DataError, nearest, rows_from_1
 from g2rpo.evaluation.prompts import rendered
 from g2rpo.sampling.draw import warpers
 from g2rpo.training.config import GuidedGRPOConfig
@@ -109,7 +109,7 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
         trace = row[args.guidance_trace_column]
         if trace is not None and not isinstance(trace, str):
             raise DataError(
-                f"column {args.guidance_trace_column!r} of row {number}",
+                f"column {args.guidance_trace_column!r} of {rows_from_1([number])}",
                 trace,
                 expected="a string",
                 then="If a row has several traces, pick one while loading the data.",
@@ -118,14 +118,14 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
             empty.append(number)
         elif args.guidance_leak_guard != "off" and _empty(row[args.guidance_answer_column]):
             raise DataError(
-                f"column {args.guidance_answer_column!r} of row {number}",
+                f"column {args.guidance_answer_column!r} of {rows_from_1([number])}",
                 row[args.guidance_answer_column],
                 expected="the final answer",
                 then="Fill it, drop the row, or set guidance_leak_guard to off.",
             )
     if empty and args.guidance_missing_trace == "error":
         raise DataError(
-            f"column {args.guidance_trace_column!r}, row {empty[0]}{f' and {len(empty) - 1} more' if len(empty) > 1 else ''}",
+            f"column {args.guidance_trace_column!r}, {rows_from_1(empty)}",
             "",
             expected="a reasoning trace in every row",
             then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.",
@@ -239,8 +239,8 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     args: GuidedGRPOConfig = trainer.args
     dataset, planner = trainer.train_dataset, trainer.planner
     total = len(dataset) if isinstance(dataset, Dataset) else 0
+    stride = max(1, -(-total // ROWS_CHECKED))
     if total:
-        stride = max(1, -(-total // ROWS_CHECKED))
         rows = [dataset[i] for i in range(0, total, stride)]
     else:
         rows = list(islice(iter(dataset), 256))
@@ -260,7 +260,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
             )
         around = len(trainer._tokenizer(args.guidance_instruction)["input_ids"])
         prompts = [length + around + len(planner.trace(row).ids) for length, row in zip(prompts, rows, strict=True)]
-    _check_prompts(trainer, rows, prompts)
+    _check_prompts(trainer, rows, prompts, stride)
 
     whole_style = style(args.guidance_style).opened_by(planner.prompt_tail)
     around = len(trainer._tokenizer(whole_style.between + whole_style.after_answer, add_special_tokens=False)["input_ids"])
@@ -277,11 +277,11 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
         shares.append(min(1.0, len(trace.ids) / whole))
         target = trainer._tokenizer(_target(row, args), add_special_tokens=False)["input_ids"]
         if whole + around + len(target) > trainer.max_completion_length:
-            too_long.append(number * (stride if total else 1))
+            too_long.append(number * stride)
     if unusable and args.guidance_missing_trace == "error":
         row = rows[unusable[0]]
         raise DataError(
-            f"trace of row {unusable[0]} (and of {len(unusable) - 1} more)",
+            f"trace of {rows_from_1([i * stride for i in unusable])}",
             row[args.guidance_trace_column],
             expected=(
                 f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer "
@@ -334,7 +334,7 @@ def _target(row: dict[str, Any], args: GuidedGRPOConfig) -> str:
     return str(row.get(args.guidance_answer_column) or "")
 
 
-def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: Sequence[int]) -> None:
+def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: Sequence[int], stride: int) -> None:
     """A prompt and a whole completion must fit into the model."""
     config = trainer.model.config.get_text_config()
     room = getattr(config, "max_position_embeddings", None)
@@ -344,7 +344,7 @@ def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: 
     worst = max(range(len(rows)), key=lambda i: lengths[i])
     if room is not None and lengths[worst] + trainer.max_completion_length > room:
         raise DataError(
-            f"prompt of row {worst}",
+            f"prompt of {rows_from_1([worst * stride])}",
             f"{lengths[worst]} tokens",
             expected=f"at most {room - trainer.max_completion_length}: the model has room for {room} tokens and "
             "max_completion_length takes "
