@@ -226,6 +226,19 @@ def test_a_complete_run_without_checkpoints_or_by_its_budget_of_tokens_is_comple
     assert "Complete" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("flags", [["--logging_steps", "1"], ["--logging_steps", "50"], ["--save_strategy", "no"]])
+def test_imitation_that_was_ended_by_its_budget_of_tokens_is_complete(tmp_path, recipe, capsys, flags):
+    run, budget = tmp_path / "run", ["--max_steps", "50", "--max_sampled_tokens", "300", "--save_steps", "50", *flags]
+    app(["sft", str(recipe), *budget, "--resume", "auto"], standalone_mode=False)
+    assert "the budget of tokens is spent" in capsys.readouterr().out
+    written = (run / "steps.jsonl").read_bytes()
+    assert written
+    for again in (["--resume"], ["--resume", "auto"]):
+        app(["sft", str(recipe), *budget, *again], standalone_mode=False)
+        assert f"Complete: {run} has {steps(run)[-1]} steps" in capsys.readouterr().out
+    assert (run / "steps.jsonl").read_bytes() == written
+
+
 def test_resume_auto_begins_where_nothing_is_there_yet_and_where_no_checkpoint_was_reached(tmp_path, recipe):
     run = tmp_path / "run"
     assert "checkpoint to resume from" in refusal("train", recipe, "--resume")

@@ -63,7 +63,7 @@ def test_an_empty_trace(build, empty):
     data = table(trace=lambda i: empty if i in (1, 3) else "1+1=2")
     with pytest.raises(
         DataError,
-        match=r"column 'trace', row 1 and 1 more is ''. Expected a reasoning trace in every row.*guidance_missing_trace",
+        match=r"column 'trace', rows 2 and 4 \(counted from 1\) is ''. Expected a reasoning trace in every row.*guidance_missing_trace",
     ):
         build(data)
     assert build(data, guidance_missing_trace="unguided").data_report.without_trace == 2
@@ -80,7 +80,7 @@ def test_no_usable_trace_at_all(build):
 
 
 def test_a_trace_that_is_a_list(build):
-    with pytest.raises(DataError, match=r"column 'trace' of row 0 is \['a', 'b'\]. Expected a string"):
+    with pytest.raises(DataError, match=r"column 'trace' of row 1 \(counted from 1\) is \['a', 'b'\]. Expected a string"):
         build(table(trace=lambda i: ["a", "b"]))
 
 
@@ -95,7 +95,7 @@ def test_a_trace_that_only_contains_the_answer(build, trace):
 def test_a_few_traces_that_open_with_the_answer_are_not_shown(build, caplog):
     data = table(40, trace=lambda i: "57" if i == 30 else "1+1=2", answer=lambda i: "57")
     assert build(data).data_report.without_trace == 1
-    assert "trace of row 30 (and of 0 more): expected reasoning before the answer" in caplog.text
+    assert "trace of row 31: expected reasoning before the answer" in caplog.text
 
 
 def test_a_trace_that_only_announces_the_answer(build):
@@ -111,7 +111,7 @@ def test_a_trace_that_only_contains_the_answer_behind_a_think_tag(build):
 
 def test_a_missing_answer(build):
     data = table(answer=lambda i: None if i == 3 else "50")
-    with pytest.raises(DataError, match=r"column 'answer' of row 3 is None. Expected the final answer"):
+    with pytest.raises(DataError, match=r"column 'answer' of row 4 \(counted from 1\) is None. Expected the final answer"):
         build(data)
 
 
@@ -131,7 +131,7 @@ def test_an_empty_answer(build):
 
 
 def test_an_answer_that_is_not_a_number(build):
-    with pytest.raises(DataError, match=r"column 'answer' of row 3 is nan. Expected the final answer"):
+    with pytest.raises(DataError, match=r"column 'answer' of row 4 \(counted from 1\) is nan. Expected the final answer"):
         build(table(answer=lambda i: float("nan") if i == 3 else 50.0))
 
 

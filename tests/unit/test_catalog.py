@@ -266,7 +266,7 @@ def test_a_pickle_that_holds_more_than_text_is_refused(load):
             return (print, ("run",))
 
     bad = base64.b64encode(zlib.compress(pickle.dumps(Bad()))).decode()
-    with pytest.raises(DataError, match=r"row 0 .*print in a place where only text belongs"):
+    with pytest.raises(DataError, match=r"row 1 \(counted from 1\) of .*print in a place where only text belongs"):
         load("livecodebench", {**LCB, "private_test_cases": bad})
 
 
@@ -301,7 +301,7 @@ def test_a_problem_that_stands_there_twice_is_refused_dropped_or_kept(load):
     row, other = ROWS["gsm8k"], {"question": "R", "answer": "1\n#### 1"}
     with pytest.raises(
         DataError,
-        match=r"1 of 3 problems of .* stand there twice, the first of them, in rows 0 and 2, is 'gsm8k:Q'.*dataset_duplicates to drop",
+        match=r"1 of 3 problems of .* stand there twice, the first of them, in rows 1 and 3 \(counted from 1\), is 'gsm8k:Q'.*dataset_duplicates to drop",
     ):
         load("gsm8k", row, other, row)
     assert [p.key for p in load("gsm8k", row, other, row, duplicates="drop")] == ["gsm8k:Q", "gsm8k:R"]
@@ -313,7 +313,9 @@ def test_a_problem_that_stands_there_twice_is_refused_dropped_or_kept(load):
 @pytest.mark.parametrize("duplicates", ["error", "drop"])
 def test_two_problems_under_one_key_are_never_one(load, duplicates):
     rows = [{**ROWS["humaneval"], "prompt": f"def f(x):\n    '''{i}'''\n"} for i in range(2)]
-    with pytest.raises(DataError, match=r"key of two different problems of .*, rows 0 and 1, is 'HumanEval/9'"):
+    with pytest.raises(
+        DataError, match=r"key of two different problems of .*, rows 1 and 2 \(counted from 1\), is 'HumanEval/9'"
+    ):
         load("humaneval", *rows, duplicates=duplicates)
 
 
@@ -323,7 +325,11 @@ def test_two_problems_under_one_key_are_never_one(load, duplicates):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("math", {"problem": None}, r"row 0 of .*: column 'problem' is None. Expected text. Fill the cell or drop the row"),
+        (
+            "math",
+            {"problem": None},
+            r"row 1 \(counted from 1\) of .*: column 'problem' is None. Expected text. Fill the cell or drop the row",
+        ),
         ("mbpp", {"test_list": []}, r"column 'test_list' is \[\]. Expected at least one assertion"),
         (
             "verifiable_coding",
@@ -354,7 +360,8 @@ def test_a_column_of_two_types_names_the_rows(tmp_path):
     rows = [{"prompt": "a", "answer": None}, {"prompt": "b", "answer": "x"}, {"prompt": "c", "answer": 4}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(
-        DataError, match=r"column 'answer' of .*a.jsonl is 'text in row 1, a number in row 2'. Expected one type.*as text"
+        DataError,
+        match=r"column 'answer' of .*a.jsonl is 'text in row 2 \(counted from 1\), a number in row 3 \(counted from 1\)'. Expected one type.*as text",
     ):
         load_problems(path=str(tmp_path / "a.jsonl"))
 
@@ -362,7 +369,7 @@ def test_a_column_of_two_types_names_the_rows(tmp_path):
 def test_empty_tests_are_refused_wherever_they_come_from(tmp_path):
     row = {"prompt": "write f", "tests": {"kind": "function", "entry": "f", "cases": []}}
     (tmp_path / "a.jsonl").write_text(json.dumps(row) + "\n")
-    with pytest.raises(DataError, match=r"row 0 of .*cases of the tests is \[\]. Expected at least one test"):
+    with pytest.raises(DataError, match=r"row 1 .*of .*cases of the tests is \[\]. Expected at least one test"):
         load_problems(path=str(tmp_path / "a.jsonl"))
 
 

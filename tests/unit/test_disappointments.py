@@ -33,7 +33,7 @@ CASES = {
 @pytest.mark.parametrize("kind", CASES)
 def test_each_kind_is_named_with_count_and_rows(kind):
     [found] = disappointments(CASES[kind])
-    assert str(found).startswith(f"{kind}: 1 of 3 problems (rows 1). ")
+    assert str(found).startswith(f"{kind}: 1 of 3 problems, row 2 (counted from 1). ")
 
 
 def test_a_trace_longer_than_the_budget_and_nothing_where_nothing_is():
@@ -45,7 +45,7 @@ def test_a_trace_longer_than_the_budget_and_nothing_where_nothing_is():
 
 def test_many_rows_are_counted_and_the_first_shown():
     problems = [ask(i, question=ENGLISH, trace=GERMAN) for i in range(9)]
-    assert "9 of 9 problems (rows 0, 1, 2, 3, 4, …). Question and trace differ (traces in German)" in str(
+    assert "9 of 9 problems, rows 1, 2, 3, 4, 5, … (counted from 1). Question and trace differ (traces in German)" in str(
         disappointments(problems)[0]
     )
 
@@ -115,7 +115,7 @@ def test_training_refuses_and_warns_in_the_same_words(tmp_path, caplog):
 
     with pytest.raises(DataError, match=r"a whole solution, and it marks no answer"):
         train(recipe(CASES["answer is a whole solution"]), quiet=True)
-    with pytest.raises(DataError, match=r"same question, different answers: 1 of 3 problems \(first row 1\)"):
+    with pytest.raises(DataError, match=r"same question, different answers: 1 of 3 problems, row 2 \(counted from 1\)"):
         train(recipe(CASES["same question, different answers"]), quiet=True)
     load_problems(path=str(tmp_path / "train.jsonl"), columns=COLUMNS, duplicates="drop")
-    assert "same question, different answers: 1 of 3 problems (first row 1). The first of each is kept" in caplog.text
+    assert "same question, different answers: 1 of 3 problems, row 2 (counted from 1). The first of each is kept" in caplog.text

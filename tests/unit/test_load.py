@@ -12,7 +12,7 @@ from g2rpo.data.files import open_rows
 from g2rpo.data.load import load_problems, to_rows
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES
-from g2rpo.errors import DataError
+from g2rpo.errors import DataError, rows_from_1
 
 ROWS = [
     {"question": "Two and two?", "answer": "2+2=<<2+2=4>>4\n#### 4"},
@@ -224,7 +224,7 @@ def test_a_hub_name_that_cannot_be_loaded_points_to_a_local_copy(monkeypatch):
 def test_a_bad_row_is_named_by_its_number(tmp_path):
     path = write_jsonl(tmp_path / "train.jsonl", [*ROWS, {"question": "q", "answer": "no mark"}])
     with pytest.raises(
-        DataError, match=r"row 3 of .*train.jsonl: column 'answer' is 'no mark'\. Expected worked steps"
+        DataError, match=r"row 4 .* of .*train.jsonl: column 'answer' is 'no mark'\. Expected worked steps"
     ) as caught:
         load_problems(path=str(path))
     assert "For data of another shape" in str(caught.value)
@@ -233,11 +233,11 @@ def test_a_bad_row_is_named_by_its_number(tmp_path):
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        ([{"role": "user"}], r"content of message 0 in column 'prompt' is None. Expected text. Write messages like"),
-        ([{"role": "user", "content": "q"}, {"content": "a"}], "role of message 1 in column 'prompt' is None"),
-        ([{"role": "user", "content": ["q"]}], r"content of message 0 in column 'prompt' is \['q'\]"),
-        ([{"role": "user", "content": 4}], "content of message 0 in column 'prompt' is 4"),
-        (["q"], "role of message 0 in column 'prompt' is 'q'"),
+        ([{"role": "user"}], r"content of message 1 in column 'prompt' is None. Expected text. Write messages like"),
+        ([{"role": "user", "content": "q"}, {"content": "a"}], "role of message 2 in column 'prompt' is None"),
+        ([{"role": "user", "content": ["q"]}], r"content of message 1 in column 'prompt' is \['q'\]"),
+        ([{"role": "user", "content": 4}], "content of message 1 in column 'prompt' is 4"),
+        (["q"], "role of message 1 in column 'prompt' is 'q'"),
         ([], r"column 'prompt' is \[\]. Expected a question or a conversation"),
         ({"role": "user", "content": "q"}, r"column 'prompt' is \{.*Expected a question or a conversation"),
     ],
@@ -245,7 +245,7 @@ def test_a_bad_row_is_named_by_its_number(tmp_path):
 def test_a_malformed_conversation_is_named(tmp_path, prompt, message):
     good = [[{"role": "user", "content": f"q{i}"}] for i in range(2)]
     rows = [{"prompt": p, "answer": "1", "trace": "t"} for p in (*good, prompt, prompt)]
-    with pytest.raises(DataError, match=rf"row 2 of .*a\.jsonl: {message}"):
+    with pytest.raises(DataError, match=rf"row 3 \(counted from 1\) of .*a\.jsonl: {message}"):
         load_problems(path=str(write_jsonl(tmp_path / "a.jsonl", rows)))
 
 
@@ -254,7 +254,7 @@ def test_a_malformed_conversation_is_named(tmp_path, prompt, message):
 def test_an_answer_that_is_not_a_number_is_no_answer(tmp_path, answer, columns):
     rows = [{"prompt": f"p{i}", "answer": a, "trace": "t"} for i, a in enumerate((4.0, answer))]
     path = str(write_jsonl(tmp_path / "a.jsonl", rows))
-    with pytest.raises(DataError, match=r"row 1 of .*: column 'answer' is (nan|inf). Expected the final answer. Fill the cell"):
+    with pytest.raises(DataError, match=r"row 2 .*of .*: column 'answer' is (nan|inf). Expected the final answer. Fill the cell"):
         load_problems(path=path, columns=columns)
 
 
@@ -302,3 +302,16 @@ def test_columns_that_fit_no_source_are_listed(tmp_path):
     path = write_jsonl(tmp_path / "a.jsonl", [{"q": "1", "a": "2"}])
     with pytest.raises(DataError, match=r"column 'prompt' for the prompt. Expected it among the columns q, a"):
         load_problems(path=str(path))
+
+
+def test_rows_are_counted_from_1_in_every_message(tmp_path):
+    assert rows_from_1([0]) == "row 1 (counted from 1)"
+    assert rows_from_1([0, 3]) == "rows 1 and 4 (counted from 1)"
+    assert rows_from_1(range(9)) == "rows 1, 2, 3, 4, 5, … (counted from 1)"
+    for name, text in (
+        ("a.csv", "prompt,answer\nq,1\np,2\nq,3\n"),
+        ("a.jsonl", '{"prompt": "q"}\n{"prompt": "p"}\n{"prompt": "q"}'),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match=r"in rows 1 and 3 \(counted from 1\)"):
+            load_problems(path=str(tmp_path / name))

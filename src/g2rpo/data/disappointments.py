@@ -15,8 +15,8 @@ from rlvr_graders.math.latex import normalise
 from rlvr_graders.math.numbers import parse_quantity
 
 from g2rpo.data.problem import Problem
+from g2rpo.errors import rows_from_1
 
-SHOWN_ROWS = 5
 _FUNCTION_WORDS = {
     "English": "the and is of to in that we it for are this with so by",
     "German": "der die das und ist nicht ein eine wir mit auf für den von wird",
@@ -46,8 +46,7 @@ class Disappointment:
     """Whether it is wrong; else it is only good to know."""
 
     def __str__(self) -> str:
-        first = ", ".join(map(str, self.rows[:SHOWN_ROWS])) + (", …" if len(self.rows) > SHOWN_ROWS else "")
-        return f"{self.kind}: {len(self.rows)} of {self.of} problems (rows {first}). {self.what}"
+        return f"{self.kind}: {len(self.rows)} of {self.of} problems, {rows_from_1(self.rows)}. {self.what}"
 
 
 def disappointments(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from g2rpo.errors import DataError
+from g2rpo.errors import DataError, rows_from_1
 
 FORMATS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
 _NOTHING = "#N/A #NA -1.#IND -1.#QNAN -NaN -nan 1.#IND 1.#QNAN <NA> N/A NA NULL NaN None n/a nan null"
@@ -157,7 +157,7 @@ def _columns(rows: list[dict[str, Any]], file: Path) -> list[str]:
             elif kind not in (before, "nothing"):
                 raise DataError(
                     f"column {column!r} of {file}",
-                    f"{before} in row {where}, {kind} in row {number}",
+                    f"{before} in {rows_from_1([where])}, {kind} in {rows_from_1([number])}",
                     expected="one type in all of its rows",
                     then="Write the whole column as text, or mend those rows.",
                 )

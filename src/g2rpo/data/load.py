@@ -17,7 +17,7 @@ from g2rpo.data.catalog import known, source_of
 from g2rpo.data.disappointments import conflicting_rows
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources import SOURCES, reader
-from g2rpo.errors import ConfigError, DataError, one_of
+from g2rpo.errors import ConfigError, DataError, one_of, rows_from_1
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -79,7 +79,7 @@ def load_problems(
             _check_tests(problem)
         except DataError as error:
             raise DataError(
-                f"row {number} of {path or name}: {error.what}", error.value, expected=error.expected, then=error.then
+                f"{rows_from_1([number])} of {path or name}: {error.what}", error.value, expected=error.expected, then=error.then
             ) from error
         problems.append(instructed(problem, system_prompt, instruction))
         places.append(number)
@@ -177,22 +177,22 @@ def _unique(problems: list[Problem], places: list[int], duplicates: str, where: 
             )
         elif before != index and problems[before].prompt != problem.prompt:
             raise DataError(
-                f"key of two different problems of {where}, rows {places[before]} and {places[index]},",
+                f"key of two different problems of {where}, {rows_from_1([places[before], places[index]])},",
                 problem.key,
                 expected="a key of its own for every problem",
                 then="Mend the key column, or leave it out of the columns: the prompt is the key then.",
             )
     conflicting = [places[i] for i in conflicting_rows(problems)] if repeated else []
     told = (
-        f"same question, different answers: {len(conflicting)} of {len(problems)} problems (first row {conflicting[0]})."
+        f"same question, different answers: {len(conflicting)} of {len(problems)} problems, {rows_from_1(conflicting)}."
         if conflicting
         else ""
     )
     if repeated and duplicates == "error":
         one, other, key = repeated[0]
         raise DataError(
-            f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them, in rows {one} and "
-            f"{other},",
+            f"{len(repeated)} of {len(problems)} problems of {where} stand there twice, the first of them, in "
+            f"{rows_from_1([one, other])},",
             key,
             expected="every problem once",
             then=f"{told} Set dataset_duplicates to drop (keeps the first of each) or to keep.".strip(),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from g2rpo.errors import ConfigError
-from g2rpo.models import resolve_model
+from g2rpo.models import is_missing, resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -90,8 +90,8 @@ def load_checkpoint(
         raise ConfigError("dtype", dtype, expected=f"auto, {', '.join(known)}", then="Leave it out for auto.")
     kind = known.get(dtype) or (torch.float32 if device == "cpu" else "auto")
     adapter = _adapter(place)
-    base = resolve_model(adapter["base_model_name_or_path"]) if adapter else place
-    _check_folder(name, base, adapted=adapter is not None)
+    base = _base(name, adapter) if adapter else place
+    _check_folder(name, base)
     with _told(name, base, adapted=adapter is not None):
         model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=kind, revision=None if adapter else revision)
     words = load_tokenizer(name, tokenizer or (place if not adapter or _has_vocabulary(place) else base), then=_NAME_IT)
@@ -117,7 +117,7 @@ def trainable_place(name: str, *, trust_remote_code: bool = False) -> str:
     """
     place = resolve_model(name)
     adapter = _adapter(place)
-    _check_folder(name, resolve_model(adapter["base_model_name_or_path"]) if adapter else place, adapted=adapter is not None)
+    _check_folder(name, _base(name, adapter) if adapter else place)
     if Path(place).is_dir() and not adapter and not trust_remote_code and not _has_vocabulary(place):
         raise _no_tokenizer(name, place, _SAVE_IT)
     return place
@@ -151,17 +151,21 @@ def _with_adapter(model: Any, place: str, tokens: int) -> Any:
     return PeftModel.from_pretrained(model, place).merge_and_unload()
 
 
-def _check_folder(name: str, place: str, *, adapted: bool) -> None:
+def _base(name: str, adapter: dict[str, Any]) -> str:
+    """Where the model is that an adapter was trained from."""
+    place = str(adapter["base_model_name_or_path"])
+    if is_missing(place):
+        raise ConfigError(
+            f"base model of the adapter {name}",
+            place,
+            expected="a folder that is still there",
+            then=f"Set base_model_name_or_path in its {ADAPTER} to where the base model is.",
+        )
+    return resolve_model(place)
+
+
+def _check_folder(name: str, place: str) -> None:
     folder = Path(place)
-    if not folder.exists() and (folder.is_absolute() or place.startswith(("./", "../", "~"))):
-        if adapted:
-            raise ConfigError(
-                f"base model of the adapter {name}",
-                place,
-                expected="a folder that is still there",
-                then=f"Set base_model_name_or_path in its {ADAPTER} to where the base model is.",
-            )
-        raise ConfigError("model", name, expected="an existing folder", then="Check the path.")
     if folder.is_dir() and not (folder / MODEL).is_file():
         within = sorted(p.name for p in folder.iterdir() if (p / MODEL).is_file() or (p / ADAPTER).is_file())
         then = f"It holds {', '.join(within)}: name one of them." if within else "Name the folder of a saved model."
@@ -180,12 +184,13 @@ class _told:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, OSError | ValueError):
-            raise ConfigError(
-                self.what,
-                self.value,
-                expected="a folder or a hub name that can be loaded, or builtin",
-                then=str(error).splitlines()[0],
-            ) from error
+            raise _not_loaded(self.what, self.value, error) from error
+
+
+def _not_loaded(what: str, name: str, error: BaseException) -> ConfigError:
+    return ConfigError(
+        what, name, expected="a folder or a hub name that can be loaded, or builtin", then=str(error).splitlines()[0]
+    )
 
 
 def _has_vocabulary(place: str) -> bool:
@@ -222,7 +227,9 @@ def load_tokenizer(
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        raise _no_tokenizer(name, place, then) from error
+        if Path(place).is_dir():
+            raise _no_tokenizer(name, place, then) from error
+        raise _not_loaded("model", name, error) from error
     if tokenizer.eos_token_id is None:
         raise ConfigError(
             f"eos_token of the tokenizer of {name}",

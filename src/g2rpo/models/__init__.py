@@ -44,18 +44,20 @@ def resolve_model(name: str) -> str:
         )
     if name in BUILTIN:
         return str(BUILTIN[name])
-    path = Path(name).expanduser()
-    if not path.exists() and _is_path(name):
+    if is_missing(name):
         raise ConfigError(
             "model_name_or_path",
             name,
-            expected="a folder that exists, or the name of a model on the hub (OWNER/NAME)",
-            then=f"There is nothing at {path.absolute()}: mend the path.",
+            expected=f"an existing folder (seen from {Path.cwd()}), or the name of a model on the hub (OWNER/NAME)",
+            then="Check the path.",
         )
+    path = Path(name).expanduser()
     return str(path) if path.exists() else name
 
 
-def _is_path(name: str) -> bool:
-    """Whether a name can only be meant as a path: no name on the hub looks like it, or its first folder is here."""
-    first, slash, rest = name.partition("/")
-    return name.startswith((".", "/", "~")) or "\\" in name or "/" in rest or (bool(slash) and Path(first).is_dir())
+def is_missing(name: str) -> bool:
+    """Whether a name can only be a path, and nothing is there: the hub's names are NAME or OWNER/NAME, and asking it takes long.
+    OWNER/NAME is a path, too, where a folder OWNER is."""
+    owner, slash, rest = name.partition("/")
+    only_path = name.startswith((".", "/", "~")) or "\\" in name or "/" in rest or (bool(slash) and Path(owner).is_dir())
+    return only_path and not Path(name).expanduser().exists()

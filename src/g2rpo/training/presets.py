@@ -197,7 +197,8 @@ PRESETS: dict[str, dict[str, Any]] = {
         "guidance_trace_source": "other",
         "guidance_missing_trace": "unguided",
     },
-    # Ours: what an unset recipe gives, written out (and the warm start, on where beta is 0). What supports each of these values: docs/method.md.
+    # Ours: what an unset recipe gives, written out (and the warm start, on where beta is 0). What
+    # supports each of these values: docs/method.md.
     "g2rpo": {
         "guidance_controller": "adaptive_profile",
         "guidance_loss": "verified_sft",

@@ -20,6 +20,7 @@ from g2rpo.errors import DataError
 from g2rpo.evaluation.checkpoint import load_tokenizer, trainable_place
 from g2rpo.training.distributed import keep_weights_fp32
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
+from g2rpo.training.run.callbacks import SAMPLED
 from g2rpo.training.run.preflight import check_template
 from g2rpo.training.run.recipe import Recipe, merged_with, resolve
 from g2rpo.training.run.run_directory import RunDirectory, manifest
@@ -77,6 +78,9 @@ class TraceSDFTTrainer(EvaluatesHeldOut, SDFTTrainer):
         if self.model.training:
             self.spent_tokens += int(self.accelerator.reduce(batch["raw_completion_lengths"].sum(), reduction="sum"))
         return batch
+
+    def log(self, logs, *args: Any, **kwargs: Any) -> None:
+        super().log({**logs, SAMPLED: self.spent_tokens}, *args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         if self.hub_model_id is not None:

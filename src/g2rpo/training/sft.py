@@ -21,7 +21,7 @@ from g2rpo.io import json_object
 from g2rpo.training.config import GuidedGRPOConfig
 from g2rpo.training.distributed import keep_weights_fp32
 from g2rpo.training.held_out_evaluation import EvaluatesHeldOut, without_eval_set
-from g2rpo.training.run.callbacks import StopAtBudget
+from g2rpo.training.run.callbacks import IMITATED, StopAtBudget
 from g2rpo.training.run.checkpoint_state import SavesSpentTokens
 from g2rpo.training.run.data_config import DataConfig
 from g2rpo.training.run.libraries import check_libraries
@@ -120,6 +120,9 @@ class TraceSFTTrainer(SavesSpentTokens, EvaluatesHeldOut, SFTTrainer):
         labels = (inputs["labels"] != -100).sum()
         self.trained_tokens += int(self.accelerator.reduce(labels, reduction="sum"))
         return super().training_step(model, inputs, num_items_in_batch)
+
+    def log(self, logs, *args: Any, **kwargs: Any) -> None:
+        super().log({**logs, IMITATED: self.trained_tokens}, *args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         if self.hub_model_id is not None:  # beside a local run it would only say less than manifest.json

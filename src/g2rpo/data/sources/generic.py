@@ -34,7 +34,7 @@ def _check_prompt(prompt: Any, column: str) -> None:
         return
     if not isinstance(prompt, list):
         raise DataError(f"column {column!r}", prompt, expected="a question or a conversation", then="Mend or drop the row.")
-    for number, message in enumerate(prompt):
+    for number, message in enumerate(prompt, start=1):
         for part in ("role", "content"):
             found = message.get(part) if isinstance(message, dict) else message
             if not isinstance(message, dict) or not isinstance(found, str):

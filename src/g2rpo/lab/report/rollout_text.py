@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from g2rpo.errors import ConfigError
 from g2rpo.method.rollout import GUIDANCE, PROMPT
 from g2rpo.models import resolve_model
 from g2rpo.training.run.run_directory import RunDirectory
@@ -66,7 +67,10 @@ def decoder(run: RunDirectory) -> Decode | None:
     if (run.path / "tokenizer_config.json").is_file():
         place = str(run.path)
     else:
-        place = resolve_model(json.loads((run.path / "resolved.json").read_text())["model"]["model_name_or_path"])
+        try:
+            place = resolve_model(json.loads((run.path / "resolved.json").read_text())["model"]["model_name_or_path"])
+        except ConfigError:
+            return None  # the model was moved since
     if (file := Path(place) / "tokenizer.json").is_file():
         from tokenizers import Tokenizer
 

@@ -33,11 +33,8 @@ class RecordSteps(TrainerCallback):
         if not state.is_world_process_zero or not logs or "loss" not in logs:
             return
         metrics = {k: v for k, v in logs.items() if isinstance(v, int | float) or v is None}
-        found = getattr(self.trainer, "controller_state", None)
+        found = getattr(self.trainer, "controller_state", None)  # SFT has no controller
         controller = {} if found is None else state_to_log(found)
-        if found is None:  # SFT and self-distillation have no controller, and log no tokens by themselves
-            imitated = self.trainer.imitated_tokens
-            metrics |= {IMITATED: imitated, SAMPLED: self.trainer.spent_tokens - imitated}
         self.run.append(StepRecord(state.global_step, metrics, controller, round(time.monotonic() - self.began, 3)))
 
 
@@ -49,8 +46,7 @@ class StopAtBudget(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         if self.spent() >= self.tokens:
-            # Logged whatever `logging_steps`: the last line of `steps.jsonl` says that the run is complete.
-            control.should_training_stop = control.should_log = True
+            control.should_log = control.should_training_stop = True  # the record ends with the step that spent it
 
 
 class ShowProgress(TrainerCallback):
@@ -61,8 +57,8 @@ class ShowProgress(TrainerCallback):
         self.bar: Progress | None = None
         self.began = self.last_line = 0.0
         self.first_tokens: float | None = None
+        self.first_spent = self.spent = 0.0
         self.first_step = 0
-        self.sampled = 0.0
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.began, self.first_step = time.monotonic(), state.global_step
@@ -82,11 +78,12 @@ class ShowProgress(TrainerCallback):
             return
         if self.first_tokens is None:
             self.first_tokens = (logs.get(SAMPLED) or 0) - (logs.get("guidance/tokens/sampled") or 0)
-        self.sampled = logs.get(SAMPLED) or 0
+            self.first_spent = self.first_tokens + (logs.get(IMITATED) or 0)
+        self.spent = (logs.get(SAMPLED) or 0) + (logs.get(IMITATED) or 0)
         # How far this run is: by its steps or by its budget of tokens, whichever ends first.
         steps = (state.global_step - self.first_step) / max(1, state.max_steps - self.first_step)
         budget = getattr(args, "max_sampled_tokens", None)
-        tokens = ((logs.get(SAMPLED) or 0) - self.first_tokens) / max(1, budget - self.first_tokens) if budget else 0.0
+        tokens = (self.spent - self.first_spent) / max(1, budget - self.first_spent) if budget else 0.0
         done, note = min(1.0, max(steps, tokens)), self.note(logs)
         if self.bar is not None:
             self.bar.update(self.task, completed=done, step=f"{state.global_step}/{state.max_steps}", note=note)
@@ -109,7 +106,7 @@ class ShowProgress(TrainerCallback):
         if self.bar is not None:
             self.bar.stop()
         budget = getattr(args, "max_sampled_tokens", None)
-        if state.is_world_process_zero and state.global_step < state.max_steps and budget and self.sampled >= budget:
+        if state.is_world_process_zero and state.global_step < state.max_steps and budget and self.spent >= budget:
             print(f"Stopped at step {state.global_step} of {state.max_steps}: the budget of tokens is spent.", flush=True)
 
     def note(self, logs: dict) -> str:

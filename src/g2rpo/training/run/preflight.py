@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from g2rpo.data.completion import style
 from g2rpo.data.disappointments import longer_than_budget
-from g2rpo.errors import ConfigError, DataError, nearest
+from g2rpo.errors import ConfigError, DataError, nearest, rows_from_1
 from g2rpo.evaluation.prompts import rendered
 from g2rpo.processor import slow_bf16
 from g2rpo.sampling.draw import warpers
@@ -112,7 +112,7 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
         trace = row[args.guidance_trace_column]
         if trace is not None and not isinstance(trace, str):
             raise DataError(
-                f"column {args.guidance_trace_column!r} of row {number}",
+                f"column {args.guidance_trace_column!r} of {rows_from_1([number])}",
                 trace,
                 expected="a string",
                 then="If a row has several traces, pick one while loading the data.",
@@ -121,14 +121,14 @@ def _check_rows(rows: Iterable[dict[str, Any]], args: GuidedGRPOConfig) -> None:
             empty.append(number)
         elif args.guidance_leak_guard != "off" and _empty(row[args.guidance_answer_column]):
             raise DataError(
-                f"column {args.guidance_answer_column!r} of row {number}",
+                f"column {args.guidance_answer_column!r} of {rows_from_1([number])}",
                 row[args.guidance_answer_column],
                 expected="the final answer",
                 then="Fill it, drop the row, or set guidance_leak_guard to off.",
             )
     if empty and args.guidance_missing_trace == "error":
         raise DataError(
-            f"column {args.guidance_trace_column!r}, row {empty[0]}{f' and {len(empty) - 1} more' if len(empty) > 1 else ''}",
+            f"column {args.guidance_trace_column!r}, {rows_from_1(empty)}",
             "",
             expected="a reasoning trace in every row",
             then="Drop those rows, or set guidance_missing_trace to unguided to train on them without guidance.",
@@ -244,11 +244,8 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     args: GuidedGRPOConfig = trainer.args
     dataset, planner = trainer.train_dataset, trainer.planner
     total = len(dataset) if isinstance(dataset, Dataset) else 0
-    if total:
-        stride = max(1, -(-total // ROWS_CHECKED))
-        rows = [dataset[i] for i in range(0, total, stride)]
-    else:
-        rows = list(islice(iter(dataset), 256))
+    stride = max(1, -(-total // ROWS_CHECKED))
+    rows = [dataset[i] for i in range(0, total, stride)] if total else list(islice(iter(dataset), 256))
     if isinstance(rows[0]["prompt"], str) and trainer._tokenizer.chat_template:
         logger.warning(
             "The prompts are plain strings: they reach the model as they are, WITHOUT its chat template. "
@@ -265,7 +262,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
             )
         around = len(trainer._tokenizer(args.guidance_instruction)["input_ids"])
         prompts = [length + around + len(planner.trace(row).ids) for length, row in zip(prompts, rows, strict=True)]
-    _check_prompts(trainer, rows, prompts)
+    _check_prompts(trainer, rows, prompts, stride)
 
     whole_style = style(args.guidance_style).opened_by(planner.prompt_tail)
     around = len(trainer._tokenizer(whole_style.between + whole_style.after_answer, add_special_tokens=False)["input_ids"])
@@ -282,10 +279,10 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
         shares.append(min(1.0, len(trace.ids) / whole))
         target = trainer._tokenizer(_target(row, args), add_special_tokens=False)["input_ids"]
         if whole + around + len(target) > trainer.max_completion_length:
-            too_long.append(number * (stride if total else 1))
+            too_long.append(number * stride)
     if unusable and args.guidance_missing_trace == "error":
         first = unusable[0]
-        what = f"trace of row {first * (stride if total else 1)} (and of {len(unusable) - 1} more)"
+        what = f"trace of {rows_from_1([i * stride for i in unusable])}"
         expected = (
             f"{'whole steps of ' if args.guidance_cut == 'step' else ''}reasoning before the answer "
             f"{rows[first].get(args.guidance_answer_column)!r} first appears; it gives away nothing else"
@@ -343,7 +340,7 @@ def _target(row: dict[str, Any], args: GuidedGRPOConfig) -> str:
     return str(row.get(args.guidance_answer_column) or "")
 
 
-def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: Sequence[int]) -> None:
+def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: Sequence[int], stride: int) -> None:
     """A prompt and a whole completion must fit into the model."""
     config = trainer.model.config.get_text_config()
     room = getattr(config, "max_position_embeddings", None)
@@ -353,7 +350,7 @@ def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: 
     worst = max(range(len(rows)), key=lambda i: lengths[i])
     if room is not None and lengths[worst] + trainer.max_completion_length > room:
         raise DataError(
-            f"prompt of row {worst}",
+            f"prompt of {rows_from_1([worst * stride])}",
             f"{lengths[worst]} tokens",
             expected=f"at most {room - trainer.max_completion_length}: the model has room for {room} tokens and "
             "max_completion_length takes "

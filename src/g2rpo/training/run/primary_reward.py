@@ -6,7 +6,8 @@ from typing import Any
 
 from datasets import Dataset
 
-from g2rpo.errors import ConfigError, DataError, RunError, nearest
+from g2rpo.errors import ConfigError, DataError, RunError, nearest, rows_from_1
+from g2rpo.method.planner import row_key
 from g2rpo.training.config import GuidedGRPOConfig
 
 
@@ -86,8 +87,9 @@ def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
         if bad:
             number, error = bad[0]
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            where = f"{rows_from_1([number])}{more}, {row_key(dataset[number])[:60]!r},"
             raise DataError(
-                f"row {number}{more} for the reward {reward_name(func)}: {error.what}",
+                f"{where} for the reward {reward_name(func)}: {error.what}",
                 error.value,
                 expected=error.expected,
                 then="Mend or drop these rows before training.",
