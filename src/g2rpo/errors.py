@@ -23,5 +23,5 @@ def rows_from_1(numbers: Sequence[int], shown: int = 5) -> str:
     Row 1 is the first line of a JSONL file, and the first row below the column names of a CSV file.
     """
     told = [str(number + 1) for number in numbers[:shown]]
-    listed = ", ".join((*told, "…") if len(numbers) > shown else told)
-    return f"row{'s' if len(numbers) > 1 else ''} {listed} (counted from 1)"
+    told[-2:] = [*told[-2:], "…"] if len(numbers) > shown else [" and ".join(told[-2:])]
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(told)} (counted from 1)"

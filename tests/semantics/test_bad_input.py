@@ -95,7 +95,7 @@ def test_a_trace_that_only_contains_the_answer(build, trace):
 def test_a_few_traces_that_open_with_the_answer_are_not_shown(build, caplog):
     data = table(40, trace=lambda i: "57" if i == 30 else "1+1=2", answer=lambda i: "57")
     assert build(data).data_report.without_trace == 1
-    assert "trace of row 31: expected reasoning before the answer" in caplog.text
+    assert "trace of row 31 (counted from 1): expected reasoning before the answer" in caplog.text
 
 
 def test_a_trace_that_only_announces_the_answer(build):

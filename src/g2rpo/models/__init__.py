@@ -46,7 +46,7 @@ def resolve_model(name: str) -> str:
         return str(BUILTIN[name])
     if is_missing(name):
         raise ConfigError(
-            "model_name_or_path",
+            "model",
             name,
             expected=f"an existing folder (seen from {Path.cwd()}), or the name of a model on the hub (OWNER/NAME)",
             then="Check the path.",
