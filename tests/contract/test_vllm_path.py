@@ -11,6 +11,7 @@ import trl.generation.vllm_generation as trl_vllm
 from trl.generation.vllm_client import VLLMClient
 
 from g2rpo import GuidedGRPOTrainer
+from g2rpo.training.presets import preset
 
 CONTEXT = 128
 """Tokens that the engine has room for, prompt and completion together."""
@@ -207,3 +208,47 @@ def test_a_smaller_limit_of_the_users_holds(make_model, tokenizer, rows, config,
     generation.generation_kwargs = {"max_tokens": 40}
     trainer.train()
     assert {most for _, most in engine.asked} == {36, 40}
+
+
+def test_answers_to_hinted_prompts_are_trained_on_plain_ones_with_the_engines_probabilities(
+    make_model, tokenizer, rows, config, over_an_engine, monkeypatch
+):
+    """Guide: the engine sees the hint, the loss the plain prompt, and the ratio of the two is formed with what the engine said."""
+    monkeypatch.setitem(globals(), "CONTEXT", 512)  # a hint makes the prompt longer
+    calls = []
+
+    def second_round_succeeds(completions, **columns):
+        calls.append(len(completions))
+        return [float(len(calls) == 2 and i % 2 == 0) for i in range(len(completions))]
+
+    args = config(**preset("guide"), vllm_importance_sampling_correction=False, max_steps=1, shuffle_dataset=False)
+    trainer = GuidedGRPOTrainer(make_model(), [second_round_succeeds], args, rows(8), processing_class=tokenizer)
+    engine, _ = over_an_engine(trainer)
+    batches, generate = [], trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: batches.append(generate(inputs)) or batches[-1]
+    weighed, score = [], trainer._get_per_token_logps_and_entropies
+
+    def watched(*args, **kwargs):
+        scores = score(*args, **kwargs)
+        weighed.append((scores[0].detach(), dict(trainer.in_loss or {})))
+        return scores
+
+    trainer._get_per_token_logps_and_entropies = watched
+    trainer.train()
+    [batch] = batches
+    assert calls == [8, 8]
+    asked = [tokenizer.decode(prompt) for prompt, _ in engine.asked]
+    assert [("correct solution" in text) for text in asked] == [False] * 8 + [True] * 8
+    trained = [ids[mask.bool()].tolist() for ids, mask in zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)]
+    assert sorted(trained) == sorted(prompt for prompt, _ in engine.asked[:8])
+    assert (batch["hinted_logps"][batch["completion_mask"].bool()] == -1).all()
+    assert "importance_sampling_ratio" not in batch
+    rows_seen = 0
+    for logps, inputs in weighed:
+        ratio = torch.exp(logps + 1)
+        sign = torch.sign(inputs["advantages"])
+        assert torch.equal(sign, sign[:, :1].expand_as(sign))
+        size = (inputs["advantages"].abs() / (0.1 * ratio / (ratio + 0.1) ** 2))[inputs["completion_mask"].bool()]
+        torch.testing.assert_close(size, size[:1].expand_as(size), rtol=1e-3, atol=1e-3)  # |A|, alike in a group of halves
+        rows_seen += len(logps)
+    assert rows_seen == 8

@@ -102,6 +102,19 @@ def test_settings_that_hints_cannot_have_are_refused(config):
         ({"guidance_demonstrations": "member"}, "a demonstration is an answer"),
         ({"guidance_instruction": "no place for it"}, "{hint} in it"),
         ({"guidance_reattach": True, "top_p": 0.9}, "Leave out top_p"),
+        ({"guidance_reattach": True, "generation_kwargs": {"stop": ["x"]}}, "Leave out generation_kwargs"),
+        ({"guidance_reattach": True, "guidance_seeded_sampling": False}, "guidance_seeded_sampling, or guidance_reattach"),
+        ({"guidance_reattach": True, "use_vllm": True}, "compares with the engine's probabilities already"),
+        (
+            {
+                "guidance_reattach": True,
+                "use_vllm": True,
+                "vllm_importance_sampling_correction": False,
+                "vllm_mode": "server",
+                "temperature": 0.7,
+            },
+            "log-probabilities before the temperature",
+        ),
         ({"guidance_reattach": True, "importance_sampling_level": "sequence"}, "its own weight"),
         ({"guidance_reattach": True, "guidance_place": "answer"}, "the prompt is the plain one already"),
     ):

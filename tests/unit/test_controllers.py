@@ -8,6 +8,9 @@ import time
 import pytest
 
 from g2rpo.errors import ConfigError, RunError
+from g2rpo.lab.simulate.learner import Still
+from g2rpo.lab.simulate.simulation import Scenario
+from g2rpo.lab.simulate.simulation import simulate as run
 from g2rpo.method.controller import Ask, Table, mean_success, state_from_json, state_to_json, state_to_log
 from g2rpo.method.controllers import CONTROLLERS, get_controller
 from g2rpo.method.controllers.paper import PaperState
@@ -293,6 +296,33 @@ def test_adaptive_profile_guides_all_or_none_by_need():
     assert all(0 < x <= 0.5 for x in plans(lost))
     assert len(set(plans(lost))) == 1
     assert plans(able) == [0] * 6
+
+
+def test_micro_groups_by_hand():
+    rule = get_controller("micro_groups")
+    assert rule.micro_groups(8) == (4, 2, 1, 1)
+
+    def plan(index, so_far):
+        return rule.plan(rule.initial(), Ask(0, 9, "a", index, 0, 8, 8, so_far))
+
+    assert [plan(i, None) for i in range(8)] == [0] * 8  # nothing graded yet
+    assert [plan(i, 0.0) for i in range(8)] == [0, 0, 0, 0, 0.25, 0.25, 0.5, 1]
+    assert [plan(4, 1 / 4), plan(4, 2 / 4)] == [0.25, 0]
+    assert [plan(6, 3 / 6), plan(6, 4 / 6)] == [0.5, 0]
+    assert [plan(7, 6 / 7), plan(7, 7 / 7)] == [1, 0]
+
+
+def test_the_simulator_samples_micro_groups_in_turn():
+    seen = []
+    run(
+        get_controller("micro_groups"),
+        Scenario("law", "", lambda: Still(lambda fraction: float(fraction >= 0.5))),
+        steps=1,
+        groups=1,
+        ratio=1.0,
+        watch=lambda step, state, outcomes: seen.extend(outcomes),
+    )
+    assert [o.fraction for o in seen] == [0, 0, 0, 0, 0.25, 0.25, 0.5, 1]  # 0 of 4, 0 of 6, 1 of 7
 
 
 # --- memory of single problems

@@ -58,20 +58,41 @@ def check_hints(args: Any) -> None:
         )
     if not args.guidance_reattach:
         return
-    shaped = [name for name, neutral in NEUTRAL.items() if getattr(args, name) not in neutral]
-    if not args.seeded_sampling or shaped or args.generation_kwargs:
+    shaping = [name for name, neutral in NEUTRAL.items() if getattr(args, name) not in neutral]
+    shaping += [name for name in ("generation_kwargs", "vllm_structured_outputs_regex") if getattr(args, name, None)]
+    untold = [] if args.seeded_sampling or args.use_vllm else ["use_transformers_continuous_batching", "guidance_seeded_sampling"]
+    if shaping or untold:
         raise ConfigError(
             "guidance_reattach",
             True,
-            expected="seeded sampling from the whole distribution: its weights need the sampler's log-probabilities",
-            then=f"Leave out {', '.join(shaped or ['use_vllm', 'generation_kwargs'])}, or guidance_reattach.",
+            expected="seeded sampling or vLLM, from the whole distribution: its weights need the sampler's log-probabilities",
+            then=f"Leave out {', '.join(shaping or untold)}, or guidance_reattach.",
         )
+    if args.use_vllm:
+        _check_reattached_to_an_engine(args)
     if name := args.one_advantage_per_row():
         raise ConfigError(
             name,
             getattr(args, name),
             expected="a value that lets each token have its own weight, as guidance_reattach gives it",
             then="Change it, or leave guidance_reattach out.",
+        )
+
+
+def _check_reattached_to_an_engine(args: Any) -> None:
+    if args.vllm_importance_sampling_correction:
+        raise ConfigError(
+            "vllm_importance_sampling_correction",
+            True,
+            expected="false with guidance_reattach, whose ratio compares with the engine's probabilities already, after the hint",
+            then="Set it to false.",
+        )
+    if args.vllm_mode == "server" and args.temperature != 1:
+        raise ConfigError(
+            "temperature",
+            args.temperature,
+            expected="1 with guidance_reattach and a vLLM server, which may tell log-probabilities before the temperature",
+            then="Set it to 1, or vllm_mode to colocate.",
         )
 
 
@@ -121,6 +142,6 @@ class HintsInPrompts:
             values = torch.full(output["completion_ids"].shape, torch.nan)
             for row, logprobs in zip(values, self.step_batch.hinted_logprobs, strict=True):
                 if logprobs is not None:
-                    row[: len(logprobs)] = torch.tensor(logprobs)
+                    row[: len(logprobs)] = torch.tensor([torch.nan if x is None else x for x in logprobs])
             output["hinted_logps"] = values.to(output["completion_ids"].device)
         return output

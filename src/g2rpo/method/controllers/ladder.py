@@ -1,5 +1,4 @@
-"""A ladder of guidance per problem: climbed on failure, left on success (Scaf-GRPO 2510.19807, GHPO 2507.10628, TRAPO
-2512.17636).
+"""A ladder of guidance per problem: climbed on failure, left on success (Scaf-GRPO 2510.19807, GHPO 2507.10628).
 
     r = mean primary reward of the rollouts of problem q at its rung (guided ones; on rung 0 all of them)
     r <= fail:  rung <- rung + 1        r >= succeed:  rung <- rung - 1
@@ -7,8 +6,7 @@
 With fail = 0 a rung is climbed by a group that is all wrong, which is the gate of Scaf-GRPO and GHPO; GHPO's rungs are 25, 50 and
 75 % of the trace, and so are ours. Deviations: the papers roll a failed group again with more help inside the same step; here the
 help comes at the problem's next visit (or, with `shared`, at the next step of all problems), so no rollout is thrown away.
-Scaf-GRPO has eight kinds of hints written for it; rungs of a trace stand in for them. TRAPO gates by success so far within a
-group.
+Scaf-GRPO has eight kinds of hints written for it; rungs of a trace stand in for them.
 """
 
 from collections.abc import Sequence
