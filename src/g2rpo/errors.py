@@ -24,7 +24,7 @@ def rows_from_1(numbers: Sequence[int], shown: int = 5) -> str:
     """
     told = [str(number + 1) for number in numbers[:shown]]
     if len(numbers) > shown:
-        listed = ", ".join((*told, "…"))
-    else:
-        listed = " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))
-    return f"row{'s' if len(numbers) > 1 else ''} {listed} (counted from 1)"
+        told.append("…")
+    elif len(told) > 1:
+        told[-2:] = [" and ".join(told[-2:])]
+    return f"row{'s' if len(numbers) > 1 else ''} {', '.join(told)} (counted from 1)"

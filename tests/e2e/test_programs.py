@@ -83,7 +83,7 @@ def test_rows_without_valid_tests_are_told_before_training(tests):
     reward = CodeReward(sandbox=object())  # no program is run
     good = {"tests": json.dumps(make("programs", "train", 1, steps=2)[0].tests)}
     check_gold([good], [reward])
-    with pytest.raises(DataError, match="row 2 .* for the reward code_reward"):
+    with pytest.raises(DataError, match=r"row 2 .* for the reward code_reward"):
         check_gold([good, {"tests": tests}], [reward])
 
 

@@ -313,7 +313,9 @@ def test_a_problem_that_stands_there_twice_is_refused_dropped_or_kept(load):
 @pytest.mark.parametrize("duplicates", ["error", "drop"])
 def test_two_problems_under_one_key_are_never_one(load, duplicates):
     rows = [{**ROWS["humaneval"], "prompt": f"def f(x):\n    '''{i}'''\n"} for i in range(2)]
-    with pytest.raises(DataError, match=r"key of two different problems of .*, rows 1 and 2 \(counted from 1\), is 'HumanEval/9'"):
+    with pytest.raises(
+        DataError, match=r"key of two different problems of .*, rows 1 and 2 \(counted from 1\), is 'HumanEval/9'"
+    ):
         load("humaneval", *rows, duplicates=duplicates)
 
 
@@ -323,7 +325,11 @@ def test_two_problems_under_one_key_are_never_one(load, duplicates):
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("math", {"problem": None}, r"row 1 \(counted from 1\) of .*: column 'problem' is None. Expected text. Fill the cell or drop the row"),
+        (
+            "math",
+            {"problem": None},
+            r"row 1 \(counted from 1\) of .*: column 'problem' is None. Expected text. Fill the cell or drop the row",
+        ),
         ("mbpp", {"test_list": []}, r"column 'test_list' is \[\]. Expected at least one assertion"),
         (
             "verifiable_coding",
@@ -354,7 +360,8 @@ def test_a_column_of_two_types_names_the_rows(tmp_path):
     rows = [{"prompt": "a", "answer": None}, {"prompt": "b", "answer": "x"}, {"prompt": "c", "answer": 4}]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(
-        DataError, match=r"column 'answer' of .*a.jsonl is 'text in row 2 \(counted from 1\), a number in row 3 \(counted from 1\)'. Expected one type.*as text"
+        DataError,
+        match=r"column 'answer' of .*a.jsonl is 'text in row 2 \(counted from 1\), a number in row 3 \(counted from 1\)'. Expected one type.*as text",
     ):
         load_problems(path=str(tmp_path / "a.jsonl"))
 

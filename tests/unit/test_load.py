@@ -308,7 +308,10 @@ def test_rows_are_counted_from_1_in_every_message(tmp_path):
     assert rows_from_1([0]) == "row 1 (counted from 1)"
     assert rows_from_1([0, 3]) == "rows 1 and 4 (counted from 1)"
     assert rows_from_1(range(9)) == "rows 1, 2, 3, 4, 5, … (counted from 1)"
-    for name, text in (("a.csv", "prompt,answer\nq,1\np,2\nq,3\n"), ("a.jsonl", '{"prompt": "q"}\n{"prompt": "p"}\n{"prompt": "q"}')):
+    for name, text in (
+        ("a.csv", "prompt,answer\nq,1\np,2\nq,3\n"),
+        ("a.jsonl", '{"prompt": "q"}\n{"prompt": "p"}\n{"prompt": "q"}'),
+    ):
         (tmp_path / name).write_text(text)
         with pytest.raises(DataError, match=r"in rows 1 and 3 \(counted from 1\)"):
             load_problems(path=str(tmp_path / name))

@@ -42,6 +42,8 @@ def show(
     for group in groups(rows, limit):
         console.rule(style="dim")
         console.print(Text(group[0]["prompt"], style="cyan"))
+        if (answer := group[0].get("answer")) is not None:  # not in the files of earlier versions, nor for programs with tests
+            console.print(Text(f"expected: {answer}", style="green"))
         for row in group:
             console.print(Text("  " + "  ".join(headline(row)), style="dim"))
             console.print(body(rollout_text(row, decode)))

@@ -28,8 +28,8 @@ def resolve_model(name: str) -> str:
     `~` expanded.
 
     Raises:
-        ConfigError: a path at which nothing is, a GGUF file that cannot be read, `smollm2-135m` where it is not to be had (`gguf.py`), or a built-in model
-            that this installation does not hold.
+        ConfigError: a path at which nothing is, a GGUF file that cannot be read, `smollm2-135m` where it is not to be had
+            (`gguf.py`), or a built-in model that this installation does not hold.
     """
     if name == "smollm2-135m" or name.endswith(".gguf"):
         from g2rpo.models.gguf import converted, smollm2
@@ -50,6 +50,6 @@ def resolve_model(name: str) -> str:
 
 
 def is_missing(name: str) -> bool:
-    """Whether a name can only be a path, and nothing is there: the hub's names are NAME or OWNER/NAME, and asking it takes long."""
+    """Whether a name can only be a path, and nothing is there: the hub's names are NAME or OWNER/NAME."""
     can_only_be_path = Path(name).is_absolute() or name.startswith((".", "~")) or name.count("/") > 1 or "\\" in name
     return can_only_be_path and not Path(name).expanduser().exists()

@@ -69,7 +69,9 @@ class StepBatch:
             )
         ]
 
-    def records(self, gather: Callable[[list[Any]], list[Any]], outcomes: Sequence[Outcome], names: Sequence[str]) -> list[dict]:
+    def records(
+        self, gather: Callable[[list[Any]], list[Any]], outcomes: Sequence[Outcome], names: Sequence[str], answer_column: str
+    ) -> list[dict]:
         """Rows for the rollout files, of all processes, on each of them. `names` are those of the reward functions."""
         rows = gather(
             [
@@ -79,9 +81,10 @@ class StepBatch:
                     "guidance_tokens": len(start.guidance_ids),
                     "prompt": _last_text(prompt),
                     "completion": _last_text(completion),
+                    "answer": _text_or_none(row.get(answer_column)),
                 }
-                for start, ids, prompt, completion in zip(
-                    self.guided_prompts, self.completion_ids, self.prompts, self.completions, strict=True
+                for row, start, ids, prompt, completion in zip(
+                    self.rows, self.guided_prompts, self.completion_ids, self.prompts, self.completions, strict=True
                 )
             ]
         )
@@ -114,6 +117,10 @@ class ScoredRound:
 def number(value: float) -> float | None:
     """NaN as None: what was not scored."""
     return None if value != value else value
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _last_text(messages: Any) -> Any:

@@ -316,7 +316,8 @@ class GuidedGRPOTrainer(
             self.demonstrate_failed_groups(output, outcomes)
         every, wanted = self.args.rollouts_every, bool(self.rollout_sinks)
         kept = wanted and every and self._generations % every == 0
-        return ScoredRound(output, outcomes, batch.records(gather_object, outcomes, self.reward_func_names) if kept else [])
+        told = (gather_object, outcomes, self.reward_func_names, self.args.guidance_answer_column)
+        return ScoredRound(output, outcomes, batch.records(*told) if kept else [])
 
     def _advantages(self, output: dict[str, Any], rewards_N: torch.Tensor, guided_N: torch.Tensor) -> torch.Tensor:
         """Advantages of all processes, shape (N,); `output` gets those of this process. TRL's own are the joint ones."""

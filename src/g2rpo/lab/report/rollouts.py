@@ -32,7 +32,8 @@ def _batch(rows: list[Row], decode: Decode | None, limit: int) -> str:
     body = ""
     for group in groups(rows, limit):
         solved = sum(bool(row["success"]) for row in group)
-        body += f"<h3>{text(group[0]['prompt'])}</h3><p class=note>{solved} of {len(group)} solved</p>"
+        expected = "" if group[0].get("answer") is None else f", expected: {text(group[0]['answer'])}"
+        body += f"<h3>{text(group[0]['prompt'])}</h3><p class=note>{solved} of {len(group)} solved{expected}</p>"
         body += "".join(_rollout(row, decode) for row in group)
     return f"<details><summary>Generation batch {rows[0]['generation']}</summary>{body}</details>"
 

@@ -240,10 +240,7 @@ def _check_traces(trainer: "GuidedGRPOTrainer") -> DataReport:
     dataset, planner = trainer.train_dataset, trainer.planner
     total = len(dataset) if isinstance(dataset, Dataset) else 0
     stride = max(1, -(-total // ROWS_CHECKED))
-    if total:
-        rows = [dataset[i] for i in range(0, total, stride)]
-    else:
-        rows = list(islice(iter(dataset), 256))
+    rows = [dataset[i] for i in range(0, total, stride)] if total else list(islice(iter(dataset), 256))
     if isinstance(rows[0]["prompt"], str) and trainer._tokenizer.chat_template:
         logger.warning(
             "The prompts are plain strings: they reach the model as they are, WITHOUT its chat template. "

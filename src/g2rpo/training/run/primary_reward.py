@@ -7,7 +7,6 @@ from typing import Any
 from datasets import Dataset
 
 from g2rpo.errors import ConfigError, DataError, RunError, nearest, rows_from_1
-from g2rpo.method.planner import row_key
 from g2rpo.training.config import GuidedGRPOConfig
 
 
@@ -87,8 +86,9 @@ def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
         if bad:
             number, error = bad[0]
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            key = str(dataset[number].get("key") or "")[:60]
             raise DataError(
-                f"{rows_from_1([number])}{more}, {row_key(dataset[number])[:60]!r}, for the reward {reward_name(func)}: {error.what}",
+                f"{rows_from_1([number])}{more}{key and f', {key!r},'} for the reward {reward_name(func)}: {error.what}",
                 error.value,
                 expected=error.expected,
                 then="Mend or drop these rows before training.",
