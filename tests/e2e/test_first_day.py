@@ -11,9 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from g2rpo.cli.main import app
+from g2rpo.data.tasks import make
 from g2rpo.training.run.libraries import library_words
 
 
@@ -158,6 +160,19 @@ def test_a_reward_of_ones_own_beside_the_recipe_or_in_the_working_folder(tmp_pat
     assert done.returncode == 0, done.stderr
     [step] = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
     assert "rewards/short/mean" in step["metrics"]
+
+
+def test_rollout_files_hold_the_expected_answer_and_show_prints_it(tmp_path, recipe, capsys):
+    for flags in ([], ["--preset", "grpo"]):
+        run = tmp_path / f"run{len(flags)}"
+        app(["train", str(recipe), "--max_steps", "1", "--output_dir", str(run), *flags], standalone_mode=False)
+        rows = pq.read_table(run / "rollouts" / "generation_000000.parquet").to_pylist()
+        golds = {p.key: p.answer for p in make("chains", "train", 32, steps=3)}
+        assert rows
+        assert [row["answer"] for row in rows] == [golds[row["key"]] for row in rows]
+        capsys.readouterr()
+        app(["show", str(run)], standalone_mode=False)
+        assert f"expected {rows[0]['answer']}\n" in capsys.readouterr().out
 
 
 def steps(run: Path) -> list[int]:

@@ -107,6 +107,7 @@ def test_a_table_marks_what_was_given(tokenizer, monkeypatch):
     )
     row = {
         "prompt": "2+3+4?",
+        "answer": "9",
         "rollout_index": 0,
         "fraction": 0.5,
         "success": 1.0,
@@ -120,7 +121,7 @@ def test_a_table_marks_what_was_given(tokenizer, monkeypatch):
     assert [(tag, step) for tag, _, step in written] == [("rollouts", 7)] * 2
     lines = written[0][1].splitlines()
     assert len(lines) == 2 + 8
-    assert lines[2] == "| 7 | 2+3+4? | 0 | 0.5 | ⟦2+3=5<br>⟧5+4=9 \\| 9 | 1 | 0.25 |"
+    assert lines[2] == "| 7 | 2+3+4? | 9 | 0 | 0.5 | ⟦2+3=5<br>⟧5+4=9 \\| 9 | 1 | 0.25 |"
     assert "⟦" not in lines[3]
     sink.writers = []
     sink(20, [row])

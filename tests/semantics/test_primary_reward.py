@@ -1,5 +1,8 @@
 """Which reward drives the controller: by name, by its kind, never by accident."""
 
+import math
+
+import numpy as np
 import pytest
 
 from g2rpo.errors import ConfigError, RunError
@@ -99,8 +102,33 @@ def test_an_infinite_reward_stops_the_run_with_its_name(build):
     def broken_reward(completions, **columns):
         return [float("inf")] * len(completions)
 
-    with pytest.raises(RunError, match=r"reward 'broken_reward' is inf. Expected finite numbers, or None"):
+    with pytest.raises(RunError, match=r"reward 'broken_reward' of problem '.+' is inf. Expected finite numbers, or None"):
         build(table(), broken_reward).train()
+
+
+def nan_for_some(completions, **columns):
+    return [0.5, *[math.nan] * (len(completions) - 1)]
+
+
+async def nan_as_numpy(completions, **columns):
+    return np.full(len(completions), np.nan, dtype=np.float32)
+
+
+def none_for_some(completions, **columns):
+    return [None, *[0.5] * (len(completions) - 1)]
+
+
+@pytest.mark.parametrize("reward", [nan_for_some, nan_as_numpy, none_for_some])
+def test_a_reward_that_returns_nan_is_told_once_and_none_is_not(build, caplog, reward):
+    trainer = build(table(), [accuracy_reward, reward], guidance_reward="accuracy", max_steps=2, report_to="none")
+    before = list(trainer.reward_funcs)
+    trainer.train()
+    told = [r.getMessage() for r in caplog.records if "is NaN for" in r.getMessage()]
+    assert len(told) == (reward is not none_for_some)
+    for line in told:
+        assert line.startswith(f"reward {reward.__name__!r} is NaN for {8 - (reward is nan_for_some)} of 8 rollouts")
+        assert "of problem 'question" in line
+    assert trainer.reward_funcs == before
 
 
 # --- a reward that raises, or gives something else than numbers

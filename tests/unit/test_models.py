@@ -24,6 +24,13 @@ def test_the_models_of_a_wheel_stay_below_its_limit():
     assert 0.8 * sum(f.stat().st_size for f in files if f.suffix == ".safetensors") < MEGABYTES_COMPRESSED * 1e6 - 500_000
 
 
+def test_both_distributions_carry_the_licence():
+    """Setuptools takes it from beside each pyproject.toml; a link would be broken in the source archive."""
+    copy = ROOT / "graders" / "LICENSE"
+    assert copy.read_bytes() == (ROOT / "LICENSE").read_bytes()
+    assert not copy.is_symlink()
+
+
 def test_a_model_that_an_installation_does_not_hold_is_told(monkeypatch, tmp_path):
     monkeypatch.setitem(BUILTIN, "builtin-gsm8k", tmp_path / "absent")
     with pytest.raises(ConfigError, match="a wheel leaves this one out"):

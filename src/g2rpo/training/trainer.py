@@ -45,7 +45,7 @@ from g2rpo.training.run.callbacks import StopAtBudget
 from g2rpo.training.run.checkpoint_state import SavesGuidanceState, resumable_in_any_epoch
 from g2rpo.training.run.phase_times import PhaseClock
 from g2rpo.training.run.preflight import check_data, check_run, check_template
-from g2rpo.training.run.primary_reward import primary_reward, reward_fault
+from g2rpo.training.run.primary_reward import infinite_reward, nan_told, primary_reward, reward_fault
 from g2rpo.training.second_round import RollsAgain
 from g2rpo.training.step_batch import ScoredRound, StepBatch
 
@@ -127,6 +127,7 @@ class GuidedGRPOTrainer(
         self.step_batch = StepBatch([])
         """The rollouts of the round of generation that is under way."""
         self._generations = self._unscored_batches = 0
+        self._told_of_nan: set[str] = set()
         self._totals = dict.fromkeys(
             ("tokens/sampled_total", "tokens/imitated_total", "tokens/guidance_total", "tokens/trained_total", "rollouts_total"),
             0.0,
@@ -239,20 +240,15 @@ class GuidedGRPOTrainer(
 
     def _calculate_rewards(self, inputs, prompts, completions, completion_ids_list):
         try:
-            rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            with nan_told(self, self._told_of_nan):
+                rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         except G2RPOError:
             raise
         except Exception as error:  # whatever a reward function throws is reported with the place it came from
             raise reward_fault(error, inputs[0]) from error
         if self.model.training:
-            if torch.isinf(rewards_NF).any():
-                names = [n for n, bad in zip(self.reward_func_names, torch.isinf(rewards_NF).any(0), strict=True) if bad]
-                raise RunError(
-                    f"reward {names[0]!r}",
-                    float("inf"),
-                    expected="finite numbers, or None for a rollout it cannot score",
-                    then="Mend the reward function; one infinite reward makes every advantage of its group NaN.",
-                )
+            if fault := infinite_reward(rewards_NF, self.reward_func_names, inputs, self.accelerator.process_index * len(inputs)):
+                raise fault
             batch = self.step_batch
             batch.rewards_NF, batch.prompts, batch.completions = rewards_NF, prompts, completions
             batch.completion_ids = completion_ids_list

@@ -1,14 +1,22 @@
-"""Which reward drives the controller, whether the rewards can grade the data, and what is said of one that raises."""
+"""Which reward drives the controller, whether the rewards can grade the data, and what is said of one that raises or returns
+NaN."""
 
+import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
+import numpy as np
+import torch
 from datasets import Dataset
+from trl.trainer.utils import is_async_callable
 
 from g2rpo.errors import ConfigError, DataError, RunError, nearest, rows_from_1
-from g2rpo.method.planner import row_key
 from g2rpo.training.config import GuidedGRPOConfig
+
+logger = logging.getLogger(__name__)
 
 
 def reward_name(func: Any) -> str:
@@ -87,13 +95,89 @@ def check_gold(dataset: Dataset, funcs: Sequence[Any]) -> None:
         if bad:
             number, error = bad[0]
             more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-            where = f"{rows_from_1([number])}{more}, {row_key(dataset[number])[:60]!r},"
+            key = str(dataset[number].get("key") or "")[:60]
             raise DataError(
-                f"{where} for the reward {reward_name(func)}: {error.what}",
+                f"{rows_from_1([number])}{more}{key and f', {key!r},'} for the reward {reward_name(func)}: {error.what}",
                 error.value,
                 expected=error.expected,
                 then="Mend or drop these rows before training.",
             ) from error
+
+
+@contextmanager
+def nan_told(trainer: Any, told: set[str]) -> Iterator[None]:
+    """While TRL calls the rewards of a trainer: one that returns NaN is told, once. TRL reads it as None, "not scored".
+
+    Args:
+        trainer: A `GRPOTrainer`.
+        told: Names of those that were told before.
+    """
+
+    def look(name: str, values: Any, columns: Mapping[str, Any]) -> Any:
+        lists = isinstance(values, list | tuple | np.ndarray | torch.Tensor)
+        bad = [i for i, value in enumerate(values) if _is_nan(value)] if lists and name not in told else []
+        if bad:
+            told.add(name)
+            key = columns["key"][bad[0]] if "key" in columns else None
+            logger.warning(
+                f"reward {name!r} is NaN for {len(bad)} of {len(values)} rollouts, the first of them of problem "
+                f"{_told(key, columns['prompts'][bad[0]])}. "
+                "Expected a number, or None for a rollout it cannot score; NaN counts as None. Mend the function (a division by "
+                "zero?), or return None. This is told once."
+            )
+        return values
+
+    def watched(func: Any, name: str) -> Any:
+        if isinstance(func, torch.nn.Module):
+            return func
+        if is_async_callable(func):
+
+            async def call(**columns: Any) -> Any:
+                return look(name, await func(**columns), columns)
+
+            return call
+        return lambda **columns: look(name, func(**columns), columns)
+
+    funcs = trainer.reward_funcs
+    trainer.reward_funcs = [watched(func, name) for func, name in zip(funcs, trainer.reward_func_names, strict=True)]
+    try:
+        yield
+    finally:
+        trainer.reward_funcs = funcs
+
+
+def infinite_reward(
+    rewards_NF: torch.Tensor, names: Sequence[str], rows: Sequence[Mapping[str, Any]], first: int
+) -> RunError | None:
+    """What to say of rewards that are infinite; None where all are finite or NaN.
+
+    Args:
+        rewards_NF: Of all processes.
+        names: Of the reward functions.
+        rows: Of the training set, one per rollout of this process.
+        first: The place of the first of them among the rollouts of all processes.
+    """
+    places = torch.isinf(rewards_NF).nonzero().tolist()
+    if not places:
+        return None
+    rollout, func = places[0]
+    here = rows[rollout - first] if first <= rollout < first + len(rows) else None
+    problem = "" if here is None else f" of problem {_told(here.get('key'), here['prompt'])}"
+    return RunError(
+        f"reward {names[func]!r}{problem}",
+        rewards_NF[rollout, func].item(),
+        expected="finite numbers, or None for a rollout it cannot score",
+        then="Mend the reward function; one infinite reward makes every advantage of its group NaN.",
+    )
+
+
+def _told(key: Any, prompt: Any) -> str:
+    """A problem by the beginning of its key, or else of what it asks."""
+    return repr(str(key or (prompt if isinstance(prompt, str) else prompt[-1]["content"]))[:60])
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, Real | torch.Tensor) and bool(value != value)
 
 
 def reward_fault(error: Exception, row: Mapping[str, Any]) -> RunError:
@@ -107,7 +191,9 @@ def reward_fault(error: Exception, row: Mapping[str, Any]) -> RunError:
     names = [f.f_locals.get("reward_func_name") or f.f_locals.get("func_name") for f, _ in frames]
     name = next((repr(name) for name in reversed(names) if name), "function")
     frame, line = frames[-1]
-    in_trl = str(frame.f_globals.get("__name__")).startswith("trl.")  # it returned, but not what is wanted, or was not entered
+    in_trl = str(frame.f_globals.get("__name__")).startswith(
+        ("trl.", __name__)
+    )  # it returned, but not what is wanted, or was not entered
     columns = ", ".join(column for column in row if column not in ("prompt", "completion", "completion_ids"))
     return RunError(
         f"reward {name}",

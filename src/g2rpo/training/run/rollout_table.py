@@ -5,7 +5,7 @@ from typing import Any
 EVERY = 10
 """Generation batches from one table to the next."""
 ROWS = 8
-COLUMNS = ("step", "problem", "rollout", "revealed", "completion", "success", "advantage")
+COLUMNS = ("step", "problem", "answer", "rollout", "revealed", "completion", "success", "advantage")
 
 
 class RolloutTable:
@@ -34,6 +34,7 @@ class RolloutTable:
                 (
                     self.trainer.state.global_step,
                     row["prompt"],
+                    row["answer"],
                     row["rollout_index"],
                     row["fraction"],
                     text,

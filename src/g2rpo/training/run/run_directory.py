@@ -4,7 +4,7 @@
     manifest.json       versions, commit, data digest, seed, command, machine
     steps.jsonl         one line per optimizer step: metrics, controller state, wall-clock
     evaluations.jsonl   one line per held-out evaluation, where the recipe names suites
-    rollouts/*.parquet  one file per generation batch: ids, origin of each token, texts, rewards, advantages
+    rollouts/*.parquet  one file per generation batch: ids, origin of each token, texts, expected answer, rewards, advantages
     phases.json         seconds per phase of the whole run, the sum over `steps.jsonl`; empty for SFT
     checkpoint-N/       TRL's checkpoint and `guidance_state.json`
     .lock               which process is writing, while one is
