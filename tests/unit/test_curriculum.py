@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from g2rpo.data.curriculum import in_order, of_difficulty, read_pass_rates
+from g2rpo.data.curriculum import in_order, of_difficulty, of_pass_rate, read_pass_rates
 from g2rpo.data.decontaminate import normalised_words, overlaps, without
 from g2rpo.data.problem import Problem
 from g2rpo.data.sources.openr1 import TIERS
@@ -160,12 +160,32 @@ def test_problems_of_some_difficulties_alone():
     problems = [Problem(str(d), "q", answer="1", difficulty=d) for d in (1.0, 2.0, None, 3.0, 4.0)]
     assert [p.key for p in of_difficulty(problems, [1, 3])] == ["1.0", "2.0", "3.0"]
     assert [p.key for p in of_difficulty(problems, [2])] == ["2.0"]
-    with pytest.raises(ConfigError, match="the data have difficulties from 1 to 4"):
+    with pytest.raises(ConfigError, match=r"dataset_difficulty is .* the data have values from 1 to 4"):
         of_difficulty(problems, [7, 9])
     with pytest.raises(ConfigError, match="lowest and highest"):
         of_difficulty(problems, [3, 1])
     with pytest.raises(ConfigError, match="names their column"):
         of_difficulty([Problem("k", "q", answer="1")], [1])
+
+
+def test_problems_that_a_model_solves_this_often_alone():
+    problems = [Problem(key, "q", answer="1") for key in "abcd"]
+    rates = {"a": 0.0, "b": 0.5, "c": 0.1}
+    assert [p.key for p in of_pass_rate(problems, [0, 0.1], rates)] == ["a", "c"]
+    with pytest.raises(ConfigError, match="the data have no such values; g2rpo data difficulty measures them"):
+        of_pass_rate(problems, [0], {})
+
+
+def test_held_out_problems_are_not_chosen_by_pass_rate(tmp_path):
+    fields = {"task": "chains", "task_size": 4, "task_steps": [2], "output_dir": str(tmp_path), "use_cpu": True, "bf16": False}
+    keys = [p.key for p in resolve(fields).data.problems()]
+    rates = tmp_path / "rates.jsonl"
+    rates.write_text("".join(json.dumps({"key": key, "pass_rate": i / 4}) + "\n" for i, key in enumerate(keys)))
+    with pytest.raises(ConfigError, match=r"curriculum_file is None.*the pass rates that dataset_pass_rate needs"):
+        resolve({**fields, "dataset_pass_rate": [0, 0.3]})
+    data = resolve({**fields, "dataset_pass_rate": [0, 0.3], "curriculum_file": str(rates)}).data
+    assert [p.key for p in data.problems()] == keys[:2]
+    assert len(data.problems("test")) == 4
 
 
 def test_a_recipe_keeps_short_gsm8k_problems(data_folder, monkeypatch):

@@ -112,22 +112,34 @@ def of_difficulty(problems: Sequence[Problem], bounds: Sequence[float]) -> list[
     Raises:
         ConfigError: bounds that are not one or two rising numbers, or no problem within them.
     """
+    measured = [p.difficulty for p in problems]
+    return _within("dataset_difficulty", "[1, 3]", problems, bounds, measured, "columns: {difficulty: ...} names their column")
+
+
+def of_pass_rate(problems: Sequence[Problem], bounds: Sequence[float], rates: Mapping[str, float]) -> list[Problem]:
+    """The problems whose measured pass rate is within the bounds, in their order; those that were not measured are left out.
+
+    Raises:
+        ConfigError: bounds that are not one or two rising numbers, or no problem within them.
+    """
+    measured = [rates.get(p.key) for p in problems]
+    return _within("dataset_pass_rate", "[0, 0.1]", problems, bounds, measured, "g2rpo data difficulty measures them")
+
+
+def _within(
+    name: str,
+    example: str,
+    problems: Sequence[Problem],
+    bounds: Sequence[float],
+    measured: Sequence[float | None],
+    where_none: str,
+) -> list[Problem]:
+    """The problems whose measure is within the bounds. `name` is the field that gives the bounds."""
     if not 1 <= len(bounds) <= 2 or bounds[0] > bounds[-1]:
-        raise ConfigError(
-            "dataset_difficulty",
-            list(bounds),
-            expected="one number, or lowest and highest",
-            then="Write dataset_difficulty: [1, 3].",
-        )
-    kept = [p for p in problems if p.difficulty is not None and bounds[0] <= p.difficulty <= bounds[-1]]
+        raise ConfigError(name, list(bounds), expected="one number, or lowest and highest", then=f"Write {name}: {example}.")
+    kept = [p for p, value in zip(problems, measured, strict=True) if value is not None and bounds[0] <= value <= bounds[-1]]
     if not kept:
-        known = sorted({p.difficulty for p in problems if p.difficulty is not None})
-        there = (
-            f"difficulties from {known[0]:g} to {known[-1]:g}"
-            if known
-            else "no difficulties; columns: {difficulty: ...} names their column"
-        )
-        raise ConfigError(
-            "dataset_difficulty", list(bounds), expected=f"some of the problems: the data have {there}", then="Change the bounds."
-        )
+        known = sorted({value for value in measured if value is not None})
+        there = f"values from {known[0]:g} to {known[-1]:g}" if known else f"no such values; {where_none}"
+        raise ConfigError(name, list(bounds), expected=f"some of the problems: the data have {there}", then="Change the bounds.")
     return kept

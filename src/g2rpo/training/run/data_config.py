@@ -8,7 +8,7 @@ from typing import Any
 from rlvr_graders.registry import get_reward
 
 from g2rpo.data.completion import TraceFields, setting, style
-from g2rpo.data.curriculum import in_order, of_difficulty, read_pass_rates
+from g2rpo.data.curriculum import in_order, of_difficulty, of_pass_rate, read_pass_rates
 from g2rpo.data.load import instructed, load_problems
 from g2rpo.data.problem import Problem
 from g2rpo.data.prompt_forms import FORMATS, as_text, with_examples
@@ -36,6 +36,11 @@ class DataConfig(TraceFields):
     dataset_difficulty: list[float] | None = setting(
         None, "Keep problems of this difficulty alone: lowest and highest, or one number for both (GSM8K: [1, 3] steps)."
     )
+    dataset_pass_rate: list[float] | None = setting(
+        None,
+        "Train on problems that a model solves this often alone: lowest and highest share of its samples, from curriculum_file. "
+        "Held-out splits are left whole.",
+    )
     dataset_source: str | None = setting(
         None, "How rows are read, by name (docs/data.md); default: recognised by the set's name or its columns."
     )
@@ -44,7 +49,9 @@ class DataConfig(TraceFields):
     curriculum: str | None = setting(None, "Order of the problems: easy_to_hard, mixed (TRL's shuffling) or sequential.")
     curriculum_by: str = setting("difficulty", "What makes a problem hard: difficulty, tiers (by source) or pass_rate.")
     curriculum_tiers: list[str] = setting(list(TIERS), "Sources from easy to hard, for curriculum_by: tiers.")
-    curriculum_file: str | None = setting(None, "Pass rates written by g2rpo data difficulty, for curriculum_by: pass_rate.")
+    curriculum_file: str | None = setting(
+        None, "Pass rates written by g2rpo data difficulty, for curriculum_by: pass_rate and dataset_pass_rate."
+    )
     columns: dict[str, str] = setting({}, "Which column plays which role: {prompt: question, answer: final, trace: solution}.")
     system_prompt: str | None = setting(None, "System message before every problem.")
     instruction: str | None = setting(None, "Line appended to every problem, such as the wanted format.")
@@ -86,6 +93,8 @@ class DataConfig(TraceFields):
 
     def _with_traces(self, split: str | None) -> list[Problem]:
         problems = self._problems(split)
+        if self.dataset_pass_rate is not None and self.curriculum_file and split in (None, self.dataset_split):
+            problems = of_pass_rate(problems, self.dataset_pass_rate, read_pass_rates(self.curriculum_file))
         if self.task is not None:
             problems = [altered(p, noise=self.trace_noise, style=self.trace_style) for p in problems]
         elif self.trace_noise or self.trace_style != "own":

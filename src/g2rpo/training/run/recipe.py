@@ -205,11 +205,12 @@ def _misspelt_mapping(name: str, hints: Mapping[str, Any]) -> bool:
 def _check_curriculum(data: DataConfig, training: Any, given: Mapping[str, Any]) -> None:
     """A curriculum decides TRL's shuffling. Saying two things about it is an error."""
     check_curriculum(data.curriculum or "mixed", data.curriculum_by)
-    if data.curriculum_by == "pass_rate" and data.curriculum == "easy_to_hard" and not data.curriculum_file:
+    by_rate = data.curriculum_by == "pass_rate" and data.curriculum == "easy_to_hard"
+    if (by_rate or data.dataset_pass_rate is not None) and not data.curriculum_file:
         raise ConfigError(
             "curriculum_file",
             None,
-            expected="the pass rates that curriculum_by: pass_rate needs",
+            expected=f"the pass rates that {'curriculum_by: pass_rate' if by_rate else 'dataset_pass_rate'} needs",
             then="Write one with g2rpo data difficulty.",
         )
     if data.curriculum is None or not isinstance(training, GuidedGRPOConfig):
