@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "DS_ACCELERATOR": "cpu",
     "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     "PYTHONWARNINGS": "ignore",
+    # Not the user's: a killed run leaves locks there, and another environment's build is built again.
+    "TORCH_EXTENSIONS_DIR": str(Path(sys.prefix) / "torch_extensions"),
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
 collect_ignore_glob = [] if find_spec("vllm") and find_spec("deepspeed") else ["test_*.py"]
