@@ -21,7 +21,7 @@ class Graded:
         self.calls, self.seen = calls, []
 
     def __call__(self, completions, **columns):
-        self.seen.append([c[0]["content"] for c in completions])
+        self.seen.append([c if isinstance(c, str) else c[0]["content"] for c in completions])
         return [float(x) for x in self.calls[len(self.seen) - 1]]
 
 
@@ -29,10 +29,11 @@ class Graded:
 def step(make_model, tokenizer, rows, config):
     """One step on two problems of eight rollouts: the trainer, its batch, and what its rollouts started from."""
 
-    def run(reward, **fields):
+    def run(reward, plain=False, **fields):
         given = {**preset("trapo"), "num_generations": 8, "per_device_train_batch_size": 16, "max_completion_length": 96}
         args = config(**{**given, "max_steps": 1, "learning_rate": 0.0, "fast": False, "shuffle_dataset": False, **fields})
-        trainer = GuidedGRPOTrainer(make_model(), [reward], args, rows(12), processing_class=tokenizer)
+        data = rows(12).map(lambda row: {"prompt": row["prompt"][-1]["content"]}) if plain else rows(12)
+        trainer = GuidedGRPOTrainer(make_model(), [reward], args, data, processing_class=tokenizer)
         kept, regroup = {}, trainer._advantages
         trainer._advantages = lambda output, *more: (
             kept.update(starts=trainer.step_batch.guided_prompts) or regroup(output, *more)
@@ -53,9 +54,10 @@ def row(batch, i):
 CALLS = ((1, 0, 0, 0, 1, 1, 0, 0), (0, 1, 1, 1), (0, 1), (1, 0))
 
 
-def test_each_part_is_guided_by_the_success_of_those_before_it_and_graded_once(step, tokenizer):
+@pytest.mark.parametrize("plain", [False, True], ids=["chat", "plain prompts"])
+def test_each_part_is_guided_by_the_success_of_those_before_it_and_graded_once(step, tokenizer, plain):
     reward = Graded(*CALLS)
-    trainer, batch, starts = step(reward)
+    trainer, batch, starts = step(reward, plain)
     assert [len(call) for call in reward.seen] == [8, 4, 2, 2]
     shown = [round(s.fraction, 1) for s in starts]
     assert shown[:8] == pytest.approx([0, 0, 0, 0, 0.25, 0.25, 0.5, 1], abs=0.07)

@@ -13,6 +13,7 @@ import torch
 
 from g2rpo.errors import ConfigError
 from g2rpo.method.rollout import GuidedPrompt
+from g2rpo.training.step_batch import number
 
 Sampled = tuple[list[int], list[float] | None]
 """Sampled ids and, where the sampler tells them, their log-probabilities."""
@@ -77,7 +78,7 @@ class SamplesInTurn:
         for part in range(len(ends)):
             places = [i for i, p in enumerate(part_of) if p == part or len(ends) == 1]
             so_far = graded_BF[:, self.primary_reward].view(-1, size).nanmean(1).tolist() if part else None
-            mine = [begin(i, None if so_far is None else _known(so_far[i // size])) for i in places]
+            mine = [begin(i, None if so_far is None else number(so_far[i // size])) for i in places]
             if self.args.guidance_place == "prompt":
                 mine = self.hinted(mine, [batch.rows[i] for i in places])
             for i, start, (ids, logprobs) in zip(places, mine, self._continue(mine, images, fields, places), strict=True):
@@ -93,7 +94,8 @@ class SamplesInTurn:
         """Rewards of some rows of this process, NaN where a reward function gave nothing."""
         rows = [self.step_batch.rows[i] for i in places]
         texts = self._tokenizer.batch_decode(completion_ids, skip_special_tokens=True)
-        completions = [[{"role": "assistant", "content": text}] for text in texts]
+        plain = isinstance(rows[0]["prompt"], str)
+        completions = texts if plain else [[{"role": "assistant", "content": text}] for text in texts]
         rewards_NF = self._calculate_rewards(rows, [row["prompt"] for row in rows], completions, completion_ids)
         return self._of_this_process(rewards_NF, len(rows))
 
@@ -101,7 +103,3 @@ class SamplesInTurn:
         if self.model.training and self.step_batch.graded_BF is not None:
             return self.accelerator.gather(self.step_batch.graded_BF)
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-
-
-def _known(value: float) -> float | None:
-    return None if value != value else value
