@@ -2,9 +2,9 @@ r"""The final answer of a completion: the last explicit statement of it after th
 
 Explicit statements are `\boxed{…}` (braces matched), `<answer>…</answer>`, `#### …` and, when none of these is there, an
 announcement: "the answer is …", "Final Answer: …", "答案是…", a heading "Answer" or a table cell of that name with the
-answer below or beside it. When several stand in the text the last complete one counts: what a model says last is what it stands by,
-and a model that lists candidates gets judged on one of them. Nothing is guessed: a completion that merely contains a number has no
-answer. Mark-up around answers and announcements does not matter (`markup.py`).
+answer below or beside it. When several stand in the text the last complete one counts: what a model says last is what it
+stands by, and a model that lists candidates gets judged on one of them. Nothing is guessed: a completion that merely contains a
+number has no answer. Mark-up around answers and announcements does not matter (`markup.py`).
 
 Every scan is linear in the text, so that hostile completions cost no more than honest ones of the same size.
 """
