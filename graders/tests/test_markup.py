@@ -191,3 +191,26 @@ def test_hostile_mark_up_costs_no_more_than_its_size(piece):
         start = time.process_time()
         extract_answer(whole)
         assert time.process_time() - start < 2.0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "答案是１２。",
+        "答案：12",
+        "所以，最终答案为 12。",
+        "因此答案等于12",
+        "**答案：** 12",
+        "答案是：\n\n12",
+        "答案是12，因为3×4=12。",
+        "正确答案是 \\(12\\)。",
+    ],
+)
+def test_an_answer_that_is_announced_in_chinese(said):
+    assert grade_math("12", said).score == 1
+    assert grade_math("13", said).score == 0
+
+
+@pytest.mark.parametrize("said", ["答案不是12。", "答案是否为12？", "12是第一个答案", "这个答案有12个字"])
+def test_chinese_that_announces_nothing(said):
+    assert grade_math("12", said).score == 0

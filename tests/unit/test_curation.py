@@ -293,3 +293,31 @@ def test_every_known_set_is_listed():
 def test_real_data_has_no_faults(name, problems, data_folder):
     done = run("check", name, "--data", data_folder)
     assert (done.exit_code, problems in done.stdout) == (0, True), done.stdout
+
+
+def test_a_recipe_is_checked_as_it_would_be_trained_on_and_fields_can_follow(tmp_path):
+    rows = [
+        {"question": f"What is {i}+1?", "final": str(i + 1), "solution": f"We add 1.\n{i}+1={i + 1}\nDone."} for i in range(5)
+    ]
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        f"dataset_path: {tmp_path / 'mine.jsonl'}\ncolumns: {{prompt: question, answer: final, trace: solution}}\n"
+        "dataset_limit: 4\nmax_completion_length: 512\noutput_dir: runs/x\nuse_cpu: true\nbf16: false\n"
+    )
+    assert "problems: 4 problems" in run("check", recipe).output
+    assert "problems: 2 problems" in run("check", recipe, "--limit", 2).output
+    assert "problems: 3 problems" in run("check", recipe, "--dataset_limit", "3").output
+    assert (
+        "trace longer than the budget: 4 of 4 problems, rows 1, 2, 3 and 4"
+        in run("check", recipe, "--max_completion_length", "8").output
+    )
+    # The recipe's guard: what `off` reveals is no leak, and `show` marks no place where it stops.
+    assert "⟨guard⟩" in run("show", recipe).output
+    assert "⟨guard⟩" not in run("show", recipe, "--guidance_leak_guard", "off").output
+    with pytest.raises(G2RPOError, match=r"recipe field is 'max_completion_lenght'.*max_completion_length"):
+        run("check", recipe, "--max_completion_lenght", "8")
+    with pytest.raises(G2RPOError, match=r"column.*nothing"):
+        run("check", recipe, "--columns", "prompt=nothing")
+    with pytest.raises(G2RPOError, match=r"option is '--dataset_limit'. Expected an option of this command"):
+        run("check", tmp_path / "mine.jsonl", "--dataset_limit", "3")

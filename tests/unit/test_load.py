@@ -315,3 +315,39 @@ def test_rows_are_counted_from_1_in_every_message(tmp_path):
         (tmp_path / name).write_text(text)
         with pytest.raises(DataError, match=r"in rows 1 and 3 \(counted from 1\)"):
             load_problems(path=str(tmp_path / name))
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv"])
+def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path, suffix):
+    text = {
+        "jsonl": '{"prompt": "q", "answer": "7"}\r\n{"prompt": "p", "answer": "8"}\r\n',
+        "json": '[{"prompt": "q", "answer": "7"},\r\n {"prompt": "p", "answer": "8"}]',
+        "csv": "prompt,answer\r\nq,7\r\np,8\r\n",
+    }[suffix]
+    file = tmp_path / f"a.{suffix}"
+    file.write_bytes(("\ufeff" + text).encode())
+    assert [(p.prompt, p.answer) for p in load_problems(path=str(file))] == [("q", "7"), ("p", "8")]
+    file.write_bytes(text.replace("q", "é").encode("latin-1"))
+    with pytest.raises(DataError, match="Save it as UTF-8"):
+        load_problems(path=str(file))
+
+
+def test_an_answer_in_a_list_or_in_a_field(tmp_path):
+    file = tmp_path / "a.jsonl"
+
+    def answers(*cells, columns=None):
+        file.write_text("".join(json.dumps({"prompt": f"q{i}", "answer": cell}) + "\n" for i, cell in enumerate(cells)))
+        return [p.answer for p in load_problems(path=str(file), columns=columns)]
+
+    assert answers(["2"], [3]) == ["2", "3"]
+    with pytest.raises(DataError, match=r"row 2 .*column 'answer' is \['2', '3'\]. Expected one answer"):
+        answers(["1"], ["2", "3"])
+    with pytest.raises(DataError, match=r"Name a field of it \(columns: \{answer: answer.truth\}\)"):
+        answers({"truth": 4})
+    assert answers({"truth": 4}, {"truth": 5}, columns={"answer": "answer.truth"}) == ["4", "5"]
+
+
+def test_numbers_beside_a_question_are_told_how_to_be_named(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"question": "q", "answer": 18}\n')
+    with pytest.raises(DataError, match=r"column 'answer' is 18. Expected worked steps .*name the columns in the recipe"):
+        load_problems(path=str(tmp_path / "a.jsonl"))

@@ -383,3 +383,21 @@ def test_a_task_takes_a_system_prompt_and_an_instruction():
     for problem in recipe.data.problems():
         assert problem.prompt[0] == {"role": "system", "content": "Be brief."}
         assert problem.prompt[-1]["content"].endswith("\nEnd with ####.")
+
+
+def test_words_with_commas_are_a_list_where_a_field_takes_one(base):
+    flags = [
+        "--rewards",
+        "accuracy,format",
+        "--lora_target_modules",
+        "q_proj, v_proj",
+        "--use_peft",
+        "--report_to",
+        "tensorboard,wandb",
+    ]
+    recipe = resolve(base, flags)
+    assert recipe.data.rewards == ["accuracy", "format"]
+    assert recipe.model.lora_target_modules == ["q_proj", "v_proj"]
+    assert recipe.training.report_to == ["tensorboard", "wandb"]
+    pattern = r".*\.(q|v)_proj{1,2}"
+    assert resolve(base, ["--use_peft", "--lora_target_modules", pattern]).model.lora_target_modules == pattern

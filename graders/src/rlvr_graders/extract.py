@@ -1,10 +1,10 @@
 r"""The final answer of a completion: the last explicit statement of it after the last `</think>`.
 
 Explicit statements are `\boxed{…}` (braces matched), `<answer>…</answer>`, `#### …` and, when none of these is there, an
-announcement: "the answer is …", "Final Answer: …", a heading "Answer" or a table cell of that name with the answer below or
-beside it. When several stand in the text the last complete one counts: what a model says last is what it stands by, and a
-model that lists candidates gets judged on one of them. Nothing is guessed: a completion that merely contains a number has no
-answer. Mark-up around answers and announcements does not matter (`markup.py`).
+announcement: "the answer is …", "Final Answer: …", "答案是…", a heading "Answer" or a table cell of that name with the
+answer below or beside it. When several stand in the text the last complete one counts: what a model says last is what it
+stands by, and a model that lists candidates gets judged on one of them. Nothing is guessed: a completion that merely contains a
+number has no answer. Mark-up around answers and announcements does not matter (`markup.py`).
 
 Every scan is linear in the text, so that hostile completions cost no more than honest ones of the same size.
 """
@@ -37,13 +37,14 @@ _ANSWER_OPEN = re.compile(r"<(?:final_?)?answer>", re.IGNORECASE)
 _ANSWER_CLOSE = re.compile(r"</(?:final_?)?answer>", re.IGNORECASE)
 _THINK = re.compile(r"<(/?)think>", re.IGNORECASE)
 _HASHES = re.compile(r"####[ \t]*([^\n]*)")
-_HINT = re.compile(r"answer|(?<![a-z])ans(?![a-z])|solution|result", re.IGNORECASE)
+_HINT = re.compile(r"answer|(?<![a-z])ans(?![a-z])|solution|result|答案", re.IGNORECASE)
 _TO = r"(?:\s(?:to|for|of)\s(?:the|this|that|your|our)\s(?:\w{1,20}\s){0,2}(?:question|problem|exercise|task|equation|puzzle))?"
 _IS = r"\s(?:is|are|would\sbe|equals)(?![A-Za-z])(?:\s(?:equal\sto|therefore|thus|exactly|simply)(?![A-Za-z]))?"
 _PHRASE = re.compile(
     r"(?:(?:(?<![A-Za-z])(?:the|my|our|final|correct|so|thus|hence|therefore)\s(?:final\s|correct\s)?(?:answer|solution|result)s?"
     rf"|(?<!\w\s)(?<!\w)answers?){_TO}{_IS}"
-    rf"|(?<![A-Za-z])(?:answers?|ans|final\s(?:result|solution)){_TO}(?:\s?\((?:final|s)\))?[\"”']?\s?(?:[:|]|==?>?|[-–—]+>|[→⇒⟹➜]|[–—](?=\s)))"
+    rf"|(?<![A-Za-z])(?:answers?|ans|final\s(?:result|solution)){_TO}(?:\s?\((?:final|s)\))?[\"”']?\s?(?:[:|]|==?>?|[-–—]+>|[→⇒⟹➜]|[–—](?=\s))"
+    r"|答案\s?(?:应该|应当|应)?(?:[是为](?![否不])|等于|(?=\s?[:=])))"
     r"\s?(?:[:→⇒⟹➜]|==?>?(?!=))?",
     re.IGNORECASE,
 )
@@ -58,10 +59,10 @@ _SHORT_WORD = re.compile(r"(?<!\\)\b[^\W\d_]{2,}")
 MAX_LINES_BELOW = 20
 """Lines that an announcement looks through for what it announces."""
 
-_REASON = re.compile(r"[,;]?\s(?:because|since|so|which|where|when)\b|,\s(?:and\s)?not\b", re.IGNORECASE)
+_REASON = re.compile(r"[,;]?\s(?:because|since|so|which|where|when)\b|,\s(?:and\s)?not\b|[,;]?\s?(?:因为|由于)", re.IGNORECASE)
 _NUMBER_LINE = re.compile(r"(?:\*\*)?[-+−]?\s?(?:\\?[$€£₹(]|\\frac|\\text|\\sqrt|\.?[0-9])")
 _NUMBERED = re.compile(r"[0-9]+(?:\.[0-9]+)*[.):]\s+\S")
-_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"'(\\]|\s*$)")
+_SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z\"'(\\]|\s*$)|。")
 
 
 def completion_text(completion: Any) -> str:

@@ -1,7 +1,7 @@
 """Look at data, check it, write what training reads.
 
-SET is a known name (`gsm8k`), a recipe (`recipes/mine.yaml`: its data, as it would be trained on), a local file or folder, or a
-name on the hub."""
+SET is a known name (`gsm8k`), a recipe (`recipes/mine.yaml`: its data, as it would be trained on; fields can follow as --field
+value), a local file or folder, or a name on the hub."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ import typer
 from rlvr_graders.cli.files import check_file, opened
 
 from g2rpo.cli.data_set import DataSet, on_data_set
+from g2rpo.cli.fields import TAKES_FIELDS
 
 if TYPE_CHECKING:
     from g2rpo.data.problem import Problem
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 data = typer.Typer(help=__doc__, no_args_is_help=True, rich_markup_mode=None)
 
 Out = Annotated[Path | None, typer.Option(help="File to write (JSONL).")]
-Style = Annotated[str, typer.Option(help="Completion style around a trace: think_answer, think_boxed, boxed, gsm8k.")]
-Guard = Annotated[str, typer.Option(help="Leak guard: strict, conclusion or off.")]
+Style = Annotated[
+    str | None,
+    typer.Option(help="Completion style around a trace: think_answer (default), think_boxed, boxed, gsm8k; else the recipe's."),
+]
+Guard = Annotated[str | None, typer.Option(help="Leak guard: strict, conclusion or off. Default: the recipe's, or strict.")]
 
 
 @data.command(name="list")
@@ -33,9 +37,9 @@ def known_sets() -> None:
         print(f"{name:18} {hub:46} {', '.join(entry.splits)}")
 
 
-@data.command()
+@data.command(context_settings=TAKES_FIELDS)
 @on_data_set(limit=2)
-def show(asked: DataSet, guard: Guard = "strict") -> None:
+def show(asked: DataSet, guard: Guard = None) -> None:
     """Print problems: prompt, answer, steps of the trace.
 
     With the place where the leak guard stops.
@@ -43,6 +47,7 @@ def show(asked: DataSet, guard: Guard = "strict") -> None:
     from g2rpo.data.steps import step_ends
     from g2rpo.method.leak_guard import leak_start
 
+    guard = _guard(asked, guard)
     for problem in asked.problems():
         told = f"difficulty {problem.difficulty:g}, " if problem.difficulty is not None else ""
         print(
@@ -67,11 +72,11 @@ def show(asked: DataSet, guard: Guard = "strict") -> None:
         print()
 
 
-@data.command()
+@data.command(context_settings=TAKES_FIELDS)
 @on_data_set()
 def check(
     asked: DataSet,
-    guard: Guard = "strict",
+    guard: Guard = None,
     out: Out = None,
     level: Annotated[str, typer.Option(help="Sandbox level for reference programs.")] = "auto",
     shown: Annotated[int, typer.Option(min=0, help="Faults to print.")] = 20,
@@ -82,7 +87,8 @@ def check(
 ) -> None:
     """Run golds, references and traces through the graders.
 
-    And through the leak guard; lists what fails. Exit code 1 if anything does.
+    And through the leak guard; lists what fails. Exit code 1 if anything does. A recipe is checked as it would be trained on:
+    with its columns, style, guard and limits.
     """
     from rlvr_graders.sandbox import open_sandbox
 
@@ -92,13 +98,14 @@ def check(
 
     found, sets, box = [], {}, None
     tokens, budget = _completion_tokens(asked, model, max_tokens)
+    styles = [recipe.data.guidance_style] if (recipe := asked.recipe) else None
     check_file("--out", out, reads=asked.reads())
     try:
         for one in asked.splits():
             problems = sets[one] = asked.problems(split=one)
             if box is None and any(p.tests is not None for p in problems):
                 box = open_sandbox(level)
-            result = run_check(problems, guard=guard, sandbox=box)
+            result = run_check(problems, guard=_guard(asked, guard), sandbox=box, styles=styles)
             print(
                 f"{one or 'problems'}: {result.problems} problems, {result.references} reference solutions graded, "
                 f"{result.traces} traces" + (f" in {result.steps} steps" if result.traces else "")
@@ -118,6 +125,11 @@ def check(
         found += [("train", fault) for fault in shared(sets["train"], sets["test"])]
     _list_faults(found, out, shown)
     raise typer.Exit(1 if found else 0)
+
+
+def _guard(asked: DataSet, guard: str | None) -> str:
+    """The leak guard that was asked for, else the recipe's."""
+    return guard or (asked.recipe.training.guidance_leak_guard if asked.recipe else "strict")
 
 
 def _completion_tokens(
@@ -160,13 +172,15 @@ def _list_faults(found: "Sequence[tuple[str | None, Any]]", out: Path | None, sh
         write_lines(out, [{"split": one, "key": fault.key, "kind": fault.kind, "why": fault.why} for one, fault in found])
 
 
-@data.command()
+@data.command(context_settings=TAKES_FIELDS)
 @on_data_set()
 def stats(
     asked: DataSet,
-    model: Annotated[str, typer.Option(help="Folder or hub name of a model, or builtin.")] = "builtin",
-    style: Style = "think_answer",
-    guard: Guard = "strict",
+    model: Annotated[
+        str | None, typer.Option(help="Folder or hub name of a model, or builtin. Default: the recipe's, or builtin.")
+    ] = None,
+    style: Style = None,
+    guard: Guard = None,
 ) -> None:
     """Show the lengths of prompts, traces and steps.
 
@@ -177,7 +191,9 @@ def stats(
     from g2rpo.curation.lengths import QUANTILES, lengths
     from g2rpo.evaluation.checkpoint import load_tokenizer
 
-    problems = asked.problems()
+    problems, recipe = asked.problems(), asked.recipe
+    model = model or (str(recipe.model.model_name_or_path) if recipe else "builtin")
+    style = style or (recipe.data.guidance_style if recipe else "think_answer")
     tokenizer = load_tokenizer(model)
     print(f"{len(problems)} problems, {sum(bool(p.trace) for p in problems)} with a trace; tokens of {model}")
     for what, count in (("source", Counter(p.source for p in problems)), ("difficulty", Counter(p.difficulty for p in problems))):
@@ -185,7 +201,7 @@ def stats(
             shown = sorted(count.items(), key=lambda item: (item[0] is None, item[0]))
             print(f"{what}: " + ", ".join(f"{value}: {n}" for value, n in shown[:12]) + (", …" if len(shown) > 12 else ""))
     print(f"{'':16}" + "".join(f"{head:>10}" for head in ("mean", *QUANTILES)))
-    for measure in lengths(problems, tokenizer, style_name=style, guard=guard):
+    for measure in lengths(problems, tokenizer, style_name=style, guard=_guard(asked, guard)):
         print(
             f"{measure.what:16}"
             + "".join(f"{value:10.2f}" if value % 1 else f"{value:10.0f}" for value in measure.summary.values())

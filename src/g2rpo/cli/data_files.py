@@ -10,6 +10,7 @@ from rlvr_graders.cli.files import check_file
 
 from g2rpo.cli.data import Out, data, write_lines
 from g2rpo.cli.data_set import DataSet, on_data_set
+from g2rpo.cli.fields import TAKES_FIELDS
 from g2rpo.cli.quiet import quiet
 from g2rpo.errors import DataError, one_of
 
@@ -50,7 +51,7 @@ def decontaminate(
     raise typer.Exit(1 if found and out is None else 0)
 
 
-@data.command()
+@data.command(context_settings=TAKES_FIELDS)
 @on_data_set()
 def traces(
     asked: DataSet,
@@ -85,7 +86,7 @@ def traces(
     print(f"{len(problems)} problems, {sum(bool(p.trace) for p in problems)} with a trace, {wrong} wrong traces dropped: {out}")
 
 
-@data.command()
+@data.command(context_settings=TAKES_FIELDS)
 @on_data_set()
 def difficulty(
     asked: DataSet,

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,18 +29,35 @@ class DataSet:
     source: Annotated[str | None, typer.Option(help="How rows are read, by name (docs/data.md).")] = None
     columns: Annotated[str | None, typer.Option(help="Roles of columns: prompt=question,answer=final,trace=solution.")] = None
     limit: Annotated[int | None, typer.Option(help="Only the first so many problems.")] = None
+    overrides: tuple[str, ...] = ()
+    """Fields of the recipe that SET is, as flags."""
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise ConfigError("limit", self.limit, expected="a positive number", then="Leave it out for the default.")
 
+        if self.overrides and not self.is_recipe:
+            raise ConfigError(
+                "option",
+                self.overrides[0],
+                expected="an option of this command: fields of a recipe can follow a recipe only",
+                then="See --help, or name a recipe (a file ending in .yaml).",
+            )
+
+    @property
+    def is_recipe(self) -> bool:
+        return self.name.endswith((".yaml", ".yml"))
+
     @property
     def recipe(self) -> "Recipe | None":
-        if not self.name.endswith((".yaml", ".yml")):
+        """The recipe that SET is, with what the options and the fields behind them change."""
+        if not self.is_recipe:
             return None
         from g2rpo.training.run.recipe import read_yaml, resolve
 
-        return resolve(read_yaml(self.name))
+        options = {"dataset_source": self.source, "dataset_config": self.config, "columns": self._columns()}
+        options |= {"dataset_limit": self.limit}
+        return resolve({**read_yaml(self.name), **{k: v for k, v in options.items() if v is not None}}, self.overrides)
 
     def problems(self, *, split: str | None = None, duplicates: str = "keep") -> "list[Problem]":
         """The problems of a split, by default the one that was asked for."""
@@ -52,7 +69,7 @@ class DataSet:
         logging.basicConfig(format="%(message)s")
         split = split or self.split
         if recipe := self.recipe:
-            recipe.data.dataset_duplicates, recipe.data.dataset_limit = duplicates, self.limit
+            recipe.data.dataset_duplicates = duplicates
             problems = recipe.data.problems(split)
             return problems[: self.limit] if self.limit is not None else problems
         options: dict[str, Any] = {"limit": self.limit, "duplicates": duplicates}
@@ -78,10 +95,10 @@ class DataSet:
 
         place, splits = Path(self.name), [self.split or "train"]
         whole: tuple[str, ...] = ()
-        if self.name.endswith((".yaml", ".yml")):
-            from g2rpo.training.run.recipe import read_yaml
+        if self.is_recipe:
+            from g2rpo.training.run.recipe import merged_with, read_yaml
 
-            recipe = read_yaml(self.name)
+            recipe = merged_with(read_yaml(self.name), self.overrides)
             place, splits = Path(recipe.get("dataset_path") or self.name), [self.split or recipe.get("dataset_split", "train")]
         elif self.name in CATALOG and not place.exists():
             known = CATALOG[self.name]
@@ -117,15 +134,20 @@ def on_data_set(**defaults: Any) -> Callable[[Callable[..., None]], Callable[...
 
     def declare(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def with_options(**given: Any) -> None:
-            command(DataSet(**{f.name: given.pop(f.name) for f in fields(DataSet)}), **given)
+        def with_options(context: typer.Context, **given: Any) -> None:
+            asked = {name: given.pop(name) for name in places}
+            command(DataSet(**asked, overrides=tuple(context.args)), **given)
 
         kind = inspect.Parameter.KEYWORD_ONLY
         own = [p.replace(kind=kind) for p in list(inspect.signature(command).parameters.values())[1:]]
         name, *options = [
-            p.replace(kind=kind, default=defaults.get(p.name, p.default)) for p in inspect.signature(DataSet).parameters.values()
+            p.replace(kind=kind, default=defaults.get(p.name, p.default))
+            for p in inspect.signature(DataSet).parameters.values()
+            if p.name != "overrides"
         ]
-        parameters = [name, *own, *options]
+        places = [p.name for p in (name, *options)]
+        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        parameters = [context, name, *own, *options]
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_options.__annotations__ = {p.name: p.annotation for p in parameters}
         del with_options.__wrapped__

@@ -8,6 +8,8 @@ import typer
 
 from g2rpo.errors import ConfigError, nearest
 
+TAKES_FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Settings of a command behind which fields of a recipe can follow as --field value."""
 Section = tuple[str, list[tuple[str, str, str]]]
 """A title, and (field, default, meaning) per row."""
 

@@ -12,7 +12,7 @@ import g2rpo
 from g2rpo.cli import data_files  # noqa: F401  (commands of `data`)
 from g2rpo.cli.data import data
 from g2rpo.cli.evaluate import compare_evals, evaluate
-from g2rpo.cli.fields import fields
+from g2rpo.cli.fields import TAKES_FIELDS, fields
 from g2rpo.cli.quiet import quiet
 from g2rpo.cli.show import show
 from g2rpo.cli.simulate import simulate
@@ -25,7 +25,6 @@ app = SentenceErrors(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
 RecipeFile = Annotated[Path, typer.Argument(help="YAML file of TRL's and our fields; see recipes/.")]
 
 
@@ -85,7 +84,7 @@ def _run_to_its_end(recipe: Any, run: Any, resume: str) -> Any:
     return trainer
 
 
-@app.command(context_settings=FIELDS, cls=_ResumeWithoutValue)
+@app.command(context_settings=TAKES_FIELDS, cls=_ResumeWithoutValue)
 def train(context: typer.Context, recipe: RecipeFile, resume: Resuming = "never") -> None:
     """Train with guided GRPO.
 
@@ -103,7 +102,7 @@ def train(context: typer.Context, recipe: RecipeFile, resume: Resuming = "never"
         print(f"Run directory: {trainer.args.output_dir}   (look into it with: g2rpo show {trainer.args.output_dir})")
 
 
-@app.command(context_settings=FIELDS, cls=_ResumeWithoutValue)
+@app.command(context_settings=TAKES_FIELDS, cls=_ResumeWithoutValue)
 def sft(context: typer.Context, recipe: RecipeFile, resume: Resuming = "never") -> None:
     """Train on the traces, by supervised fine-tuning.
 
@@ -207,7 +206,7 @@ app.add_typer(data, name="data")
 app.add_typer(grade, name="grade")
 
 
-@app.command(context_settings=FIELDS)
+@app.command(context_settings=TAKES_FIELDS)
 def harvest(
     context: typer.Context,
     recipe: RecipeFile,
@@ -233,7 +232,7 @@ def harvest(
     )
 
 
-@app.command(context_settings=FIELDS)
+@app.command(context_settings=TAKES_FIELDS)
 def doctor(
     context: typer.Context,
     recipe: Annotated[Path | None, typer.Argument(help="Look at this recipe instead of the machine; fields can follow.")] = None,

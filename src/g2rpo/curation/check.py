@@ -59,13 +59,16 @@ class Checked:
         return {kind: found[kind] for kind in KINDS}
 
 
-def check(problems: Sequence[Problem], *, guard: str = "strict", sandbox: Sandbox | None = None) -> Checked:
+def check(
+    problems: Sequence[Problem], *, guard: str = "strict", sandbox: Sandbox | None = None, styles: Sequence[str] | None = None
+) -> Checked:
     """Runs everything that can be run without a model.
 
     Args:
         problems: Of one split; duplicates kept.
         guard: The leak guard whose promise is checked.
         sandbox: Runs reference programs; needed where problems have tests.
+        styles: Completion styles to write references in; all if not given.
     """
     result = Checked(problems=len(problems))
     asked: dict[str, str] = {}
@@ -75,7 +78,11 @@ def check(problems: Sequence[Problem], *, guard: str = "strict", sandbox: Sandbo
             result.faults.append(Fault(problem.key, "duplicate", f"the same question as {twin}"))
         result.faults += [
             Fault(problem.key, *found)
-            for found in (*_gold(problem), *_reference_text(problem, result), *_traces(problem, guard, result))
+            for found in (
+                *_gold(problem),
+                *_reference_text(problem, result, styles or list(STYLES)),
+                *_traces(problem, guard, result),
+            )
         ]
     if sandbox is not None:
         result.faults += _programs(problems, sandbox, result)
@@ -96,13 +103,13 @@ def _gold(problem: Problem) -> list[tuple[str, str]]:
     return []
 
 
-def _reference_text(problem: Problem, result: Checked) -> list[tuple[str, str]]:
-    """Trace and answer as a completion, in every style that a recipe can ask for: each must be graded as right."""
+def _reference_text(problem: Problem, result: Checked, styles: Sequence[str]) -> list[tuple[str, str]]:
+    """Trace and answer as a completion, in each style: each must be graded as right."""
     if problem.answer is None:
         return []
     result.references += 1
-    for name, style in STYLES.items():
-        grade = grade_math(problem.answer, full_completion(problem, style))
+    for name in styles:
+        grade = grade_math(problem.answer, full_completion(problem, STYLES[name]))
         if grade.score != 1:
             return [("reference", f"written in the style {name}: {grade.reason} {grade.detail}".strip())]
     return []

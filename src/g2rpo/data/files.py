@@ -19,7 +19,8 @@ Rows = Iterable[dict[str, Any]]
 
 _NEXT = {
     "csv": "Save it as UTF-8, with commas between the cells, quotes around cells with commas or line ends, and a line of column "
-    "names at the top."
+    "names at the top.",
+    "json": "Save it as UTF-8; in JSONL, one object per line.",
 }
 """What to do about a file of a kind that cannot be read."""
 
@@ -121,7 +122,7 @@ def _distinct(header: list[str]) -> list[str]:
 def _json_rows(file: Path) -> Iterator[dict[str, Any]]:
     """Objects of a JSON list or of JSON lines. Read with Python's own reader: a cell may hold any JSON, lists of mixed values
     too."""
-    with _open(file, encoding="utf-8") as opened:
+    with _open(file, encoding="utf-8-sig") as opened:
         lines: Iterable[str] = opened
         if _suffix(file) == ".json":
             text = opened.read()

@@ -156,6 +156,7 @@ class GuidedGRPOConfig(TraceFields, GRPOConfig):
                 "guidance_controller_kwargs", self.guidance_controller_kwargs, example='{"window": 2}'
             )
         one_of("loss_type", self.loss_type, LOSS_TYPES)
+        one_of("scale_rewards", self.scale_rewards, ("group", "batch", "none"))
         one_of("guidance_cut", self.guidance_cut, CUTS)
         if self.guidance_loss is None:
             self.guidance_loss = "mask" if self.guidance_place == "prompt" or self.one_advantage_per_row() else "verified_sft"

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -48,11 +49,12 @@ def check_numbers(values: Mapping[str, Any]) -> None:
             raise ConfigError(name, value, expected=expected, then="Change it, or leave the field out for its default.")
 
 
+_WORDS = re.compile(r"[\w.:/-]+(?:,\s*[\w.:/-]+)+")
 _SPOKEN = {"yes": True, "on": True, "no": False, "off": False}
 
 
 def typed_value(name: str, value: Any, hint: Any) -> Any:
-    """A value as its field wants it: numbers that YAML left as text (1e-5), one value where a list is meant.
+    """A value as its field wants it: numbers that YAML left as text (1e-5), one value or `a,b` where a list is meant.
 
     Raises:
         ConfigError: no reading of the value fits the field's type.
@@ -66,6 +68,8 @@ def typed_value(name: str, value: Any, hint: Any) -> Any:
         return _SPOKEN[value.lower()]
     lists = [k for k in kinds if typing.get_origin(k) is list or k is list]
     plain = tuple(typing.get_origin(k) or k for k in kinds if isinstance(typing.get_origin(k) or k, type))
+    if lists and isinstance(value, str) and _WORDS.fullmatch(value):
+        value = re.split(r",\s*", value)
     if lists and not isinstance(value, list) and not (isinstance(value, plain) and not isinstance(value, bool)):
         value = [value]
     if isinstance(value, list) and lists:

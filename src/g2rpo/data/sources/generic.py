@@ -46,6 +46,34 @@ def _check_prompt(prompt: Any, column: str) -> None:
                 )
 
 
+def _cell(row: Mapping[str, Any], column: str) -> Any:
+    """The cell of a column, or a field in it: `reward_model.ground_truth`."""
+    outer, dot, field = column.partition(".")
+    if column in row or not dot:
+        return row.get(column)
+    return _cell(row[outer], field) if isinstance(row.get(outer), Mapping) else None
+
+
+def _one_answer(answer: Any, column: str) -> Any:
+    """What a list with one answer holds; anything else as it is.
+
+    Raises:
+        DataError: several answers, or an object: written as text they would be an answer that no one gives.
+    """
+    if isinstance(answer, list) and len(answer) == 1:
+        return _one_answer(answer[0], column)
+    if isinstance(answer, list | Mapping):
+        raise DataError(
+            f"column {column!r}",
+            answer,
+            expected="one answer",
+            then=f"Name a field of it (columns: {{answer: {column}.{next(iter(answer), 'field')}}})."
+            if isinstance(answer, Mapping)
+            else "Write the answers as one text, as a completion should state them, or drop the row.",
+        )
+    return answer
+
+
 def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str, Any]], Problem]:
     """A reader for columns named in `mapping`, or like the roles themselves. Only `prompt` must be there."""
     for role in mapping:
@@ -53,7 +81,7 @@ def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str
             raise DataError("columns", role, expected="one of the roles a column can have", then=nearest(role, ROLES))
     where = {role: mapping.get(role, role) for role in ROLES}
     for role, column in where.items():
-        if column not in columns and (role in mapping or role == "prompt"):
+        if not {column, column.partition(".")[0]} & set(columns) and (role in mapping or role == "prompt"):
             raise DataError(
                 f"column {column!r} for the {role}",
                 expected=f"it among the columns {', '.join(columns)}",
@@ -61,13 +89,14 @@ def mapped(columns: list[str], mapping: Mapping[str, str]) -> Callable[[dict[str
             )
 
     def problem(row: dict[str, Any]) -> Problem:
-        value = {role: row.get(column) for role, column in where.items()}
+        value = {role: _cell(row, column) for role, column in where.items()}
         prompt = value["prompt"]
         if prompt is None or prompt == "" or prompt == []:
             raise DataError(
                 f"column {where['prompt']!r}", prompt, expected="a question or a conversation", then="Fill it or drop the row."
             )
         _check_prompt(prompt, where["prompt"])
+        value["answer"] = _one_answer(value["answer"], where["answer"])
         refuse_nan(value["answer"], f"column {where['answer']!r}")
         if where["prompt"] != "prompt" and isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}]  # a mapped question is a question, not a rendered prompt

@@ -17,14 +17,15 @@ def matches(columns: list[str]) -> bool:
 
 def problem(row: dict[str, Any]) -> Problem:
     asked = text(row, "question").strip()
-    steps, mark, answer = text(row, "answer").rpartition("####")
-    if not mark:
+    given = row["answer"]
+    if given is not None and (not isinstance(given, str) or "####" not in given):
         raise DataError(
             "column 'answer'",
-            row["answer"],
+            given,
             expected="worked steps that end in '#### number', as in GSM8K",
             then="For data of another shape, name the columns in the recipe's `columns`, or the source that reads it.",
         )
+    steps, _, answer = text(row, "answer").rpartition("####")
     trace = strip_calculator_marks(steps).strip()
     return Problem(
         key=f"gsm8k:{asked}",

@@ -348,6 +348,13 @@ def _check_prompts(trainer: "GuidedGRPOTrainer", rows: Sequence[dict], lengths: 
     if engine:
         room = min(room or engine, engine)
     worst = max(range(len(rows)), key=lambda i: lengths[i])
+    if room is not None and trainer.max_completion_length >= room:
+        raise ConfigError(
+            "max_completion_length",
+            trainer.max_completion_length,
+            expected=f"less than {room}, the tokens that the model has room for, prompt included",
+            then=f"The longest prompt has {lengths[worst]}.",
+        )
     if room is not None and lengths[worst] + trainer.max_completion_length > room:
         raise DataError(
             f"prompt of {rows_from_1([worst * stride])}",

@@ -42,6 +42,18 @@ class Recipe:
         }
 
 
+_FORMER = {
+    "warmup_ratio": "Write it as warmup_steps: below 1 it is the share of the run's steps.",
+    "max_prompt_length": "Leave it out: TRL cuts no prompts any more, and prompts that do not fit are refused before training.",
+    "max_seq_length": "It is called max_length (SFT), and max_completion_length where a model samples.",
+    "torch_dtype": "It is called dtype.",
+    "evaluation_strategy": "It is called eval_strategy.",
+    "no_cuda": "It is called use_cpu.",
+    "lora_target": "It is called lora_target_modules.",
+}
+"""Fields that older recipes have, and what became of them."""
+
+
 class _Yaml(yaml.SafeLoader):
     """YAML in which only true and false are truth values: `no` and `off` are words that fields of ours and TRL's take.
 
@@ -145,7 +157,7 @@ def resolve(values: Mapping[str, Any], flags: Sequence[str] = (), config_class: 
                 expected="a field of the model, the data or the training configuration",
                 then=f"A recipe is flat: write the fields of {name!r} at its top level."
                 if isinstance(value, Mapping) and not _misspelt_mapping(str(name), hints)
-                else nearest(str(name), list(known)),
+                else _FORMER.get(str(name)) or nearest(str(name), list(known)),
             )
     typed = {name: typed_value(name, value, hints[name]) for name, value in merged.items()}
     check_numbers(typed)

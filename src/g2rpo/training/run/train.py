@@ -49,7 +49,7 @@ def train(
     if args.eval_strategy != "no" and not recipe.held_out.eval_suite:
         raise ConfigError(
             "eval_strategy",
-            str(args.eval_strategy),
+            args.eval_strategy.value,
             expected="no, or suites to evaluate on",
             then="Set eval_suite, such as [gsm8k]; g2rpo eval --list shows them.",
         )
