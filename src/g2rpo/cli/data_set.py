@@ -55,7 +55,7 @@ class DataSet:
             return None
         from g2rpo.training.run.recipe import read_yaml, resolve
 
-        options = {"dataset_source": self.source, "dataset_config": self.config, "columns": self._columns()}
+        options: dict[str, Any] = {"dataset_source": self.source, "dataset_config": self.config, "columns": self._columns()}
         options |= {"dataset_limit": self.limit}
         return resolve({**read_yaml(self.name), **{k: v for k, v in options.items() if v is not None}}, self.overrides)
 
