@@ -312,6 +312,23 @@ def test_sigterm_writes_a_checkpoint_and_the_resumed_run_is_the_uninterrupted_on
     assert (run / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize(("pause", "code"), [(0.0, 7), (2.0, -signal.SIGTERM)])
+def test_a_second_sigterm_ends_the_process_unless_a_launcher_echoes_the_first(pause, code):
+    program = f"""
+import signal, sys, time
+from g2rpo.training.run import resuming
+resuming.ECHO_S = 1.0
+stop = resuming.StopOnSigterm(None)
+stop.on_train_begin(None, None, None)
+signal.raise_signal(signal.SIGTERM)
+time.sleep({pause})
+signal.raise_signal(signal.SIGTERM)
+sys.exit(7 if stop.told_at is not None else 1)
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=240).returncode == code
+
+
 def test_without_the_command_line_no_signal_is_caught(tmp_path, recipe):
     app(["train", str(recipe)], standalone_mode=False)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +23,7 @@ from g2rpo.training.run.run_directory import RunDirectory
 Resume = bool | Literal["auto"]
 STOPPED_BY_SIGNAL = 75
 """Exit code of a run that SIGTERM ended at a checkpoint: sysexits' EX_TEMPFAIL, "try again"."""
+ECHO_S = 10.0
 SPENT = ("tokens/sampled_total", "tokens/imitated_total")
 ENDED = "phases.json"
 """What a run writes when all else is written."""
@@ -161,26 +163,32 @@ class StopOnSigterm(TrainerCallback):
     """Ends a run at SIGTERM as a scheduler sends it before it takes the machine away.
 
     The step that runs is finished, and those that the same generation batch feeds, so that the resumed run is the uninterrupted
-    one; then a checkpoint is written. Of several processes, one that is told stops all. A second signal ends the process at once.
+    one; then a checkpoint is written. Of several processes, one that is told stops all. A second signal ends the process at once,
+    unless it follows within `ECHO_S`: where a scheduler tells every process, a launcher passes its own signal on to them.
 
     Raises:
         RunStopped: from `trainer.train()`, when all is written.
     """
 
     def __init__(self, trainer: Any) -> None:
-        self.trainer, self.told, self.stopping = trainer, False, False
+        self.trainer, self.stopping = trainer, False
+        self.told_at: float | None = None
         self.before: Any = None
 
     def _tell(self, number: int, frame: FrameType | None) -> None:
-        self.told = True
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        now = time.monotonic()
+        if self.told_at is None:
+            self.told_at = now
+        elif now - self.told_at > ECHO_S:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)
 
     def on_train_begin(self, args, state, control, **kwargs):
         self.before = signal.signal(signal.SIGTERM, self._tell)
 
     def on_step_end(self, args, state, control, **kwargs):
         accelerator = self.trainer.accelerator
-        told = self.told
+        told = self.told_at is not None
         if accelerator.num_processes > 1:
             told = bool(accelerator.reduce(torch.tensor(float(told), device=accelerator.device), reduction="sum") > 0)
         # SFT has no generation batch that several steps could share.
